@@ -1,0 +1,11 @@
+# OpenCV::imgcodecs. Debian's small libopencv-imgcodecs-dev has no CMake package; the full libopencv-dev pulls in 1 GB.
+find_path(OpenCVImgcodecs_INCLUDE_DIR opencv2/imgcodecs.hpp PATH_SUFFIXES opencv4)
+find_library(OpenCVImgcodecs_LIBRARY opencv_imgcodecs)
+find_library(OpenCVCore_LIBRARY opencv_core)
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(OpenCVImgcodecs REQUIRED_VARS OpenCVImgcodecs_LIBRARY OpenCVCore_LIBRARY OpenCVImgcodecs_INCLUDE_DIR)
+if(OpenCVImgcodecs_FOUND AND NOT TARGET OpenCV::imgcodecs)
+  add_library(OpenCV::imgcodecs INTERFACE IMPORTED)
+  target_include_directories(OpenCV::imgcodecs SYSTEM INTERFACE "${OpenCVImgcodecs_INCLUDE_DIR}")
+  target_link_libraries(OpenCV::imgcodecs INTERFACE "${OpenCVImgcodecs_LIBRARY}" "${OpenCVCore_LIBRARY}")
+endif()

@@ -1,0 +1,21 @@
+// --device and --dtype.
+#pragma once
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <string>
+
+namespace readback {
+
+// "auto" (CUDA when libtorch_cuda and a device are there), "cpu", "cuda", "cuda:1". Loads libtorch_cuda on demand.
+// Errors: UsageError, also for CUDA without a usable device (the reason is in the message).
+c10::Device parse_device(const std::string& name);
+
+// "auto": bfloat16 where the processor multiplies it natively (AVX-512 BF16, AMX) or on CUDA; float32 elsewhere.
+// Errors: UsageError.
+c10::ScalarType parse_dtype(const std::string& name, c10::Device device);
+
+// True when the CPU has AVX-512 BF16 or AMX-BF16.
+bool cpu_has_bfloat16();
+
+}  // namespace readback

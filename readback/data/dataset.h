@@ -1,0 +1,40 @@
+// Where samples come from: an image with reference texts, and for the small world its truth.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "readback/image/image.h"
+
+namespace readback::data {
+
+struct Sample {
+  std::string id;                       // unique within the data set, stable across machines
+  std::string image_name;               // file name, or "ID.png" for scenes
+  std::vector<std::string> references;  // human (or scene) captions, the most complete first; may be empty
+  std::string truth;                    // scene as compact JSON (data/emoji_scenes.h), empty for photos
+};
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual int64_t size() const = 0;
+  virtual Sample sample(int64_t index) const = 0;            // cheap: reads no pixels
+  virtual image::Image load_image(int64_t index) const = 0;  // Errors: DataError (missing, corrupt)
+  virtual std::string description() const = 0;               // e.g. "emoji-scenes, test split, 200 of 1,000 scenes"
+  virtual std::string digest() const = 0;                    // 16 hex digits over ids, references and source
+};
+
+struct DatasetOptions {
+  std::string split = "test";  // emoji-scenes: train, validation, test, novel-pairs; ignored by folders and COCO files
+  int64_t limit = 0;           // the first n; 0: all
+  uint64_t seed = 0;           // emoji-scenes: another seed, other scenes
+};
+
+// SPEC: `emoji-scenes`, a folder of images (captions in NAME.txt beside NAME.jpg, one a line),
+// or `coco:ANNOTATIONS.json:IMAGES`. Errors: UsageError (unknown), DataError (empty, unreadable).
+std::unique_ptr<Dataset> open_dataset(const std::string& spec, const DatasetOptions& options);
+
+}  // namespace readback::data

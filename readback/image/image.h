@@ -1,0 +1,19 @@
+// A picture in memory: 8-bit RGB, row by row, as Pillow's convert("RGB") gives it.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace readback::image {
+
+struct Image {
+  int64_t width = 0, height = 0;
+  std::vector<uint8_t> pixels;  // height × width × 3, RGB
+
+  Image() = default;
+  Image(int64_t width, int64_t height) : width(width), height(height), pixels(static_cast<size_t>(width * height * 3)) {}
+  uint8_t* at(int64_t x, int64_t y) { return pixels.data() + (y * width + x) * 3; }
+  const uint8_t* at(int64_t x, int64_t y) const { return pixels.data() + (y * width + x) * 3; }
+  bool operator==(const Image&) const = default;
+};
+
+}  // namespace readback::image

@@ -1,0 +1,66 @@
+// The parameters of a model while it is being built. Module names are the checkpoint's keys.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "readback/checkpoint/safetensors.h"
+
+namespace readback::nn {
+
+// How a fresh parameter is drawn when a model is made from its configuration instead of a checkpoint.
+struct Init {
+  enum class Kind { kNormal, kUniform, kConstant } kind = Kind::kNormal;
+  double scale = 0.02;  // standard deviation, bound, or the constant
+  static Init normal(double std) { return {Kind::kNormal, std}; }
+  static Init uniform(double bound) { return {Kind::kUniform, bound}; }
+  static Init zeros() { return {Kind::kConstant, 0.0}; }
+  static Init ones() { return {Kind::kConstant, 1.0}; }
+};
+
+// A scope "text_decoder.bert." within one source of parameters. A layer's constructor asks for its tensors by name and
+// shape; whoever builds the model then calls finish() so that nothing stays unread.
+//
+//   nn::Weights weights(repository.tensors(), device, dtype);      // or nn::Weights::fresh(seed)
+//   models::Clip model(config, weights);
+//   weights.finish();
+class Weights {
+ public:
+  // Tensors of a checkpoint, moved to `device` and `dtype` as they are asked for.
+  Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarType dtype, std::string where);
+  // Drawn from Random(seed, key): a parameter's values depend on its name only, not on the order of construction.
+  static Weights fresh(uint64_t seed, c10::Device device = c10::kCPU);
+
+  Weights operator[](const std::string& name) const;  // sub-scope: w["layers"][3]
+  Weights operator[](int64_t index) const { return (*this)[std::to_string(index)]; }
+
+  // The tensor `name` in this scope. Missing and misshapen keys are collected and reported by finish(); until then
+  // the caller gets zeros of the right shape.
+  at::Tensor get(const std::string& name, at::IntArrayRef shape, Init init = {}) const;
+  bool has(const std::string& name) const;      // always false for fresh parameters
+  bool is_fresh() const;
+  // Keys that older exports carry and that the model does not need, e.g. "embeddings.position_ids".
+  void ignore(const std::string& name) const;
+  // Another name under which this scope may also be stored (documented legacy layouts only).
+  void rename(const std::string& old_name, const std::string& new_name) const;
+
+  // Throws CheckpointError that lists missing, unexpected and misshapen keys.
+  void finish() const;
+
+  // Every parameter handed out so far, by full name; the tensors that the model computes with.
+  const std::map<std::string, at::Tensor>& parameters() const;
+  const std::string& prefix() const { return prefix_; }
+
+ private:
+  struct Source;
+  Weights(std::shared_ptr<Source> source, std::string prefix) : source_(std::move(source)), prefix_(std::move(prefix)) {}
+  std::shared_ptr<Source> source_;
+  std::string prefix_;
+};
+
+}  // namespace readback::nn

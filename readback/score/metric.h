@@ -1,0 +1,51 @@
+// What every metric looks like, and the one table of them (score/registry.h).
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "readback/image/image.h"
+
+namespace readback::score {
+
+enum class Direction { kLowerIsBetter, kHigherIsBetter };
+
+// What a metric reads of a Comparison.
+enum class Inputs {
+  kImages,      // candidate image against original image
+  kTexts,       // candidate text against original text
+  kReferences,  // candidate text against reference texts
+  kTextTruth,   // candidate text against the scene's truth
+  kImageTruth,  // candidate image against the scene's truth
+};
+
+struct MetricInfo {
+  std::string name;         // on the command line and in the store: "clip-image", "cider"
+  std::string title;        // in tables: "CLIP image distance (projected)", "CIDEr"
+  std::string formula;      // one line: variant, constants
+  Direction direction;
+  Inputs inputs;
+  std::string checkpoint;   // the repository it reads, empty when none
+};
+
+// One candidate with what it is compared to. Only the fields that Inputs names need to be set.
+struct Comparison {
+  const image::Image* candidate_image = nullptr;
+  const image::Image* original_image = nullptr;
+  std::string candidate_text;
+  std::string original_text;
+  std::vector<std::string> references;
+  std::string truth;
+};
+
+class Metric {
+ public:
+  virtual ~Metric() = default;
+  virtual const MetricInfo& info() const = 0;
+  // One value per comparison; NaN where the inputs allow none. Independent of what else is in the batch.
+  // Errors: DataError, CheckpointError.
+  virtual std::vector<double> score(std::span<const Comparison> comparisons) = 0;
+};
+
+}  // namespace readback::score

@@ -1,0 +1,41 @@
+// Tokenizers whose ids equal transformers': BERT WordPiece and CLIP byte-pair encoding.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace readback::text {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  // Ids of the text alone, without special tokens around it. Invalid UTF-8 becomes U+FFFD.
+  virtual std::vector<int64_t> encode(std::string_view text) const = 0;
+  // skip_special_tokens and clean_up_tokenization_spaces as transformers' batch_decode(skip_special_tokens=True).
+  virtual std::string decode(const std::vector<int64_t>& ids) const = 0;
+  virtual int64_t vocabulary_size() const = 0;
+  virtual int64_t id(std::string_view token) const = 0;       // -1 when absent
+  virtual const std::string& token(int64_t id) const = 0;     // Errors: DataError when out of range
+};
+
+// BERT (BasicTokenizer + WordPiece), from vocab.txt or tokenizer.json, with tokenizer_config.json's do_lower_case,
+// strip_accents and tokenize_chinese_chars. Special tokens: [CLS] … [SEP].
+// Errors: CheckpointError.
+std::unique_ptr<Tokenizer> load_bert_tokenizer(const std::filesystem::path& folder);
+
+// CLIP byte-pair encoding from vocab.json + merges.txt or tokenizer.json.
+// Special tokens: <|startoftext|> … <|endoftext|>, padding as tokenizer_config.json says.
+std::unique_ptr<Tokenizer> load_clip_tokenizer(const std::filesystem::path& folder);
+
+// [begin] ids [end] + padding to `length`; longer texts are cut so that the end token stays.
+struct Padded {
+  std::vector<int64_t> ids;       // `length` of them
+  int64_t tokens = 0;             // begin and end included, padding not
+  int64_t truncated = 0;          // how many tokens were cut
+};
+Padded pad(const std::vector<int64_t>& ids, int64_t begin, int64_t end, int64_t padding, int64_t length);
+
+}  // namespace readback::text
