@@ -33,31 +33,48 @@ nlohmann::json read_json(const fs::path& path) {
   }
 }
 
-void write_file(const fs::path& path, std::string_view bytes) {
-  if (path.has_parent_path()) {
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), partial_(path_.string() + ".partial") {
+  if (path_.has_parent_path()) {
     std::error_code error;
-    fs::create_directories(path.parent_path(), error);
-    if (error) throw StoreError(describe(path.parent_path().string(), "a folder that can be made", error.message()));
+    fs::create_directories(path_.parent_path(), error);
+    if (error) throw StoreError(describe(path_.parent_path().string(), "a folder that can be made", error.message()));
   }
-  const fs::path partial = path.string() + ".partial";
-  const int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  const auto fail = [&](int error) {
-    if (file >= 0) ::close(file);
-    ::unlink(partial.c_str());
-    throw StoreError(describe(path.string(), "to be written", std::strerror(error),
-                              error == ENOSPC ? "Free some space and start again; what was there before is untouched"
-                                              : ""));
-  };
-  if (file < 0) fail(errno);
-  for (size_t written = 0; written < bytes.size();) {
-    const ssize_t count = ::write(file, bytes.data() + written, bytes.size() - written);
+  file_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file_ < 0) fail(errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (file_ < 0) return;
+  ::close(file_);
+  ::unlink(partial_.c_str());
+}
+
+void AtomicFile::fail(int error) {
+  throw StoreError(
+      describe(path_.string(), "to be written", std::strerror(error),
+               error == ENOSPC ? "Free some space and start again; what was there before is untouched" : ""));
+}
+
+void AtomicFile::append(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(file_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(errno);
-    written += static_cast<size_t>(count);
+    bytes.remove_prefix(static_cast<size_t>(count));
   }
-  if (::fsync(file) != 0) fail(errno);
-  ::close(file);
-  if (::rename(partial.c_str(), path.c_str()) != 0) fail(errno);
+}
+
+void AtomicFile::commit() {
+  if (::fsync(file_) != 0) fail(errno);
+  if (::rename(partial_.c_str(), path_.c_str()) != 0) fail(errno);
+  ::close(file_);
+  file_ = -1;
+}
+
+void write_file(const fs::path& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.append(bytes);
+  file.commit();
 }
 
 }  // namespace readback

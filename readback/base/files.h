@@ -11,7 +11,24 @@ namespace readback {
 std::string read_file(const std::filesystem::path& path);
 nlohmann::json read_json(const std::filesystem::path& path);
 
-// Writes beside the target, syncs, then renames: a full disk or a kill leaves the old file whole. Errors: StoreError.
+// Written beside the target; commit() syncs and renames, so a full disk or a kill leaves the old file whole.
+// Without commit() nothing changes. Makes the folder. Errors: StoreError.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  void append(std::string_view bytes);
+  void commit();
+
+ private:
+  [[noreturn]] void fail(int error);
+  std::filesystem::path path_, partial_;
+  int file_ = -1;
+};
+
+// All of it at once through an AtomicFile. Errors: StoreError.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace readback

@@ -1,0 +1,60 @@
+#include "readback/checkpoint/mapped_file.h"
+
+#include <ATen/ATen.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "readback/base/error.h"
+
+namespace readback::checkpoint {
+
+std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw CheckpointError(describe(path.string(), "a readable file", std::strerror(errno)));
+  struct stat status {};
+  const bool regular = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
+  const size_t size = regular ? static_cast<size_t>(status.st_size) : 0;
+  void* data = nullptr;
+  // Copy on write: a stray in-place operation changes this process's pages, never the file, and does not crash.
+  if (size > 0) data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0);
+  const int error = errno;
+  ::close(file);
+  if (!regular) throw CheckpointError(describe(path.string(), "a regular file", "something else"));
+  if (data == MAP_FAILED) throw CheckpointError(describe(path.string(), "a file to map", std::strerror(error)));
+  return std::shared_ptr<MappedFile>(new MappedFile(data, size));
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+at::Tensor MappedFile::view(size_t offset, int64_t count, at::ScalarType dtype) {
+  if (count == 0) return at::empty({0}, dtype);
+  char* start = static_cast<char*>(data_) + offset;
+  if (reinterpret_cast<uintptr_t>(start) % c10::elementSize(dtype) == 0)
+    return at::from_blob(
+        start, {count}, [keep = shared_from_this()](void*) {}, dtype);
+  at::Tensor copy = at::empty({count}, dtype);
+  std::memcpy(copy.data_ptr(), start, copy.nbytes());
+  return copy;
+}
+
+int64_t checked_numel(std::span<const int64_t> shape) {
+  constexpr int64_t kLimit = int64_t{1} << 62;
+  int64_t product = 1;
+  bool empty = false;
+  for (int64_t size : shape) {
+    if (size < 0 || product > kLimit / std::max<int64_t>(size, 1)) return -1;
+    product *= std::max<int64_t>(size, 1);
+    empty = empty || size == 0;
+  }
+  return empty ? 0 : product;
+}
+
+}  // namespace readback::checkpoint
