@@ -1,0 +1,63 @@
+// What a run says, computed from its store alone: rankings, rank curves, means and floors.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "readback/roundtrip/store.h"
+#include "readback/score/metric.h"
+#include "readback/score/statistics/statistics.h"
+
+namespace readback::roundtrip {
+
+// What a metric means in a direction: I2T2I ends with an image and has a text in the middle, T2I2T the reverse.
+enum class Role {
+  kDistance,  // of the reconstruction from the original
+  kQuality,   // of the intermediate result
+};
+Role role(Direction direction, score::Inputs inputs);
+
+// One metric over a run: the mean over samples of each sample's mean over its candidates.
+struct MetricSummary {
+  Direction direction = Direction::kI2T2I;
+  Role role = Role::kDistance;
+  score::MetricInfo metric;
+  score::Interval mean;
+  score::Interval floor;  // the same metric on random pairs: what models that understand nothing would get
+};
+
+// The candidates of a sample from nearest to farthest.
+struct Ranking {
+  std::string sample;
+  std::vector<int64_t> candidates;  // candidate indices; [0] is rank 0. Ties: the lower index first
+  std::vector<double> distances;    // in the same order
+};
+
+// Mean quality of the intermediate result against the rank of its reconstruction.
+struct RankCurve {
+  Direction direction = Direction::kI2T2I;
+  score::MetricInfo distance, quality;
+  std::vector<score::Interval> ranks;  // quality's mean over samples, [0] is rank 0
+  score::Interval difference;          // quality at rank 0 minus quality at the last rank, in quality's own sign
+  // Between nearness and goodness over all candidates: positive where nearer reconstructions come from better
+  // intermediate results, whatever the signs of the two metrics.
+  double spearman = 0, kendall = 0;
+  score::Interval spearman_within;  // the same within each sample, averaged over samples in which neither is constant
+  int64_t samples = 0;              // with every candidate measured
+  int64_t left_out = 0;             // samples that lack some
+};
+
+std::vector<MetricSummary> summarize(const Store& store);
+// Samples with all their candidates measured, in the data set's order.
+std::vector<Ranking> rankings(const Store& store, Direction direction, const std::string& distance);
+// Every (direction, distance, quality), in the order of the metrics.
+std::vector<RankCurve> rank_curves(const Store& store);
+// Per sample the mean score over its candidates, for tables and paired comparisons of runs. NaN-free.
+std::map<std::string, double> sample_means(const Store& store, Direction direction, const std::string& metric);
+
+// For machines: {"summaries": […], "rank_curves": […], "errors": n}.
+nlohmann::json to_json(const Store& store, const std::vector<MetricSummary>& summaries,
+                       const std::vector<RankCurve>& curves);
+
+}  // namespace readback::roundtrip

@@ -1,0 +1,63 @@
+// What a run does: its options, and the work that follows from them.
+#pragma once
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "readback/caption/captioner.h"
+#include "readback/data/dataset.h"
+#include "readback/generate/generator.h"
+
+namespace readback::roundtrip {
+
+// Image → text → image, and text → image → text.
+enum class Direction { kI2T2I, kT2I2T };
+const char* name(Direction direction);  // "i2t2i", "t2i2t"
+// Errors: UsageError.
+Direction parse_direction(const std::string& name);
+
+// Defaults as in the paper: candidates by nucleus sampling, read back by beam search.
+caption::DecodingOptions candidate_decoding();  // do_sample, top_p 0.9, repetition_penalty 1.1
+caption::DecodingOptions read_back_decoding();  // num_beams 3
+
+struct RunOptions {
+  std::string dataset = "emoji-scenes";
+  data::DatasetOptions dataset_options;
+  std::vector<Direction> directions = {Direction::kI2T2I, Direction::kT2I2T};
+  int64_t num_candidates = 10;
+  std::string captioner, generator;                          // repositories, by the name that the user gave
+  caption::DecodingOptions sampling = candidate_decoding();  // I2T2I's N texts; its num_captions and seed are set by us
+  caption::DecodingOptions reading = read_back_decoding();   // T2I2T's one text per picture
+  generate::GenerationOptions generation;                    // its seed is set by us
+  std::vector<std::string> metrics;                          // score/registry.h
+  uint64_t seed = 0;
+  std::string dtype = "float32";  // models compute in it; part of a run's identity
+
+  // The rest changes how a run goes, not what it stores.
+  int64_t batch_size = 16;  // pictures or texts a model gets at once
+  int64_t max_errors = -1;  // end the run when more than this many samples failed; -1: never
+};
+
+// Every option that changes what a run stores, by its flag's name; two runs with equal JSON give equal rows.
+nlohmann::json identity(const RunOptions& options);
+
+// One group: samples that go through the models together. Groups depend on the data set and the batch size only, so
+// that a resumed run forms the batches of an undisturbed one.
+struct Group {
+  int64_t first = 0, last = 0;  // positions in the data set: first … last - 1
+};
+
+struct Plan {
+  RunOptions options;
+  std::vector<data::Sample> samples;  // in the data set's order
+  std::vector<Group> groups;
+  // Work keyed by (sample, direction, candidate).
+  int64_t units() const;
+};
+
+// Errors: UsageError (options out of range, no direction, T2I2T without a single reference text),
+// DataError (empty data set, sample ids that repeat).
+Plan make_plan(const RunOptions& options, const data::Dataset& dataset);
+
+}  // namespace readback::roundtrip

@@ -1,0 +1,60 @@
+// Images and texts to vectors, with every original embedded once.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "readback/image/image.h"
+
+namespace readback::score {
+
+// B × D, fp32, on the CPU, not normalised. The two definitions of "the embedding": the paper's code takes `pooled`,
+// most other work `projected`.
+struct Embeds {
+  at::Tensor projected;  // image_embeds / text_embeds: after the projection
+  at::Tensor pooled;     // pooler_output: before it
+};
+
+// What a metric needs of CLIP (and what CLIP-like models can offer).
+class ImageTextEmbedder {
+ public:
+  virtual ~ImageTextEmbedder() = default;
+  // One row per image or text. Errors: DataError.
+  virtual Embeds embed_images(std::span<const image::Image* const> images) = 0;
+  virtual Embeds embed_texts(std::span<const std::string> texts) = 0;
+  virtual std::string name() const = 0;  // the repository: what tables print as the checkpoint
+};
+
+// Embeddings by content, shared by all metrics of one model.
+//
+// Results do not depend on what was asked before, to the last bit, so that a resumed run stores what an undisturbed
+// one does: an original is embedded by itself and kept; the candidates of one call are embedded as one batch, and only
+// the latest batch is kept (the next metric asks for the same one).
+class EmbeddingCache {
+ public:
+  explicit EmbeddingCache(std::shared_ptr<ImageTextEmbedder> embedder);
+
+  // One row per argument, repeated where the content repeats.
+  Embeds original_images(std::span<const image::Image* const> images);
+  Embeds original_texts(std::span<const std::string> texts);
+  Embeds candidate_images(std::span<const image::Image* const> images);
+  Embeds candidate_texts(std::span<const std::string> texts);
+
+  const ImageTextEmbedder& embedder() const { return *embedder_; }
+
+ private:
+  struct Batch {
+    std::vector<uint64_t> keys;
+    Embeds embeds;
+  };
+  std::shared_ptr<ImageTextEmbedder> embedder_;
+  std::unordered_map<uint64_t, Embeds> images_, texts_;  // originals, by content
+  Batch candidate_images_, candidate_texts_;
+};
+
+}  // namespace readback::score
