@@ -1,0 +1,11 @@
+// Where the files that ship with readback lie: the small world's sprites and checkpoints.
+#pragma once
+#include <filesystem>
+
+namespace readback {
+
+// $READBACK_ASSETS when set; else the first that holds emoji-scenes/ of ../share/readback and ../../../assets, seen
+// from the program's folder, and assets/ of the source tree that was built. Errors: DataError listing where it looked.
+std::filesystem::path assets_dir();
+
+}  // namespace readback
