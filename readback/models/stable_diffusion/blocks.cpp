@@ -1,0 +1,54 @@
+#include "readback/models/stable_diffusion/blocks.h"
+
+#include <ATen/ATen.h>
+
+namespace readback::models {
+
+ResnetBlock::ResnetBlock(const nn::Weights& weights, int64_t in, int64_t out, int64_t time_channels, int64_t groups,
+                         double epsilon)
+    : norm1(weights["norm1"], groups, in, epsilon),
+      norm2(weights["norm2"], groups, out, epsilon),
+      conv1(weights["conv1"], in, out, 3, 1, 1),
+      conv2(weights["conv2"], out, out, 3, 1, 1) {
+  if (in != out) conv_shortcut = nn::Conv2d(weights["conv_shortcut"], in, out, 1);
+  if (time_channels > 0) time_emb_proj = nn::Linear(weights["time_emb_proj"], time_channels, out);
+}
+
+at::Tensor ResnetBlock::forward(const at::Tensor& x, const at::Tensor& time) const {
+  at::Tensor h = conv1(at::silu(norm1(x)));                                     // [B, out, H, W]
+  if (time.defined()) h = h + time_emb_proj(time).unsqueeze(-1).unsqueeze(-1);  // [B, out, 1, 1]
+  h = conv2(at::silu(norm2(h)));
+  return (conv_shortcut.weight.defined() ? conv_shortcut(x) : x) + h;
+}
+
+Upsample::Upsample(const nn::Weights& weights, int64_t channels) : conv(weights["conv"], channels, channels, 3, 1, 1) {}
+
+at::Tensor Upsample::forward(const at::Tensor& x, at::IntArrayRef size) const {
+  const int64_t height = size.empty() ? 2 * x.size(2) : size[0], width = size.empty() ? 2 * x.size(3) : size[1];
+  return conv(at::upsample_nearest2d(x, {height, width}));
+}
+
+MapAttention::MapAttention(const nn::Weights& weights, int64_t channels, int64_t groups, double epsilon)
+    : group_norm(weights["group_norm"], groups, channels, epsilon) {
+  // The names that repositories from before diffusers 0.18 carry, Stable Diffusion 1.4's among them.
+  for (const char* kind : {".weight", ".bias"}) {
+    weights.rename(std::string("query") + kind, std::string("to_q") + kind);
+    weights.rename(std::string("key") + kind, std::string("to_k") + kind);
+    weights.rename(std::string("value") + kind, std::string("to_v") + kind);
+    weights.rename(std::string("proj_attn") + kind, std::string("to_out.0") + kind);
+  }
+  to_q = nn::Linear(weights["to_q"], channels, channels);
+  to_k = nn::Linear(weights["to_k"], channels, channels);
+  to_v = nn::Linear(weights["to_v"], channels, channels);
+  to_out = nn::Linear(weights["to_out"]["0"], channels, channels);
+}
+
+at::Tensor MapAttention::forward(const at::Tensor& x) const {
+  const int64_t height = x.size(2), width = x.size(3);
+  const at::Tensor tokens = group_norm(x).flatten(2).transpose(1, 2);  // [B, H·W, C]
+  const at::Tensor mixed = to_out(nn::attention(nn::split_heads(to_q(tokens), 1), nn::split_heads(to_k(tokens), 1),
+                                                nn::split_heads(to_v(tokens), 1)));
+  return x + mixed.transpose(1, 2).unflatten(2, {height, width});
+}
+
+}  // namespace readback::models

@@ -1,0 +1,80 @@
+#include "readback/nn/layers.h"
+
+#include <ATen/ATen.h>
+
+#include "readback/base/error.h"
+
+namespace readback::nn {
+
+namespace {
+at::Tensor gelu_exact(const at::Tensor& x) { return at::gelu(x); }
+at::Tensor gelu_tanh(const at::Tensor& x) { return at::gelu(x, "tanh"); }
+at::Tensor quick_gelu(const at::Tensor& x) { return x * at::sigmoid(x * 1.702); }
+at::Tensor silu(const at::Tensor& x) { return at::silu(x); }
+at::Tensor relu(const at::Tensor& x) { return at::relu(x); }
+}  // namespace
+
+Linear::Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias, Init init)
+    : weight(weights.get("weight", {out, in}, init)) {
+  if (with_bias) bias = weights.get("bias", {out}, Init::zeros());
+}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+
+Embedding::Embedding(const Weights& weights, int64_t count, int64_t width, Init init)
+    : weight(weights.get("weight", {count, width}, init)) {}
+
+at::Tensor Embedding::operator()(const at::Tensor& ids) const { return at::embedding(weight, ids); }
+
+LayerNorm::LayerNorm(const Weights& weights, int64_t width, double epsilon)
+    : weight(weights.get("weight", {width}, Init::ones())),
+      bias(weights.get("bias", {width}, Init::zeros())),
+      epsilon(epsilon) {}
+
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+  return at::layer_norm(x, weight.sizes(), weight, bias, epsilon);
+}
+
+GroupNorm::GroupNorm(const Weights& weights, int64_t groups, int64_t channels, double epsilon)
+    : weight(weights.get("weight", {channels}, Init::ones())),
+      bias(weights.get("bias", {channels}, Init::zeros())),
+      groups(groups),
+      epsilon(epsilon) {}
+
+at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, epsilon); }
+
+Conv2d::Conv2d(const Weights& weights, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
+               bool with_bias)
+    // PyTorch's default: uniform within 1 / √fan_in.
+    : weight(weights.get("weight", {out, in, kernel, kernel},
+                         Init::uniform(1.0 / std::sqrt(static_cast<double>(in * kernel * kernel))))),
+      stride(stride),
+      padding(padding) {
+  if (with_bias) bias = weights.get("bias", {out}, Init::zeros());
+}
+
+at::Tensor Conv2d::operator()(const at::Tensor& x) const {
+  return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+}
+
+Activation activation(const std::string& name) {
+  if (name == "gelu") return gelu_exact;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return gelu_tanh;
+  if (name == "quick_gelu") return quick_gelu;
+  if (name == "silu" || name == "swish") return silu;
+  if (name == "relu") return relu;
+  throw CheckpointError(
+      describe("activation", "gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, swish or relu", name));
+}
+
+at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
+  return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);  // [B, heads, T, D]
+}
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const std::optional<at::Tensor>& mask, bool causal, std::optional<double> scale) {
+  const at::Tensor mixed = at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);  // [B, heads, T, D]
+  return mixed.transpose(1, 2).reshape({q.size(0), q.size(2), q.size(1) * v.size(3)});
+}
+
+}  // namespace readback::nn

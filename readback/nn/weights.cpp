@@ -1,0 +1,116 @@
+#include "readback/nn/weights.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include "readback/base/error.h"
+#include "readback/base/random.h"
+
+namespace readback::nn {
+
+struct Weights::Source {
+  checkpoint::TensorMap tensors;
+  c10::Device device = c10::kCPU;
+  c10::ScalarType dtype = at::kFloat;
+  std::string where;
+  std::optional<uint64_t> seed;
+  std::map<std::string, at::Tensor> parameters;
+  std::set<std::string> used;
+  std::vector<std::string> missing, misshapen;
+};
+
+Weights::Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarType dtype, std::string where)
+    : source_(std::make_shared<Source>()) {
+  source_->tensors = std::move(tensors);
+  source_->device = device;
+  source_->dtype = dtype;
+  source_->where = std::move(where);
+}
+
+Weights Weights::fresh(uint64_t seed, c10::Device device) {
+  auto source = std::make_shared<Source>();
+  source->seed = seed;
+  source->device = device;
+  source->where = "a fresh model";
+  return Weights(std::move(source), "");
+}
+
+Weights Weights::operator[](const std::string& name) const { return Weights(source_, prefix_ + name + "."); }
+
+bool Weights::has(const std::string& name) const { return source_->tensors.contains(prefix_ + name); }
+bool Weights::is_fresh() const { return source_->seed.has_value(); }
+void Weights::ignore(const std::string& name) const { source_->used.insert(prefix_ + name); }
+
+void Weights::rename(const std::string& old_name, const std::string& new_name) const {
+  auto node = source_->tensors.extract(prefix_ + old_name);
+  if (node.empty()) return;
+  node.key() = prefix_ + new_name;
+  source_->tensors.insert(std::move(node));
+}
+
+namespace {
+
+at::Tensor draw(uint64_t seed, const std::string& key, at::IntArrayRef shape, Init init) {
+  if (init.kind == Init::Kind::kConstant) return at::full(shape, init.scale, at::kFloat);
+  at::Tensor values = at::empty(shape, at::kFloat);
+  Random random(seed, key);
+  const std::span<float> span(values.data_ptr<float>(), static_cast<size_t>(values.numel()));
+  if (init.kind == Init::Kind::kNormal) {
+    random.fill_normal(span);
+    return values.mul_(init.scale);
+  }
+  for (float& value : span) value = static_cast<float>((2 * random.uniform() - 1) * init.scale);
+  return values;
+}
+
+}  // namespace
+
+at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape, Init init) const {
+  const std::string key = prefix_ + name;
+  if (const auto known = source_->parameters.find(key); known != source_->parameters.end()) return known->second;
+  at::Tensor tensor;
+  if (source_->seed) {
+    tensor = draw(*source_->seed, key, shape, init);
+  } else if (const auto found = source_->tensors.find(key); found == source_->tensors.end()) {
+    source_->missing.push_back(key);
+    tensor = at::zeros(shape, at::kFloat);
+  } else if (found->second.sizes() != shape) {
+    source_->used.insert(key);
+    source_->misshapen.push_back(fmt::format("{} (expected [{}], got [{}])", key, fmt::join(shape, ", "),
+                                             fmt::join(found->second.sizes(), ", ")));
+    tensor = at::zeros(shape, at::kFloat);
+  } else {
+    source_->used.insert(key);
+    tensor = found->second;
+  }
+  tensor = tensor.to(source_->device, source_->dtype);
+  // Convolutions run channels-last, and a checkpoint holds them channels-first.
+  if (shape.size() == 4) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
+  source_->parameters[key] = tensor;
+  return tensor;
+}
+
+void Weights::finish() const {
+  std::vector<std::string> unexpected;
+  for (const auto& [key, tensor] : source_->tensors) {
+    if (!source_->used.contains(key)) unexpected.push_back(key);
+  }
+  source_->tensors.clear();
+  std::string problems;
+  const auto list = [&](const char* title, const std::vector<std::string>& keys) {
+    if (keys.empty()) return;
+    problems += fmt::format("\n  {} ({}):", title, keys.size());
+    for (size_t i = 0; i < keys.size() && i < 20; ++i) problems += "\n    " + keys[i];
+    if (keys.size() > 20) problems += fmt::format("\n    … and {} more", keys.size() - 20);
+  };
+  list("missing", source_->missing);
+  list("misshapen", source_->misshapen);
+  list("unexpected", unexpected);
+  if (!problems.empty()) {
+    throw CheckpointError(describe(source_->where, "exactly the tensors of its configuration", problems));
+  }
+}
+
+const std::map<std::string, at::Tensor>& Weights::parameters() const { return source_->parameters; }
+
+}  // namespace readback::nn
