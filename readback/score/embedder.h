@@ -33,8 +33,8 @@ class ImageTextEmbedder {
 // Embeddings by content, shared by all metrics of one model.
 //
 // Results do not depend on what was asked before, to the last bit, so that a resumed run stores what an undisturbed
-// one does: an original is embedded by itself and kept; the candidates of one call are embedded as one batch, and only
-// the latest batch is kept (the next metric asks for the same one).
+// one does: an original is embedded by itself and kept; the distinct candidates of one call are embedded as one batch,
+// and only the latest batch is kept (the next metric asks for the same one).
 class EmbeddingCache {
  public:
   explicit EmbeddingCache(std::shared_ptr<ImageTextEmbedder> embedder);
@@ -52,6 +52,9 @@ class EmbeddingCache {
     std::vector<uint64_t> keys;
     Embeds embeds;
   };
+  template <typename Item, typename Embed>
+  Embeds lookup_batch(std::span<const Item> items, Batch& latest, const Embed& embed);
+
   std::shared_ptr<ImageTextEmbedder> embedder_;
   std::unordered_map<uint64_t, Embeds> images_, texts_;  // originals, by content
   Batch candidate_images_, candidate_texts_;

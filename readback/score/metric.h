@@ -21,12 +21,12 @@ enum class Inputs {
 };
 
 struct MetricInfo {
-  std::string name;         // on the command line and in the store: "clip-image", "cider"
-  std::string title;        // in tables: "CLIP image distance (projected)", "CIDEr"
-  std::string formula;      // one line: variant, constants
+  std::string name;     // on the command line and in the store: "clip-image", "cider"
+  std::string title;    // in tables: "CLIP image distance (projected)", "CIDEr"
+  std::string formula;  // one line: variant, constants
   Direction direction;
   Inputs inputs;
-  std::string checkpoint;   // the repository it reads, empty when none
+  std::string checkpoint;  // the repository it reads, empty when none
 };
 
 // One candidate with what it is compared to. Only the fields that Inputs names need to be set.

@@ -1,0 +1,71 @@
+#include "readback/score/embedder.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "readback/base/random.h"
+
+namespace readback::score {
+
+namespace {
+
+uint64_t content_key(const image::Image* image) {
+  const std::string_view bytes(reinterpret_cast<const char*>(image->pixels.data()), image->pixels.size());
+  return fnv1a(bytes) ^ static_cast<uint64_t>(image->width) << 32 ^ static_cast<uint64_t>(image->height);
+}
+
+uint64_t content_key(const std::string& text) { return fnv1a(text); }
+
+template <typename Item>
+Embeds lookup_originals(std::span<const Item> items, std::unordered_map<uint64_t, Embeds>& known, const auto& embed) {
+  std::vector<at::Tensor> projected, pooled;
+  for (const Item& item : items) {
+    const uint64_t key = content_key(item);
+    auto found = known.find(key);
+    if (found == known.end()) found = known.emplace(key, embed(std::span<const Item>(&item, 1))).first;
+    projected.push_back(found->second.projected);
+    pooled.push_back(found->second.pooled);
+  }
+  return {at::cat(projected), at::cat(pooled)};
+}
+
+}  // namespace
+
+EmbeddingCache::EmbeddingCache(std::shared_ptr<ImageTextEmbedder> embedder) : embedder_(std::move(embedder)) {}
+
+template <typename Item, typename Embed>
+Embeds EmbeddingCache::lookup_batch(std::span<const Item> items, Batch& latest, const Embed& embed) {
+  std::vector<uint64_t> keys;
+  std::vector<Item> distinct;
+  std::vector<int64_t> rows;
+  for (const Item& item : items) {
+    const uint64_t key = content_key(item);
+    const auto found = std::find(keys.begin(), keys.end(), key);
+    rows.push_back(found - keys.begin());
+    if (found != keys.end()) continue;
+    keys.push_back(key);
+    distinct.push_back(item);
+  }
+  if (keys != latest.keys) latest = {std::move(keys), embed(std::span<const Item>(distinct))};
+  const at::Tensor index = at::tensor(rows, at::kLong);
+  return {latest.embeds.projected.index_select(0, index), latest.embeds.pooled.index_select(0, index)};
+}
+
+Embeds EmbeddingCache::original_images(std::span<const image::Image* const> images) {
+  return lookup_originals(images, images_, [&](auto one) { return embedder_->embed_images(one); });
+}
+
+Embeds EmbeddingCache::original_texts(std::span<const std::string> texts) {
+  return lookup_originals(texts, texts_, [&](auto one) { return embedder_->embed_texts(one); });
+}
+
+Embeds EmbeddingCache::candidate_images(std::span<const image::Image* const> images) {
+  return lookup_batch(images, candidate_images_, [&](auto batch) { return embedder_->embed_images(batch); });
+}
+
+Embeds EmbeddingCache::candidate_texts(std::span<const std::string> texts) {
+  return lookup_batch(texts, candidate_texts_, [&](auto batch) { return embedder_->embed_texts(batch); });
+}
+
+}  // namespace readback::score

@@ -1,0 +1,19 @@
+// BLEU and CIDEr as metrics of single captions.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "readback/score/metric.h"
+#include "readback/score/text/cider.h"
+
+namespace readback::score {
+
+// Sentence BLEU of the given order, 1 … 4. NaN without references.
+std::unique_ptr<Metric> make_bleu_metric(MetricInfo info, int order);
+
+// Document frequencies come from `corpus` (the references of every sample), not from what is scored.
+std::unique_ptr<Metric> make_cider_metric(MetricInfo info, CiderVariant variant,
+                                          const std::vector<std::vector<std::string>>& corpus);
+
+}  // namespace readback::score
