@@ -24,7 +24,8 @@ BlipVisionConfig read_vision(checkpoint::ConfigReader config) {
   c.hidden_act = config.get("hidden_act", c.hidden_act);
   c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   config.expect("num_channels", {3});
-  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim"});
+  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim",
+                 "tie_word_embeddings"});
   config.finish();
   return c;
 }
@@ -45,6 +46,7 @@ BlipTextConfig read_text(checkpoint::ConfigReader config) {
   c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   c.label_smoothing = config.get("label_smoothing", c.label_smoothing);
   config.expect("is_decoder", {true});
+  config.expect("tie_word_embeddings", {true});
   // Dropout concerns training only, and BLIP's published configurations have none.
   config.ignore({"attention_probs_dropout_prob", "hidden_dropout_prob", "initializer_factor", "initializer_range",
                  "projection_dim", "eos_token_id", "add_cross_attention", "position_embedding_type"});
@@ -60,6 +62,7 @@ BlipConfig BlipConfig::read(checkpoint::ConfigReader config) {
   c.text = read_text(config.section("text_config"));
   // As BlipConfig does: the decoder reads what the vision model gives.
   c.text.encoder_hidden_size = c.vision.hidden_size;
+  config.expect("tie_word_embeddings", {true});
   config.ignore({"image_text_hidden_size", "initializer_factor", "initializer_range", "label_smoothing",
                  "logit_scale_init_value", "projection_dim", "text_config_dict", "vision_config_dict"});
   config.finish();

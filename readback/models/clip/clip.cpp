@@ -38,7 +38,8 @@ ClipVisionConfig ClipVisionConfig::read(checkpoint::ConfigReader config) {
   c.hidden_act = config.get("hidden_act", c.hidden_act);
   c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   config.expect("num_channels", {3});
-  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim"});
+  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim",
+                 "tie_word_embeddings"});
   config.finish();
   return c;
 }
@@ -50,7 +51,8 @@ ClipConfig ClipConfig::read(checkpoint::ConfigReader config) {
   c.projection_dim = config.get("projection_dim", c.projection_dim);
   c.logit_scale_init_value = config.get("logit_scale_init_value", c.logit_scale_init_value);
   // Exports of transformers 4 repeat the two sections as deltas; the sections above are the full ones.
-  config.ignore({"initializer_factor", "initializer_range", "text_config_dict", "vision_config_dict"});
+  config.ignore(
+      {"initializer_factor", "initializer_range", "text_config_dict", "vision_config_dict", "tie_word_embeddings"});
   config.finish();
   return c;
 }
