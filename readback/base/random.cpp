@@ -5,9 +5,7 @@
 
 namespace readback {
 
-namespace {
-
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t a = uint64_t{0xD2511F53} * counter[0];
     const uint64_t b = uint64_t{0xCD9E8D57} * counter[2];
@@ -18,8 +16,6 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint3
   }
   return counter;
 }
-
-}  // namespace
 
 uint64_t fnv1a(std::string_view bytes) {
   uint64_t hash = 0xcbf29ce484222325;
@@ -37,7 +33,7 @@ Random::Random(uint64_t seed, std::string_view name, uint64_t index) {
 
 void Random::refill() {
   const uint64_t block = position_ / 4;
-  block_ = philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), stream_[0], stream_[1]}, key_);
+  block_ = philox4x32({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), stream_[0], stream_[1]}, key_);
 }
 
 void Random::seek(uint64_t position) {

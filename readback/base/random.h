@@ -7,6 +7,9 @@
 
 namespace readback {
 
+// One block of the generator: ten rounds on a 128-bit counter under a 64-bit key.
+std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
 // An independent stream for each (seed, name, index): a sample's numbers depend on neither its neighbours,
 // the batch size, the order of work, nor a resume. Equal on every platform.
 class Random {

@@ -18,15 +18,16 @@ using Kind = PickleNode::Kind;
 
 constexpr uint64_t kMaxPickle = 64 << 20;  // a large model's is below 1 MB: the tensors' data lies beside it
 constexpr int kMaxDepth = 16;
-constexpr int64_t kMaxValues = 4'000'000;
+constexpr int64_t kMaxValues = 1'000'000;
+constexpr size_t kMaxName = 1024;
 
 class Collector {
  public:
   explicit Collector(std::string where) : where_(std::move(where)) {}
 
   void collect(const PickleNode* node, const std::string& name, int depth) {
-    // A container may hold itself, or the same list many times over: both end here.
-    if (depth > kMaxDepth || ++values_ > kMaxValues)
+    // A container may hold itself, or the same one many times over, or have a name without end.
+    if (depth > kMaxDepth || ++values_ > kMaxValues || name.size() > kMaxName)
       throw CheckpointError(describe(where_, "a dictionary of tensors", "containers nested without end"));
     const auto child = [&](const std::string& key) { return depth == 0 ? key : name + "." + key; };
     if (node->kind == Kind::kTensor) {

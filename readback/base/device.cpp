@@ -1,0 +1,102 @@
+#include "readback/base/device.h"
+
+#include <ATen/Context.h>
+#include <dlfcn.h>
+
+#include <charconv>
+
+#include "readback/base/error.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace readback {
+
+namespace {
+
+// What CUDA offers here: a number of devices, or why there are none.
+struct Cuda {
+  int devices = 0;
+  std::string reason;
+};
+
+// Asks the driver itself: much cheaper than loading libtorch_cuda, which would also print when there is no driver.
+Cuda ask_driver() {
+  void* driver = ::dlopen("libcuda.so.1", RTLD_NOW);
+  if (driver == nullptr) return {0, "no NVIDIA driver (libcuda.so.1)"};
+  const auto initialise = reinterpret_cast<int (*)(unsigned)>(::dlsym(driver, "cuInit"));
+  const auto count = reinterpret_cast<int (*)(int*)>(::dlsym(driver, "cuDeviceGetCount"));
+  Cuda cuda;
+  if (initialise == nullptr || count == nullptr) return {0, "an NVIDIA driver without cuInit"};
+  if (const int error = initialise(0); error != 0) return {0, "the NVIDIA driver's error " + std::to_string(error)};
+  if (count(&cuda.devices) != 0 || cuda.devices == 0) return {0, "an NVIDIA driver without devices"};
+  return cuda;
+}
+
+// ATen learns of CUDA when libtorch_cuda registers itself; it asks once, so nothing may ask before this.
+Cuda load_cuda() {
+  Cuda cuda = ask_driver();
+  if (cuda.devices == 0) return cuda;
+  // Found as libtorch_cpu was: by the program's own list of library folders.
+  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return {0, ::dlerror()};
+  if (!at::hasCUDA()) return {0, "a libtorch_cuda that finds no usable device"};
+  cuda.devices = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
+  if (cuda.devices == 0) cuda.reason = "a libtorch_cuda that finds no usable device";
+  return cuda;
+}
+
+const Cuda& cuda_once() {
+  static const Cuda cuda = load_cuda();
+  return cuda;
+}
+
+}  // namespace
+
+c10::Device parse_device(const std::string& name) {
+  const c10::Device cpu(c10::kCPU);
+  if (name == "cpu") return cpu;
+  if (name == "auto") return cuda_once().devices > 0 ? c10::Device(c10::kCUDA, 0) : cpu;
+  int index = 0;
+  bool valid = name == "cuda";
+  if (name.starts_with("cuda:")) {
+    const char* end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(name.data() + 5, end, index);
+    valid = error == std::errc() && stop == end && index >= 0;
+  }
+  if (!valid) throw UsageError(describe("--device", "auto, cpu, cuda or cuda:N", "'" + name + "'"));
+  const Cuda& cuda = cuda_once();
+  if (cuda.devices == 0)
+    throw UsageError(describe("--device " + name, "a usable CUDA device", cuda.reason, "Use --device cpu"));
+  if (index >= cuda.devices)
+    throw UsageError(describe("--device " + name, "an index below " + std::to_string(cuda.devices), name));
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+c10::ScalarType parse_dtype(const std::string& name, c10::Device device) {
+  if (name == "float32") return c10::kFloat;
+  if (name == "bfloat16") return c10::kBFloat16;
+  if (name == "float16") return c10::kHalf;
+  if (name == "auto") return device.is_cuda() || cpu_has_bfloat16() ? c10::kBFloat16 : c10::kFloat;
+  throw UsageError(describe("--dtype", "auto, float32, bfloat16 or float16", "'" + name + "'"));
+}
+
+bool cpu_has_bfloat16() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kOsxsave = 1u << 27;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsxsave) == 0) return false;
+  // The processor's feature counts only where the operating system saves the registers it works on.
+  unsigned enabled = 0, upper = 0;
+  __asm__("xgetbv" : "=a"(enabled), "=d"(upper) : "c"(0));
+  constexpr unsigned kAvx512Registers = 0xe6, kTileRegisters = 0x60000;
+  constexpr unsigned kAvx512Bf16 = 1u << 5, kAmxBf16 = 1u << 22;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kAmxBf16) != 0 && (enabled & kTileRegisters) == kTileRegisters) return true;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return false;
+  return (a & kAvx512Bf16) != 0 && (enabled & kAvx512Registers) == kAvx512Registers;
+#else
+  return false;
+#endif
+}
+
+}  // namespace readback
