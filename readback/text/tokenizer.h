@@ -15,10 +15,16 @@ class Tokenizer {
   // Ids of the text alone, without special tokens around it. Invalid UTF-8 becomes U+FFFD.
   virtual std::vector<int64_t> encode(std::string_view text) const = 0;
   // skip_special_tokens and clean_up_tokenization_spaces as transformers' batch_decode(skip_special_tokens=True).
+  // Ids that the tokenizer does not know (BLIP's 30522 and 30523 in most repositories) are left out, as there.
   virtual std::string decode(const std::vector<int64_t>& ids) const = 0;
   virtual int64_t vocabulary_size() const = 0;
-  virtual int64_t id(std::string_view token) const = 0;       // -1 when absent
-  virtual const std::string& token(int64_t id) const = 0;     // Errors: DataError when out of range
+  virtual int64_t id(std::string_view token) const = 0;    // -1 when absent
+  virtual const std::string& token(int64_t id) const = 0;  // Errors: DataError when out of range
+  // The id of a role's token ("bos_token", "eos_token", "pad_token", "unk_token", "cls_token", "sep_token",
+  // "mask_token"), -1 when the repository names none.
+  virtual int64_t special_id(std::string_view /*role*/) const { return -1; }
+  // model_max_length of tokenizer_config.json in tokens, -1 when it has none.
+  virtual int64_t max_length() const { return -1; }
 };
 
 // BERT (BasicTokenizer + WordPiece), from vocab.txt or tokenizer.json, with tokenizer_config.json's do_lower_case,
@@ -32,9 +38,9 @@ std::unique_ptr<Tokenizer> load_clip_tokenizer(const std::filesystem::path& fold
 
 // [begin] ids [end] + padding to `length`; longer texts are cut so that the end token stays.
 struct Padded {
-  std::vector<int64_t> ids;       // `length` of them
-  int64_t tokens = 0;             // begin and end included, padding not
-  int64_t truncated = 0;          // how many tokens were cut
+  std::vector<int64_t> ids;  // `length` of them
+  int64_t tokens = 0;        // begin and end included, padding not
+  int64_t truncated = 0;     // how many tokens were cut
 };
 Padded pad(const std::vector<int64_t>& ids, int64_t begin, int64_t end, int64_t padding, int64_t length);
 
