@@ -30,13 +30,13 @@ struct RunOptions {
   caption::DecodingOptions sampling = candidate_decoding();  // I2T2I's N texts; its num_captions and seed are set by us
   caption::DecodingOptions reading = read_back_decoding();   // T2I2T's one text per picture
   generate::GenerationOptions generation;                    // its seed is set by us
-  std::vector<std::string> metrics;                          // score/registry.h
   uint64_t seed = 0;
   std::string dtype = "float32";  // models compute in it; part of a run's identity
 
   // The rest changes how a run goes, not what it stores.
-  int64_t batch_size = 16;  // pictures or texts a model gets at once
-  int64_t max_errors = -1;  // end the run when more than this many samples failed; -1: never
+  std::vector<std::string> metrics;  // score/registry.h; a later start with more of them measures these too
+  int64_t batch_size = 16;           // pictures or texts a model gets at once
+  int64_t max_errors = -1;           // end the run when more than this many samples failed; -1: never
 };
 
 // Every option that changes what a run stores, by its flag's name; two runs with equal JSON give equal rows.

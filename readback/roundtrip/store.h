@@ -37,7 +37,7 @@ class Database;  // roundtrip/database.h
 // run.json. Two runs are the same run when options and digests are equal; `about` is for people.
 struct Manifest {
   nlohmann::json options;  // identity(RunOptions)
-  nlohmann::json digests;  // {"dataset": …, "captioner": …, "generator": …}
+  nlohmann::json digests;  // {"dataset": …, "captioner": …, "generator": …, "clip": …}
   nlohmann::json about;    // version, libtorch, machine, descriptions of models and data, batch size, created
 };
 
@@ -121,7 +121,8 @@ class Store {
 
   // Writing. Each call is one transaction: all of its rows or none. Errors: StoreError.
   void add_samples(std::span<const SampleRow> samples);  // rows that are there already stay
-  void set_original(const std::string& sample, const image::Image& image);
+  // Writes the original and gives its relative path.
+  std::string set_original(const std::string& sample, const image::Image& image);
   void put_candidates(std::span<const CandidateRow> rows);  // inserts or replaces; also clears these rows' errors
   void put_error(const ErrorRow& error);
   void clear_errors();  // failed work is tried again when a run is started again

@@ -1,0 +1,184 @@
+#include "readback/roundtrip/curves.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+namespace readback::roundtrip {
+
+using nlohmann::json;
+using score::Interval;
+using score::MetricInfo;
+
+namespace {
+
+using Values = std::map<std::string, std::vector<double>>;  // sample → one value a candidate
+
+// Samples with a value for each of their candidates; others are left out.
+Values complete_values(const Store& store, Direction direction, const std::string& metric) {
+  Values values;
+  for (const ScoreRow& row : store.scores(direction, metric)) {
+    if (row.value) values[row.key.sample].push_back(*row.value);
+  }
+  const size_t expected = static_cast<size_t>(store.num_candidates());
+  std::erase_if(values, [&](const auto& entry) { return entry.second.size() != expected; });
+  return values;
+}
+
+// +1 when higher is better, -1 when lower is.
+double sign(const MetricInfo& metric) { return metric.direction == score::Direction::kHigherIsBetter ? 1 : -1; }
+
+// Candidate indices, the best first.
+std::vector<int64_t> order(const std::vector<double>& values, double sign) {
+  std::vector<int64_t> indices(values.size());
+  std::iota(indices.begin(), indices.end(), int64_t{0});
+  std::stable_sort(indices.begin(), indices.end(),
+                   [&](int64_t a, int64_t b) { return sign * values[a] > sign * values[b]; });
+  return indices;
+}
+
+RankCurve rank_curve(const Store& store, Direction direction, const MetricInfo& distance, const MetricInfo& quality,
+                     const Values& distances, const Values& qualities) {
+  RankCurve curve;
+  curve.direction = direction;
+  curve.distance = distance;
+  curve.quality = quality;
+  const size_t candidates = static_cast<size_t>(store.num_candidates());
+  std::vector<std::vector<double>> columns(candidates + 1);  // the last: rank 0 minus the last rank
+  std::vector<double> nearness, goodness, within;
+  int64_t samples = 0;
+  for (const SampleRow& sample : store.samples()) {
+    ++samples;
+    const auto d = distances.find(sample.id), q = qualities.find(sample.id);
+    if (d == distances.end() || q == qualities.end()) continue;
+    const std::vector<int64_t> ranked = order(d->second, sign(distance));
+    for (size_t rank = 0; rank < candidates; ++rank) columns[rank].push_back(q->second[ranked[rank]]);
+    columns[candidates].push_back(columns[0].back() - columns[candidates - 1].back());
+    std::vector<double> near, good;
+    for (double value : d->second) near.push_back(sign(distance) * value);
+    for (double value : q->second) good.push_back(sign(quality) * value);
+    if (const double correlation = score::spearman(near, good); !std::isnan(correlation)) {
+      within.push_back(correlation);
+    }
+    nearness.insert(nearness.end(), near.begin(), near.end());
+    goodness.insert(goodness.end(), good.begin(), good.end());
+  }
+  curve.ranks = score::bootstrap_means(columns);
+  curve.difference = curve.ranks.back();
+  curve.ranks.pop_back();
+  curve.spearman = score::spearman(nearness, goodness);
+  curve.kendall = score::kendall_tau_b(nearness, goodness);
+  curve.spearman_within = score::bootstrap_mean(within);
+  curve.samples = static_cast<int64_t>(columns.front().size());
+  curve.left_out = samples - curve.samples;
+  return curve;
+}
+
+// NaN has no place in JSON.
+json number(double value) { return std::isnan(value) ? json() : json(value); }
+
+json to_json(const Interval& interval) {
+  return {{"mean", number(interval.mean)},
+          {"low", number(interval.low)},
+          {"high", number(interval.high)},
+          {"samples", interval.count}};
+}
+
+}  // namespace
+
+Role role(Direction direction, score::Inputs inputs) {
+  const bool of_image = inputs == score::Inputs::kImages || inputs == score::Inputs::kImageTruth;
+  return of_image == (direction == Direction::kI2T2I) ? Role::kDistance : Role::kQuality;
+}
+
+std::map<std::string, double> sample_means(const Store& store, Direction direction, const std::string& metric) {
+  std::map<std::string, std::vector<double>> values;
+  for (const ScoreRow& row : store.scores(direction, metric)) {
+    if (row.value) values[row.key.sample].push_back(*row.value);
+  }
+  std::map<std::string, double> means;
+  for (const auto& [sample, scores] : values) means[sample] = score::mean(scores);
+  return means;
+}
+
+std::vector<MetricSummary> summarize(const Store& store) {
+  std::vector<MetricSummary> summaries;
+  for (Direction direction : store.directions()) {
+    for (const MetricInfo& metric : store.metrics()) {
+      std::vector<double> means, floors;
+      for (const auto& [sample, value] : sample_means(store, direction, metric.name)) means.push_back(value);
+      for (const FloorRow& row : store.floors(direction, metric.name)) {
+        if (row.value) floors.push_back(*row.value);
+      }
+      if (means.empty()) continue;
+      summaries.push_back({direction, role(direction, metric.inputs), metric, score::bootstrap_mean(means),
+                           score::bootstrap_mean(floors)});
+    }
+  }
+  return summaries;
+}
+
+std::vector<Ranking> rankings(const Store& store, Direction direction, const std::string& distance) {
+  std::vector<Ranking> result;
+  const auto metrics = store.metrics();
+  const auto metric = std::ranges::find(metrics, distance, &MetricInfo::name);
+  if (metric == metrics.end()) return result;
+  const Values values = complete_values(store, direction, distance);
+  for (const SampleRow& sample : store.samples()) {
+    const auto found = values.find(sample.id);
+    if (found == values.end()) continue;
+    Ranking ranking{sample.id, order(found->second, sign(*metric)), {}};
+    for (int64_t candidate : ranking.candidates) ranking.distances.push_back(found->second[candidate]);
+    result.push_back(std::move(ranking));
+  }
+  return result;
+}
+
+std::vector<RankCurve> rank_curves(const Store& store) {
+  std::vector<RankCurve> curves;
+  const std::vector<MetricInfo> metrics = store.metrics();
+  for (Direction direction : store.directions()) {
+    std::map<std::string, Values> values;
+    for (const MetricInfo& metric : metrics) values[metric.name] = complete_values(store, direction, metric.name);
+    for (const MetricInfo& distance : metrics) {
+      if (role(direction, distance.inputs) != Role::kDistance || values[distance.name].empty()) continue;
+      for (const MetricInfo& quality : metrics) {
+        if (role(direction, quality.inputs) != Role::kQuality || values[quality.name].empty()) continue;
+        curves.push_back(rank_curve(store, direction, distance, quality, values[distance.name], values[quality.name]));
+      }
+    }
+  }
+  return curves;
+}
+
+json to_json(const Store& store, const std::vector<MetricSummary>& summaries, const std::vector<RankCurve>& curves) {
+  json rows = json::array(), plots = json::array();
+  for (const MetricSummary& summary : summaries) {
+    rows.push_back({{"direction", name(summary.direction)},
+                    {"role", summary.role == Role::kDistance ? "distance" : "quality"},
+                    {"metric", summary.metric.name},
+                    {"title", summary.metric.title},
+                    {"formula", summary.metric.formula},
+                    {"checkpoint", summary.metric.checkpoint},
+                    {"mean", to_json(summary.mean)},
+                    {"floor", to_json(summary.floor)}});
+  }
+  for (const RankCurve& curve : curves) {
+    json ranks = json::array();
+    for (const Interval& rank : curve.ranks) ranks.push_back(to_json(rank));
+    plots.push_back({{"direction", name(curve.direction)},
+                     {"distance", curve.distance.name},
+                     {"quality", curve.quality.name},
+                     {"ranks", ranks},
+                     {"difference", to_json(curve.difference)},
+                     {"spearman", number(curve.spearman)},
+                     {"kendall", number(curve.kendall)},
+                     {"spearman_within", to_json(curve.spearman_within)},
+                     {"samples", curve.samples},
+                     {"left_out", curve.left_out}});
+  }
+  return {{"summaries", rows}, {"rank_curves", plots}, {"errors", store.errors().size()}};
+}
+
+}  // namespace readback::roundtrip

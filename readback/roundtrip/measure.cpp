@@ -1,0 +1,167 @@
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "readback/base/error.h"
+#include "readback/roundtrip/execute.h"
+#include "readback/roundtrip/recording.h"
+#include "readback/score/statistics/statistics.h"
+
+namespace readback::roundtrip {
+
+namespace {
+
+using score::Comparison;
+using score::Inputs;
+
+// An original as metrics see it.
+struct Original {
+  const SampleRow* sample = nullptr;
+  std::optional<image::Image> image;
+};
+
+bool reads_images(Inputs inputs) { return inputs == Inputs::kImages || inputs == Inputs::kImageTruth; }
+
+// What one candidate is compared to; several only for texts against several references, whose mean counts.
+std::vector<Comparison> compare(const CandidateRow& candidate, const image::Image* image, const Original& original,
+                                Inputs inputs) {
+  const SampleRow& sample = *original.sample;
+  const std::vector<std::string> targets = candidate.key.direction == Direction::kI2T2I || sample.references.empty()
+                                               ? sample.references
+                                               : std::vector<std::string>{sample.prompt()};
+  Comparison comparison;
+  comparison.candidate_image = image;
+  comparison.original_image = original.image ? &*original.image : nullptr;
+  comparison.candidate_text = *candidate.text;
+  comparison.truth = sample.truth;
+  if (inputs == Inputs::kReferences) comparison.references = targets;
+  if (inputs != Inputs::kTexts || targets.empty()) return {comparison};
+  std::vector<Comparison> result;
+  for (const std::string& target : targets) {
+    comparison.original_text = target;
+    result.push_back(comparison);
+  }
+  return result;
+}
+
+class Meter {
+ public:
+  Meter(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, Progress& progress)
+      : store_(store),
+        metrics_(metrics),
+        progress_(progress),
+        recorder_(store, -1),
+        samples_(store.samples()),
+        partners_(score::random_partners(static_cast<int64_t>(samples_.size()),
+                                         store.manifest().options.at("seed").get<uint64_t>())) {}
+
+  void run() {
+    for (const auto& metric : metrics_) store_.put_metric(metric->info());
+    const std::vector<Direction> directions = store_.directions();
+    progress_.begin("measuring", static_cast<int64_t>(directions.size() * samples_.size()));
+    for (Direction direction : directions) {
+      const auto measured = count_scores(direction);
+      for (size_t i = 0; i < samples_.size(); ++i) {
+        check_interrupt();
+        measure_sample(direction, i, measured);
+        progress_.advance(1, samples_[i].id);
+      }
+    }
+    progress_.end();
+  }
+
+ private:
+  using Counts = std::map<std::pair<std::string, std::string>, size_t>;  // (metric, sample) → rows
+
+  Counts count_scores(Direction direction) const {
+    Counts counts;
+    for (const auto& metric : metrics_) {
+      for (const ScoreRow& row : store_.scores(direction, metric->info().name)) {
+        ++counts[{row.metric, row.key.sample}];
+      }
+    }
+    return counts;
+  }
+
+  // All metrics of a sample's candidates are committed together: a resumed run forms the same batches.
+  void measure_sample(Direction direction, size_t index, const Counts& measured) {
+    const SampleRow& sample = samples_[index];
+    std::vector<CandidateRow> candidates = store_.candidates(direction, sample.id);
+    std::erase_if(candidates, [](const CandidateRow& row) { return !row.complete(); });
+    std::vector<score::Metric*> missing;
+    bool images_needed = false;
+    for (const auto& metric : metrics_) {
+      const auto found = measured.find({metric->info().name, sample.id});
+      if (candidates.empty() || (found != measured.end() && found->second == candidates.size())) continue;
+      missing.push_back(metric.get());
+      images_needed |= reads_images(metric->info().inputs);
+    }
+    if (missing.empty()) return;
+
+    std::vector<image::Image> images;
+    Original own{&sample, {}}, other{&samples_[static_cast<size_t>(partners_[index])], {}};
+    const bool loaded = recorder_.attempt({sample.id, direction, -1, "measure", ""}, [&] {
+      if (!images_needed) return;
+      for (const CandidateRow& row : candidates) images.push_back(store_.load_image(*row.image));
+      for (Original* original : {&own, &other}) {
+        if (!original->sample->image.empty()) original->image = store_.load_image(original->sample->image);
+      }
+    });
+    if (!loaded) return;
+
+    std::vector<ScoreRow> scores;
+    std::vector<FloorRow> floors;
+    for (score::Metric* metric : missing) {
+      recorder_.attempt({sample.id, direction, -1, "metric " + metric->info().name, ""},
+                        [&] { measure_one(*metric, candidates, images, own, other, scores, floors); });
+    }
+    store_.put_scores(scores, floors);
+  }
+
+  // One call of the metric: every candidate against its own original, then the first against another sample's.
+  static void measure_one(score::Metric& metric, const std::vector<CandidateRow>& candidates,
+                          const std::vector<image::Image>& images, const Original& own, const Original& other,
+                          std::vector<ScoreRow>& scores, std::vector<FloorRow>& floors) {
+    const score::MetricInfo& info = metric.info();
+    std::vector<Comparison> batch;
+    std::vector<size_t> ends;
+    const auto add = [&](size_t candidate, const Original& original) {
+      const image::Image* image = images.empty() ? nullptr : &images[candidate];
+      for (Comparison& comparison : compare(candidates[candidate], image, original, info.inputs)) {
+        batch.push_back(std::move(comparison));
+      }
+      ends.push_back(batch.size());
+    };
+    for (size_t i = 0; i < candidates.size(); ++i) add(i, own);
+    if (other.sample != own.sample) add(0, other);
+
+    const std::vector<double> values = metric.score(batch);
+    size_t begin = 0;
+    for (size_t i = 0; i < ends.size(); ++i) {
+      const double mean = score::mean(std::span(values).subspan(begin, ends[i] - begin));
+      const std::optional<double> value = std::isnan(mean) ? std::nullopt : std::optional(mean);
+      if (i < candidates.size()) {
+        scores.push_back({candidates[i].key, info.name, value});
+      } else {
+        floors.push_back({candidates.front().key, info.name, other.sample->id, value});
+      }
+      begin = ends[i];
+    }
+  }
+
+  Store& store_;
+  std::span<const std::unique_ptr<score::Metric>> metrics_;
+  Progress& progress_;
+  Recorder recorder_;
+  std::vector<SampleRow> samples_;
+  std::vector<int64_t> partners_;
+};
+
+}  // namespace
+
+void measure(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, Progress& progress) {
+  Meter(store, metrics, progress).run();
+}
+
+}  // namespace readback::roundtrip

@@ -1,0 +1,134 @@
+#include "readback/roundtrip/store_files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/base/random.h"
+
+namespace readback::roundtrip {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr int kFormat = 1;
+
+std::string dotted(std::string pointer) {
+  for (char& c : pointer) {
+    if (c == '/') c = '.';
+  }
+  return pointer.substr(1);
+}
+
+// One line for each key whose values differ: "  num_candidates: 10 in the run, 5 now".
+std::string differences(const std::string& title, const json& stored, const json& asked) {
+  if (stored == asked) return "";
+  const json before = stored.flatten(), now = asked.flatten();
+  std::set<std::string> keys;
+  for (const auto& [key, value] : before.items()) keys.insert(key);
+  for (const auto& [key, value] : now.items()) keys.insert(key);
+  std::string lines;
+  for (const std::string& key : keys) {
+    const std::string old_value = before.contains(key) ? before.at(key).dump() : "absent";
+    const std::string new_value = now.contains(key) ? now.at(key).dump() : "absent";
+    if (old_value == new_value || key.empty()) continue;
+    lines += fmt::format("\n  {}{}: {} in the run, {} now", title, dotted(key), old_value, new_value);
+  }
+  return lines;
+}
+
+}  // namespace
+
+std::string file_stem(const std::string& sample) {
+  constexpr size_t kLongest = 120;
+  std::string stem;
+  for (const char c : sample) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '_' || (c == '.' && !stem.empty());
+    stem += plain ? std::string(1, c) : fmt::format("%{:02X}", byte);
+  }
+  if (stem.size() > kLongest) stem = stem.substr(0, kLongest) + fmt::format("%{:016x}", fnv1a(sample));
+  return stem;
+}
+
+FolderLock::FolderLock(const fs::path& folder) {
+  const fs::path path = folder / "run.lock";
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (file_ < 0) throw StoreError(describe(path.string(), "to be written", std::strerror(errno)));
+  if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+    const int reason = errno;
+    char holder[32] = {};
+    const ssize_t read = ::pread(file_, holder, sizeof(holder) - 1, 0);
+    ::close(file_);
+    if (reason != EWOULDBLOCK) throw StoreError(describe(path.string(), "to be locked", std::strerror(reason)));
+    throw StoreError(describe(folder.string(), "a run folder that nobody is writing",
+                              read > 0 ? fmt::format("one in use by process {}", holder) : "one in use",
+                              "Wait for it to end, or give another --output"));
+  }
+  const std::string own = std::to_string(::getpid());
+  if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, own.data(), own.size(), 0) < 0) {
+    const int reason = errno;
+    ::close(file_);
+    throw StoreError(describe(path.string(), "to be written", std::strerror(reason)));
+  }
+}
+
+FolderLock::~FolderLock() { ::close(file_); }
+
+void check_run_folder(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::exists(folder, error)) return;
+  if (!fs::is_directory(folder, error)) throw StoreError(describe(folder.string(), "a folder", "a file"));
+  if (fs::exists(folder / "run.json", error)) return;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("run.")) {
+      throw StoreError(describe(folder.string(), "an empty folder or one that holds a run", "\"" + name + "\" in it",
+                                "Give another --output"));
+    }
+  }
+}
+
+json to_json(const Manifest& manifest) {
+  return {{"format", kFormat}, {"options", manifest.options}, {"digests", manifest.digests}, {"about", manifest.about}};
+}
+
+Manifest read_manifest(const fs::path& folder) {
+  const fs::path path = folder / "run.json";
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    throw StoreError(describe(folder.string(), "a run folder", "no run.json in it", "`readback run` makes one"));
+  }
+  try {
+    const json stored = read_json(path);
+    if (stored.at("format") != kFormat) {
+      throw StoreError(describe(path.string(), fmt::format("format {}", kFormat), stored.at("format").dump(),
+                                "Another version of readback wrote it"));
+    }
+    return {stored.at("options"), stored.at("digests"), stored.at("about")};
+  } catch (const json::exception& reason) {
+    throw StoreError(describe(path.string(), "a run's options", reason.what()));
+  } catch (const DataError& reason) {
+    throw StoreError(reason.what());
+  }
+}
+
+void check_same_run(const fs::path& folder, const Manifest& stored, const Manifest& asked) {
+  const std::string lines =
+      differences("", stored.options, asked.options) + differences("contents of the ", stored.digests, asked.digests);
+  if (lines.empty()) return;
+  throw StoreError(describe(folder.string(), "to go on with the run in it",
+                            "other options:" + lines + "\nGive the same options, or another --output"));
+}
+
+}  // namespace readback::roundtrip

@@ -1,0 +1,36 @@
+// Names and locks in a run folder.
+#pragma once
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "readback/roundtrip/store.h"
+
+namespace readback::roundtrip {
+
+// A sample's id as a file name: letters, digits, '.', '-' and '_' stay, other bytes become %XX; long ids are cut and
+// end in a hash. Different ids give different names.
+std::string file_stem(const std::string& sample);
+
+// flock on run.lock for as long as it lives; ends with the process, however that ends.
+class FolderLock {
+ public:
+  // Errors: StoreError when another process holds it (its id is in the message).
+  explicit FolderLock(const std::filesystem::path& folder);
+  FolderLock(const FolderLock&) = delete;
+  ~FolderLock();
+
+ private:
+  int file_ = -1;
+};
+
+// Errors: StoreError unless `folder` is missing, empty or holds a run.
+void check_run_folder(const std::filesystem::path& folder);
+
+nlohmann::json to_json(const Manifest& manifest);
+Manifest read_manifest(const std::filesystem::path& folder);  // Errors: StoreError
+
+// Errors: StoreError that lists every option and digest in which the two differ.
+void check_same_run(const std::filesystem::path& folder, const Manifest& stored, const Manifest& asked);
+
+}  // namespace readback::roundtrip
