@@ -31,10 +31,13 @@ struct DatasetOptions {
   std::string split = "test";  // emoji-scenes: train, validation, test, novel-pairs; ignored by folders and COCO files
   int64_t limit = 0;           // the first n; 0: all
   uint64_t seed = 0;           // emoji-scenes: another seed, other scenes
+  int64_t image_size = 32;     // emoji-scenes: side of the pictures in pixels
 };
 
-// SPEC: `emoji-scenes`, a folder of images (captions in NAME.txt beside NAME.jpg, one a line),
-// or `coco:ANNOTATIONS.json:IMAGES`. Errors: UsageError (unknown), DataError (empty, unreadable).
+// SPEC: `emoji-scenes`; a folder of images (sorted by name, the file name is the id; captions in NAME.txt beside
+// NAME.jpg, one a line); or `coco:ANNOTATIONS.json:IMAGES` (in the file's order, the file name's stem is the id).
+// A listed image that is missing or corrupt is an error only when it is loaded.
+// Errors: UsageError (unknown SPEC or split), DataError (missing, empty, not JSON, of another structure).
 std::unique_ptr<Dataset> open_dataset(const std::string& spec, const DatasetOptions& options);
 
 }  // namespace readback::data

@@ -31,7 +31,7 @@ const SplitRow& row(Split split) { return kSplits[static_cast<size_t>(split)]; }
 constexpr const char* kRelationNames[] = {"none", "left of", "above"};
 
 // Pairs in the order of their names' hash, each taken while both objects want partners: every object is held back
-// equally often, so that rejecting these pairs leaves the objects of the other splits uniform.
+// about equally often, so that rejecting these pairs leaves the objects of the other splits uniform.
 std::set<std::pair<int, int>> choose_novel_pairs() {
   const auto& names = object_names();
   const int count = static_cast<int>(names.size());

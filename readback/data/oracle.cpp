@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace readback::data {
 
@@ -34,7 +36,7 @@ struct RelationWord {
   bool inverse;
 };
 
-std::optional<RelationWord> find_relation(const std::string& word) {
+std::optional<RelationWord> relation_word(const std::string& word) {
   static const std::map<std::string, RelationWord> kWords = {
       {"left", {Relation::kLeftOf, false}},  {"right", {Relation::kLeftOf, true}},
       {"above", {Relation::kAbove, false}},  {"over", {Relation::kAbove, false}},
@@ -46,14 +48,6 @@ std::optional<RelationWord> find_relation(const std::string& word) {
   return place->second;
 }
 
-// The value that all agree on.
-template <typename T>
-T agreed(const std::vector<T>& values, T otherwise) {
-  const bool agree =
-      !values.empty() && std::all_of(values.begin(), values.end(), [&](const T& v) { return v == values[0]; });
-  return agree ? values[0] : otherwise;
-}
-
 // "BLUE background" wins over a color that stands elsewhere.
 int find_background(const std::vector<std::string>& words) {
   std::vector<int> beside, anywhere;
@@ -63,7 +57,36 @@ int find_background(const std::vector<std::string>& words) {
     anywhere.push_back(*color);
     if (i + 1 < words.size() && words[i + 1] == "background") beside.push_back(*color);
   }
-  return agreed(beside.empty() ? anywhere : beside, -1);
+  const std::vector<int>& colors = beside.empty() ? anywhere : beside;
+  const bool agree = std::adjacent_find(colors.begin(), colors.end(), std::not_equal_to<>()) == colors.end();
+  return colors.empty() || !agree ? -1 : colors[0];
+}
+
+// What relation words say of two objects named at `first` and `second` (places in words). "A left of B" and
+// "right of A is B" mean the same; so do "A on the left, B on the right" and "left an A, right a B".
+std::pair<Relation, bool> find_relation(const std::vector<std::string>& words, size_t first, size_t second) {
+  struct Mention {
+    Relation relation;
+    bool inverse;
+    int zone;  // 0: before both objects, 1: between them, 2: after
+  };
+  std::vector<Mention> mentions;
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (const auto word = relation_word(words[i])) {
+      mentions.push_back({word->relation, word->inverse, (i > first) + (i > second)});
+    }
+  }
+  if (mentions.empty()) return {Relation::kNone, false};
+  const Mention& head = mentions.front();
+  const auto as_head = [&](const Mention& m) { return m.relation == head.relation && m.inverse == head.inverse; };
+  if (std::all_of(mentions.begin(), mentions.end(), as_head)) {
+    return {head.relation, head.inverse != (mentions.back().zone == 0)};
+  }
+  const Mention& tail = mentions.back();
+  if (mentions.size() == 2 && head.relation == tail.relation && head.zone != tail.zone) {
+    return {head.relation, head.inverse};  // a word for each object
+  }
+  return {Relation::kNone, false};
 }
 
 bool is_pair(const Reading& reading) { return reading.objects.size() == 2 && reading.relation != Relation::kNone; }
@@ -74,19 +97,16 @@ Reading parse_caption(std::string_view text) {
   const std::vector<std::string> words = split_words(text);
   Reading reading;
   reading.background = find_background(words);
+  std::vector<size_t> places;  // of the objects, in words
   for (size_t i = 0; i < words.size(); ++i) {
     if (const auto object = find(object_names(), words[i])) {
       reading.objects.push_back({*object, 1.0, {}});
+      places.push_back(i);
     }
   }
   if (reading.objects.size() != 2) return reading;
 
-  // "A left of B"; with both objects on one side of the word the first named is meant: "left, an A and a B".
-  std::vector<std::pair<Relation, bool>> named;
-  for (const std::string& word : words) {
-    if (const auto relation = find_relation(word)) named.emplace_back(relation->relation, relation->inverse);
-  }
-  const auto [relation, inverse] = agreed(named, {Relation::kNone, false});
+  const auto [relation, inverse] = find_relation(words, places[0], places[1]);
   reading.relation = relation;
   if (inverse) std::swap(reading.objects[0], reading.objects[1]);
   return reading;

@@ -1,0 +1,216 @@
+#include "readback/data/dataset.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <unordered_map>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/base/random.h"
+#include "readback/data/emoji_scenes.h"
+#include "readback/image/codec.h"
+
+namespace readback::data {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kSpecs = "emoji-scenes, a folder of images or coco:ANNOTATIONS.json:IMAGES";
+
+// Over everything that identifies samples; a separator that no text contains keeps fields apart.
+std::string digest_of(const Dataset& dataset, const std::string& source) {
+  std::string bytes = source + '\0';
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const Sample sample = dataset.sample(i);
+    bytes += sample.id + '\0' + sample.truth + '\0';
+    for (const std::string& reference : sample.references) bytes += reference + '\0';
+    bytes += '\0';
+  }
+  return fmt::format("{:016x}", fnv1a(bytes));
+}
+
+int64_t limited(int64_t size, int64_t limit) { return limit > 0 ? std::min(size, limit) : size; }
+
+std::string with_commas(int64_t number) {
+  std::string digits = std::to_string(number);
+  for (int place = static_cast<int>(digits.size()) - 3; place > 0; place -= 3) digits.insert(place, ",");
+  return digits;
+}
+
+std::string count_of(int64_t used, int64_t all, const std::string& what) {
+  return (used == all ? "" : with_commas(used) + " of ") + with_commas(all) + " " + what;
+}
+
+class EmojiScenes : public Dataset {
+ public:
+  explicit EmojiScenes(const DatasetOptions& options)
+      : split_(parse_split(options.split)),
+        seed_(options.seed),
+        image_size_(options.image_size),
+        size_(limited(split_size(split_), options.limit)) {
+    render(scene(0), image_size_);  // a wrong size or a missing atlas shows here
+  }
+
+  int64_t size() const override { return size_; }
+  Sample sample(int64_t index) const override {
+    const std::string id = fmt::format("{}-{:05}", split_name(split_), index);
+    return {id, id + ".png", captions(scene(index)), to_json(scene(index))};
+  }
+  image::Image load_image(int64_t index) const override { return render(scene(index), image_size_); }
+  std::string description() const override {
+    return fmt::format("emoji-scenes, {} split, {}", split_name(split_), count_of(size_, split_size(split_), "scenes"));
+  }
+  std::string digest() const override {
+    return digest_of(*this, fmt::format("emoji-scenes {} {} {}", split_name(split_), seed_, image_size_));
+  }
+
+ private:
+  Scene scene(int64_t index) const { return make_scene(split_, index, seed_); }
+
+  Split split_;
+  uint64_t seed_;
+  int64_t image_size_, size_;
+};
+
+// Images in files: what folders and COCO annotations come down to.
+class ImageFiles : public Dataset {
+ public:
+  ImageFiles(std::string kind, fs::path folder, std::vector<Sample> samples, int64_t limit)
+      : kind_(std::move(kind)),
+        folder_(std::move(folder)),
+        all_(static_cast<int64_t>(samples.size())),
+        samples_(std::move(samples)) {
+    samples_.resize(static_cast<size_t>(limited(all_, limit)));
+  }
+
+  int64_t size() const override { return static_cast<int64_t>(samples_.size()); }
+  Sample sample(int64_t index) const override { return samples_.at(static_cast<size_t>(index)); }
+  image::Image load_image(int64_t index) const override {
+    return image::load(folder_ / samples_.at(static_cast<size_t>(index)).image_name);
+  }
+  std::string description() const override {
+    return fmt::format("{} {}, {}", kind_, folder_.string(), count_of(size(), all_, "images"));
+  }
+  std::string digest() const override { return digest_of(*this, kind_); }
+
+ private:
+  std::string kind_;
+  fs::path folder_;
+  int64_t all_;
+  std::vector<Sample> samples_;
+};
+
+bool is_image(const fs::path& path) {
+  static const std::set<std::string> kExtensions = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"};
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return kExtensions.contains(extension) && !path.filename().string().starts_with('.');
+}
+
+void require_folder(const fs::path& folder) {
+  std::error_code error;
+  if (fs::is_directory(folder, error)) return;
+  const bool there = fs::exists(folder, error);
+  throw DataError(describe(folder.string(), "a folder of images", there ? "a file" : "nothing there"));
+}
+
+std::vector<std::string> read_captions(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return {};
+  std::string text = read_file(path);
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  try {
+    (void)nlohmann::json(text).dump();  // stores and reports hold UTF-8 only
+  } catch (const nlohmann::json::exception&) {
+    throw DataError(describe(path.string(), "captions in UTF-8", "other bytes"));
+  }
+  std::vector<std::string> captions;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t end = line.find_last_not_of(" \t\r");
+    if (end == std::string::npos) continue;
+    const size_t begin = line.find_first_not_of(" \t");
+    captions.push_back(line.substr(begin, end - begin + 1));
+  }
+  return captions;
+}
+
+std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DatasetOptions& options) {
+  require_folder(folder);
+  std::vector<Sample> samples;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (!is_image(entry->path()) || entry->is_directory(ignored)) continue;
+    const std::string name = entry->path().filename().string();
+    samples.push_back({name, name, read_captions(fs::path(entry->path()).replace_extension(".txt")), ""});
+  }
+  if (error) throw DataError(describe(folder.string(), "a readable folder", error.message()));
+  if (samples.empty()) {
+    throw DataError(describe(folder.string(), "images (jpg, png, webp, bmp, tif)", "a folder without any"));
+  }
+  std::sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) { return a.id < b.id; });
+  return std::make_unique<ImageFiles>("folder", folder, std::move(samples), options.limit);
+}
+
+// https://cocodataset.org/#format-data: images[] {id, file_name}, annotations[] {image_id, caption}.
+std::vector<Sample> read_coco(const fs::path& path) {
+  const nlohmann::json json = read_json(path);
+  std::vector<Sample> samples;
+  try {
+    std::unordered_map<std::string, size_t> places;  // by image id, which may be a number or a string
+    std::set<std::string> ids;
+    for (const auto& image : json.at("images")) {
+      const std::string name = image.at("file_name"), id = fs::path(name).stem().string();
+      if (!ids.insert(id).second || !places.emplace(image.at("id").dump(), samples.size()).second) {
+        throw DataError(describe(path.string(), "each image once", "a second " + name));
+      }
+      samples.push_back({id, name, {}, ""});
+    }
+    for (const auto& annotation : json.at("annotations")) {
+      const auto place = places.find(annotation.at("image_id").dump());
+      if (place == places.end()) continue;  // files cut down to some images often keep all annotations
+      samples[place->second].references.push_back(annotation.at("caption"));
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(describe(
+        path.string(), "COCO captions: images[] {id, file_name}, annotations[] {image_id, caption}", error.what()));
+  }
+  if (samples.empty()) throw DataError(describe(path.string(), "at least one image", "an empty list"));
+  return samples;
+}
+
+// "ANNOTATIONS.json:IMAGES"; either path may hold colons of its own.
+std::unique_ptr<Dataset> open_coco(const std::string& paths, const DatasetOptions& options) {
+  const size_t json = paths.find(".json:");
+  const size_t colon = json != std::string::npos ? json + 5 : paths.rfind(':');
+  if (colon == std::string::npos || colon == 0 || colon + 1 == paths.size()) {
+    throw UsageError(describe("DATASET", "coco:ANNOTATIONS.json:IMAGES", "coco:" + paths));
+  }
+  const fs::path folder = paths.substr(colon + 1);
+  std::vector<Sample> samples = read_coco(paths.substr(0, colon));
+  require_folder(folder);
+  return std::make_unique<ImageFiles>("coco", folder, std::move(samples), options.limit);
+}
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_dataset(const std::string& spec, const DatasetOptions& options) {
+  if (options.limit < 0) throw UsageError(describe("--limit", "0 (all) or more", std::to_string(options.limit)));
+  if (spec == "emoji-scenes") return std::make_unique<EmojiScenes>(options);
+  if (spec.starts_with("coco:")) return open_coco(spec.substr(5), options);
+  std::error_code ignored;
+  if (!fs::exists(spec, ignored)) {
+    throw UsageError(describe("DATASET", kSpecs, "\"" + spec + "\"", "There is no such folder"));
+  }
+  return open_folder(spec, options);
+}
+
+}  // namespace readback::data

@@ -1,0 +1,172 @@
+#include "readback/data/dataset.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <set>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/data/emoji_scenes.h"
+#include "readback/image/codec.h"
+
+namespace readback::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+class DatasetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("readback_data_" + std::to_string(::getpid()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void picture(const std::string& name, int64_t size = 8) { image::save(image::Image(size, size), folder_ / name); }
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  // The message of the E that opening throws.
+  template <typename E>
+  std::string message(const std::string& spec, const DatasetOptions& options = {}) {
+    try {
+      open_dataset(spec, options);
+    } catch (const E& error) {
+      return error.what();
+    }
+    ADD_FAILURE() << spec << " was opened";
+    return "";
+  }
+
+  fs::path folder_;
+};
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST_F(DatasetTest, EmojiScenesHaveReferencesTruthAndPictures) {
+  const auto data = open_dataset("emoji-scenes", {.split = "test", .limit = 200, .image_size = 64});
+  EXPECT_EQ(data->size(), 200);
+  EXPECT_EQ(data->description(), "emoji-scenes, test split, 200 of 1,000 scenes");
+  const Sample sample = data->sample(42);
+  const Scene scene = make_scene(Split::kTest, 42);
+  EXPECT_EQ(sample.id, "test-00042");
+  EXPECT_EQ(sample.image_name, "test-00042.png");
+  EXPECT_EQ(sample.references, captions(scene));
+  EXPECT_EQ(scene_from_json(sample.truth), scene);
+  EXPECT_EQ(data->load_image(42), render(scene, 64));
+  EXPECT_EQ(open_dataset("emoji-scenes", {.split = "novel-pairs"})->description(),
+            "emoji-scenes, novel-pairs split, 500 scenes");
+}
+
+TEST_F(DatasetTest, DigestFollowsWhatTheSamplesAre) {
+  const DatasetOptions base{.limit = 20};
+  const std::string digest = open_dataset("emoji-scenes", base)->digest();
+  EXPECT_EQ(digest.size(), 16u);
+  EXPECT_EQ(open_dataset("emoji-scenes", base)->digest(), digest);
+  std::set<std::string> others = {digest};
+  for (const DatasetOptions& options :
+       {DatasetOptions{.limit = 21}, DatasetOptions{.limit = 20, .seed = 1},
+        DatasetOptions{.limit = 20, .image_size = 64}, DatasetOptions{.split = "validation", .limit = 20}}) {
+    EXPECT_TRUE(others.insert(open_dataset("emoji-scenes", options)->digest()).second);
+  }
+}
+
+TEST_F(DatasetTest, BadOptionsAreUsageErrors) {
+  EXPECT_TRUE(contains(message<UsageError>("emoji-scenes", {.split = "tset"}), "novel-pairs"));
+  EXPECT_TRUE(contains(message<UsageError>("emoji-scenes", {.limit = -1}), "--limit"));
+  EXPECT_TRUE(contains(message<UsageError>("emoji-scenes", {.image_size = 4}), "8 to 1024"));
+  EXPECT_TRUE(contains(message<UsageError>("emojiscenes"), "emoji-scenes, a folder"));
+  EXPECT_TRUE(contains(message<UsageError>("coco:only.json"), "coco:ANNOTATIONS.json:IMAGES"));
+}
+
+TEST_F(DatasetTest, FolderIsSortedAndReadsCaptionsBesideImages) {
+  picture("b.png", 9);
+  picture("a.JPG");
+  picture("c.webp.png");
+  write_file(path("b.txt"),
+             "\xEF\xBB\xBF"
+             "a caf\xC3\xA9 \r\n\r\n  two\n");
+  write_file(path("notes.txt"), "no image");
+  write_file(path(".hidden.png"), "");
+  fs::create_directory(path("folder.png"));
+  const auto data = open_dataset(folder_.string(), {});
+  ASSERT_EQ(data->size(), 3);
+  EXPECT_EQ(data->sample(0).id, "a.JPG");
+  EXPECT_TRUE(data->sample(0).references.empty());
+  EXPECT_EQ(data->sample(1).image_name, "b.png");
+  EXPECT_EQ(data->sample(1).references, (std::vector<std::string>{"a caf\xC3\xA9", "two"}));
+  EXPECT_EQ(data->sample(1).truth, "");
+  EXPECT_EQ(data->load_image(1).width, 9);
+  EXPECT_TRUE(contains(data->description(), ", 3 images"));
+  const auto first = open_dataset(folder_.string(), {.limit = 1});
+  EXPECT_EQ(first->size(), 1);
+  EXPECT_TRUE(contains(first->description(), ", 1 of 3 images"));
+}
+
+TEST_F(DatasetTest, CorruptImageFailsOnlyWhenLoaded) {
+  picture("good.png");
+  write_file(path("bad.png"), "not a picture");
+  const auto data = open_dataset(folder_.string(), {});
+  ASSERT_EQ(data->size(), 2);
+  EXPECT_THROW(data->load_image(0), DataError);
+  EXPECT_EQ(data->load_image(1).width, 8);
+}
+
+TEST_F(DatasetTest, BadFoldersAreDataErrors) {
+  EXPECT_TRUE(contains(message<DataError>(folder_.string()), "without any"));
+  picture("a.png");
+  EXPECT_TRUE(contains(message<DataError>(path("a.png")), "a folder of images, got a file"));
+  write_file(path("a.txt"), "\xFF\xFE caption");
+  EXPECT_TRUE(contains(message<DataError>(folder_.string()), "UTF-8"));
+}
+
+TEST_F(DatasetTest, CocoKeepsTheFilesOrderAndAllCaptions) {
+  picture("2.png", 9);
+  write_file(path("c.json"), R"({"images": [{"id": 7, "file_name": "2.png"}, {"id": 3, "file_name": "1.png"}],
+    "annotations": [{"image_id": 3, "caption": "x"}, {"image_id": 7, "caption": "y"}, {"image_id": 99, "caption": "q"},
+                    {"image_id": 7, "caption": "z"}]})");
+  const auto data = open_dataset("coco:" + path("c.json") + ":" + folder_.string(), {});
+  ASSERT_EQ(data->size(), 2);
+  EXPECT_EQ(data->sample(0).id, "2");
+  EXPECT_EQ(data->sample(0).image_name, "2.png");
+  EXPECT_EQ(data->sample(0).references, (std::vector<std::string>{"y", "z"}));
+  EXPECT_EQ(data->sample(1).references, (std::vector<std::string>{"x"}));
+  EXPECT_EQ(data->load_image(0).width, 9);
+  EXPECT_THROW(data->load_image(1), DataError);  // listed but missing
+}
+
+TEST_F(DatasetTest, BadCocoFilesAreDataErrors) {
+  const std::string spec = "coco:" + path("c.json") + ":" + folder_.string();
+  EXPECT_TRUE(contains(message<DataError>(spec), "No such file"));
+  for (const char* text :
+       {"", "{", "[]", "{}", R"({"images": []})", R"({"images": [], "annotations": []})",
+        R"({"images": [{"id": 1}], "annotations": []})",
+        R"({"images": [{"id": 1, "file_name": 5}], "annotations": []})",
+        R"({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1}]})",
+        R"({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": 3}]})",
+        R"({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b/a.png"}], "annotations": []})",
+        R"({"images": 3, "annotations": 4})"}) {
+    write_file(path("c.json"), text);
+    EXPECT_TRUE(contains(message<DataError>(spec), "c.json")) << text;
+  }
+  write_file(path("c.json"), R"({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []})");
+  EXPECT_TRUE(contains(message<DataError>("coco:" + path("c.json") + ":" + path("none")), "a folder of images"));
+}
+
+TEST_F(DatasetTest, CocoMini) {
+  const fs::path mini = fs::path(READBACK_SOURCE_DIR) / "../shared/data/coco-mini";
+  if (!fs::exists(mini)) GTEST_SKIP() << "no ../shared/data/coco-mini";
+  const auto data = open_dataset("coco:" + (mini / "captions.json").string() + ":" + (mini / "images").string(), {});
+  ASSERT_EQ(data->size(), 76);
+  for (int64_t i = 0; i < data->size(); ++i) EXPECT_EQ(data->sample(i).references.size(), 5u);
+  EXPECT_EQ(data->sample(0).id, "000000000790");
+  EXPECT_EQ(data->sample(0).references[0], "a family is sitting down at a table to have cake");
+  const image::Image photo = data->load_image(0);
+  EXPECT_EQ(photo.width, 640);
+  EXPECT_EQ(photo.height, 422);
+}
+
+}  // namespace
+}  // namespace readback::data
