@@ -1,0 +1,211 @@
+#include <png.h>
+
+#include <algorithm>
+#include <array>
+#include <csetjmp>
+#include <cstring>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/image/codec.h"
+#include "readback/image/formats.h"
+#include "readback/image/orientation.h"
+
+namespace readback::image {
+namespace {
+
+// What reading and writing touch lives here, outside of the functions that longjmp may cut short.
+struct Session {
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  std::string message;          // set by libpng's error callback
+  std::string_view unread;      // input
+  std::string written;          // output
+  std::vector<png_bytep> rows;  // where the pixels of each row go or come from
+  std::vector<uint8_t> grey16;  // 16-bit grey as stored
+  Image image;
+  std::string exif, xmp;
+};
+
+[[noreturn]] void fail(png_structp png, png_const_charp message) {
+  static_cast<Session*>(png_get_error_ptr(png))->message = message;
+  png_longjmp(png, 1);
+}
+
+void pass_over(png_structp, png_const_charp) {}
+
+void read_bytes(png_structp png, png_bytep target, size_t size) {
+  auto* session = static_cast<Session*>(png_get_io_ptr(png));
+  if (size > session->unread.size()) png_error(png, "the file is truncated");
+  std::memcpy(target, session->unread.data(), size);
+  session->unread.remove_prefix(size);
+}
+
+void write_bytes(png_structp png, png_bytep source, size_t size) {
+  static_cast<Session*>(png_get_io_ptr(png))->written.append(reinterpret_cast<const char*>(source), size);
+}
+
+void flush(png_structp) {}
+
+struct Reader : Session {
+  Reader() {
+    png = png_create_read_struct(PNG_LIBPNG_VER_STRING, static_cast<Session*>(this), fail, pass_over);
+    info = png != nullptr ? png_create_info_struct(png) : nullptr;
+    if (info == nullptr) throw DataError(describe("libpng", "a working library", "no memory or another version"));
+  }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+  ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
+};
+
+struct Writer : Session {
+  Writer() {
+    png = png_create_write_struct(PNG_LIBPNG_VER_STRING, static_cast<Session*>(this), fail, pass_over);
+    info = png != nullptr ? png_create_info_struct(png) : nullptr;
+    if (info == nullptr) throw DataError(describe("libpng", "a working library", "no memory or another version"));
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+  ~Writer() { png_destroy_write_struct(&png, &info); }
+};
+
+bool read_header(Reader& reader, std::string_view bytes) {
+  if (setjmp(png_jmpbuf(reader.png))) return false;
+  reader.unread = bytes;
+  png_set_read_fn(reader.png, static_cast<Session*>(&reader), read_bytes);
+  png_set_user_limits(reader.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_size limits the area instead
+  png_set_benign_errors(reader.png, 1);
+  png_read_info(reader.png, reader.info);
+  return true;
+}
+
+bool is_grey16(const Reader& reader) {
+  return png_get_color_type(reader.png, reader.info) == PNG_COLOR_TYPE_GRAY &&
+         png_get_bit_depth(reader.png, reader.info) == 16;
+}
+
+bool is_palette(const Reader& reader) { return png_get_color_type(reader.png, reader.info) == PNG_COLOR_TYPE_PALETTE; }
+
+// Leaves RGB in the rows; for palettes one index a pixel at the start of each row. With alpha: RGBA always.
+bool read_pixels(Reader& reader, bool with_alpha) {
+  if (setjmp(png_jmpbuf(reader.png))) return false;
+  if (with_alpha) {
+    png_set_expand(reader.png);
+    png_set_strip_16(reader.png);
+    png_set_gray_to_rgb(reader.png);
+    png_set_add_alpha(reader.png, 255, PNG_FILLER_AFTER);
+  } else if (is_palette(reader)) {
+    png_set_packing(reader.png);
+  } else if (!is_grey16(reader)) {
+    png_set_strip_16(reader.png);
+    png_set_expand_gray_1_2_4_to_8(reader.png);
+    png_set_strip_alpha(reader.png);
+    png_set_gray_to_rgb(reader.png);
+  }
+  png_set_interlace_handling(reader.png);
+  png_read_update_info(reader.png, reader.info);
+  png_read_image(reader.png, reader.rows.data());
+  return true;
+}
+
+// Chunks after the pixels may hold the orientation. Their absence or corruption does not spoil the picture.
+void read_end(Reader& reader) {
+  if (setjmp(png_jmpbuf(reader.png))) return;
+  png_read_end(reader.png, reader.info);
+}
+
+void expand_palette(Reader& reader) {
+  png_colorp colours = nullptr;
+  int count = 0;
+  png_get_PLTE(reader.png, reader.info, &colours, &count);
+  std::array<std::array<uint8_t, 3>, 256> table{};  // indices past the palette are black
+  for (int i = 0; i < std::min(count, 256); ++i) table[i] = {colours[i].red, colours[i].green, colours[i].blue};
+  for (png_bytep row : reader.rows) {
+    for (int64_t x = reader.image.width - 1; x >= 0; --x) std::memcpy(row + x * 3, table[row[x]].data(), 3);
+  }
+}
+
+void clip_grey16(Reader& reader) {
+  for (size_t i = 0; i * 2 < reader.grey16.size(); ++i) {
+    const uint8_t value = reader.grey16[i * 2] != 0 ? 255 : reader.grey16[i * 2 + 1];
+    std::memset(reader.image.pixels.data() + i * 3, value, 3);
+  }
+}
+
+int orientation(Reader& reader) {
+  std::string_view exif, xmp;
+  png_uint_32 size = 0;
+  png_bytep bytes = nullptr;
+  if (png_get_eXIf_1(reader.png, reader.info, &size, &bytes) != 0) exif = {reinterpret_cast<char*>(bytes), size};
+  png_textp texts = nullptr;
+  int count = 0;
+  png_get_text(reader.png, reader.info, &texts, &count);
+  for (int i = 0; i < count; ++i) {
+    if (std::string_view(texts[i].key) != "XML:com.adobe.xmp") continue;
+    xmp = {texts[i].text, texts[i].itxt_length != 0 ? texts[i].itxt_length : texts[i].text_length};
+  }
+  return read_orientation(exif, xmp);
+}
+
+bool write(Writer& writer, const Image& image) {
+  if (setjmp(png_jmpbuf(writer.png))) return false;
+  png_set_write_fn(writer.png, static_cast<Session*>(&writer), write_bytes, flush);
+  png_set_user_limits(writer.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+  png_set_IHDR(writer.png, writer.info, static_cast<png_uint_32>(image.width), static_cast<png_uint_32>(image.height),
+               8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_write_info(writer.png, writer.info);
+  png_write_image(writer.png, writer.rows.data());
+  png_write_end(writer.png, writer.info);
+  return true;
+}
+
+struct Size {
+  int64_t width, height;
+};
+
+Size open(Reader& reader, std::string_view bytes, const std::string& name) {
+  if (!read_header(reader, bytes)) throw DataError(describe(name, "a whole PNG file", reader.message));
+  const Size size{png_get_image_width(reader.png, reader.info), png_get_image_height(reader.png, reader.info)};
+  check_size(size.width, size.height, name);
+  return size;
+}
+
+}  // namespace
+
+bool is_png(std::string_view bytes) { return bytes.starts_with("\x89PNG\r\n\x1A\n"); }
+
+DecodedFile decode_png(std::string_view bytes, const std::string& name) {
+  Reader reader;
+  const auto [width, height] = open(reader, bytes, name);
+  reader.image = Image(width, height);
+  if (is_grey16(reader)) reader.grey16.resize(static_cast<size_t>(width * height) * 2);
+  for (int64_t y = 0; y < height; ++y) {
+    reader.rows.push_back(is_grey16(reader) ? reader.grey16.data() + y * width * 2 : reader.image.at(0, y));
+  }
+  if (!read_pixels(reader, false)) throw DataError(describe(name, "a whole PNG file", reader.message));
+  if (!reader.grey16.empty()) clip_grey16(reader);
+  if (is_palette(reader)) expand_palette(reader);
+  read_end(reader);
+  return {std::move(reader.image), orientation(reader)};
+}
+
+RgbaImage load_rgba_png(const std::filesystem::path& path) {
+  const std::string bytes = read_file(path);
+  if (!is_png(bytes)) throw DataError(describe(path.string(), "a PNG picture", "another kind of file"));
+  Reader reader;
+  const auto [width, height] = open(reader, bytes, path.string());
+  RgbaImage image{width, height, std::vector<std::array<uint8_t, 4>>(static_cast<size_t>(width * height))};
+  for (int64_t y = 0; y < height; ++y) reader.rows.push_back(image.pixels[y * width].data());
+  if (!read_pixels(reader, true)) throw DataError(describe(path.string(), "a whole PNG file", reader.message));
+  return image;
+}
+
+std::string encode_png(const Image& image) {
+  check_size(image.width, image.height, "encoding PNG");
+  Writer writer;
+  for (int64_t y = 0; y < image.height; ++y) writer.rows.push_back(const_cast<png_bytep>(image.at(0, y)));
+  if (!write(writer, image)) throw DataError(describe("encoding PNG", "", writer.message));
+  return std::move(writer.written);
+}
+
+}  // namespace readback::image
