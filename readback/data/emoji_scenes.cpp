@@ -231,7 +231,13 @@ Scene scene_from_json(std::string_view text) {
     scene.background = index_of(background_names(), json.at("background"), "background");
     scene.first = index_of(object_names(), names[0], "object");
     if (names.size() == 2) scene.second = index_of(object_names(), names[1], "object");
-    for (size_t i = 0; i < places.size(); ++i) scene.placements[i] = {places[i][0], places[i][1], places[i][2]};
+    for (size_t i = 0; i < places.size(); ++i) {
+      const auto [x, y, side] = places[i];
+      if (x < 0 || y < 0 || side < 1 || side > kGrid || x > kGrid - side || y > kGrid - side) {
+        throw DataError(describe("scene", "placements inside the picture", std::string(text)));
+      }
+      scene.placements[i] = {x, y, side};
+    }
     return scene;
   } catch (const nlohmann::json::exception& error) {
     throw DataError(describe("scene", "the scene's JSON", error.what()));

@@ -39,8 +39,7 @@ Split parse_split(std::string_view name);
 std::string split_name(Split split);
 int64_t split_size(Split split);  // 50,000, 500, 1,000, 500; any index beyond gives a scene too
 
-// True for the pairs (unordered) that occur only in the novel-pairs split: 35 of 276, two or three for
-// each object.
+// True for the pairs (unordered) that occur only in the novel-pairs split: 35 of 276, two or three for each object.
 bool is_novel_pair(int first, int second);
 
 // Depends on nothing but its arguments. 40 % single objects; novel-pairs has pairs only.

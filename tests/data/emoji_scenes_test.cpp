@@ -182,7 +182,10 @@ TEST(EmojiScenes, BadJsonIsADataError) {
        R"({"objects": ["fox"], "relation": "none", "background": "mauve", "placements": [[0, 0, 24]]})",
        R"({"objects": ["fox"], "relation": "above", "background": "blue", "placements": [[0, 0, 24]]})",
        R"({"objects": ["fox", "bus"], "relation": "none", "background": "blue", "placements": [[0, 0, 9], [9, 9, 9]]})",
-       R"({"objects": ["fox"], "relation": "none", "background": "blue", "placements": [[0, 0]]})"}) {
+       R"({"objects": ["fox"], "relation": "none", "background": "blue", "placements": [[0, 0]]})",
+       R"({"objects": ["fox"], "relation": "none", "background": "blue", "placements": [[-1, 0, 24]]})",
+       R"({"objects": ["fox"], "relation": "none", "background": "blue", "placements": [[9, 0, 24]]})",
+       R"({"objects": ["fox"], "relation": "none", "background": "blue", "placements": [[0, 0, 0]]})"}) {
     EXPECT_THROW(scene_from_json(text), DataError) << text;
   }
 }

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <ctime>
 
 #include "readback/base/error.h"
 #include "readback/base/random.h"
@@ -153,9 +153,9 @@ TEST(Oracle, TakesUnderThreeMillisecondsAPicture) {
   read_image(render(make_scene(Split::kTest, 0)));  // fills the sprite cache
   double fastest = 1;
   for (int round = 0; round < 5; ++round) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: other programs do not count
     for (int64_t i = 0; i < 20; ++i) read_image(render(make_scene(Split::kTest, i)));
-    fastest = std::min(fastest, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 20);
+    fastest = std::min(fastest, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC / 20);
   }
   EXPECT_LT(fastest, 0.003);
 }
