@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int64_t kLargestId = 1 << 24;  // a decoder's table of this size still fits; no real vocabulary comes near
+constexpr int64_t kLargestId = 1 << 20;  // a table of this many tokens still fits; no real vocabulary comes near
 constexpr std::array kRoles = {"bos_token", "eos_token", "unk_token", "sep_token",
                                "pad_token", "cls_token", "mask_token"};
 
@@ -29,6 +29,12 @@ std::string read(const fs::path& path) {
   } catch (const DataError& error) {
     throw CheckpointError(error.what());
   }
+}
+
+std::string read_utf8(const fs::path& path) {
+  std::string text = read(path);
+  if (encode_utf8(decode_utf8(text)) != text) fail(path, "UTF-8", "ill-formed bytes");
+  return text;
 }
 
 // An empty object where the file is absent.
@@ -73,7 +79,7 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 
 // A token a line; white space at its end does not count.
 VocabularyMap read_vocabulary_lines(const fs::path& path) {
-  const std::string text = read(path);
+  const std::string text = read_utf8(path);
   VocabularyMap vocabulary;
   int64_t id = 0;
   for (const std::string_view line : lines_of(text)) {
@@ -94,14 +100,16 @@ std::pair<std::string, std::string> merge_of(std::string_view line, const fs::pa
 }
 
 void read_unified(const fs::path& path, TokenizerModel kind, const json& unified, TokenizerFiles& files) {
-  const json& model = unified.value("model", json());
+  const json model = unified.value("model", json());
   if (!model.is_object()) fail(path, "a key \"model\"", model.is_null() ? "none" : model.type_name());
   const char* expected = kind == TokenizerModel::kWordPiece ? "WordPiece" : "BPE";
   const json type = model.value("type", json(expected));
   if (type != expected) fail(path, fmt::format("a model of type {}", expected), type.dump());
   files.vocabulary = vocabulary_of(model.value("vocab", json()), path);
   if (kind == TokenizerModel::kWordPiece) return;
-  for (const json& merge : model.value("merges", json::array())) {
+  const json merges = model.value("merges", json::array());
+  if (!merges.is_array()) fail(path, "\"merges\" as a list", merges.type_name());
+  for (const json& merge : merges) {
     if (merge.is_string()) {
       files.merges.push_back(merge_of(merge.get_ref<const std::string&>(), path));
     } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
@@ -119,7 +127,7 @@ void read_plain(const fs::path& folder, TokenizerModel kind, TokenizerFiles& fil
   }
   files.vocabulary = vocabulary_of(read_object(folder / "vocab.json"), folder / "vocab.json");
   const fs::path path = folder / "merges.txt";
-  const std::string text = read(path);
+  const std::string text = read_utf8(path);
   for (const std::string_view line : lines_of(text)) {
     if (!line.starts_with("#version")) files.merges.push_back(merge_of(line, path));
   }
@@ -160,6 +168,11 @@ class Collector {
   Collector(const fs::path& folder, const json& config, const json& unified,
             const std::map<std::string, std::string>& defaults)
       : folder_(folder), options_(config) {
+    const json extra_tokens = options_.value("extra_special_tokens", json());
+    if (options_.contains("additional_special_tokens") && (extra_tokens.is_null() || extra_tokens.empty())) {
+      options_["extra_special_tokens"] = options_["additional_special_tokens"];
+      options_.erase("additional_special_tokens");
+    }
     for (const auto& [role, token] : defaults) {
       if (!options_.contains(role)) options_[role] = token;
     }
@@ -170,9 +183,11 @@ class Collector {
     } else {
       read_special_tokens_map();
       read_added_tokens();
-      for (const json& token : unified.value("added_tokens", json::array())) {
-        if (!token.is_object()) fail(folder_ / "tokenizer.json", "added tokens as objects", token.type_name());
-        declare(token.value("id", json()).dump(), token, folder_ / "tokenizer.json");
+      const json tokens = unified.value("added_tokens", json::array());
+      if (!tokens.is_array()) fail(folder_ / "tokenizer.json", "\"added_tokens\" as a list", tokens.type_name());
+      for (const json& token : tokens) {
+        const json id = token.is_object() ? token.value("id", json()) : json();
+        declare(id.dump(), token, folder_ / "tokenizer.json");
       }
     }
   }
@@ -188,7 +203,8 @@ class Collector {
       files.special_tokens[named.role] = named.token.content;
       if (!is_declared(named.token.content)) files.added_tokens.push_back(named.token);
     }
-    for (const json& value : extra()) {
+    const bool newer = options_.contains("extra_special_tokens");
+    for (const json& value : extra(newer ? "extra_special_tokens" : "additional_special_tokens")) {
       const auto token = added_token(value, path, true);
       if (token && !is_declared(token->content)) files.added_tokens.push_back(*token);
     }
@@ -210,11 +226,19 @@ class Collector {
     const fs::path path = folder_ / "special_tokens_map.json";
     const json special_tokens = read_object(path);
     for (const auto& [role, value] : special_tokens.items()) {
+      if (role == "extra_special_tokens" && value.is_array()) {
+        json merged = extra("extra_special_tokens");
+        for (const json& token : value) merged.push_back(token);
+        options_[role] = merged;
+        continue;
+      }
       options_[role] = value;
       if (value.is_object() && role != "extra_special_tokens") options_[role]["special"] = true;
     }
   }
 
+  // additional_special_tokens, the older name, counts here only when tokenizer_config.json has it: transformers 5
+  // asks for the newer name alone.
   void read_added_tokens() {
     const fs::path path = folder_ / "added_tokens.json";
     const json added_tokens = read_object(path);
@@ -227,7 +251,7 @@ class Collector {
         return named && named->content == content;
       };
       token.special = std::any_of(kRoles.begin(), kRoles.end(), is_role);
-      for (const json& value : extra()) token.special |= value == content;
+      for (const json& value : extra("extra_special_tokens")) token.special |= value == content;
       token.normalized = !token.special;
       declared_[checked_id(id, content, path)] = token;
     }
@@ -251,12 +275,10 @@ class Collector {
     return result;
   }
 
-  json extra() const {
-    for (const char* key : {"extra_special_tokens", "additional_special_tokens"}) {
-      const auto found = options_.find(key);
-      if (found != options_.end() && found->is_array() && !found->empty()) return *found;
-    }
-    return json::array();
+  // A list, or an empty one.
+  json extra(const char* key) const {
+    const auto found = options_.find(key);
+    return found != options_.end() && found->is_array() ? *found : json::array();
   }
 
   fs::path folder_;

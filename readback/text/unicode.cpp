@@ -45,6 +45,7 @@ const Range* find(const std::array<Range, size>& ranges, char32_t character) {
 }
 
 bool known_to(uint8_t version, char32_t character) {
+  if (character < 0x80) return true;
   UVersionInfo age;
   u_charAge(static_cast<UChar32>(character), age);
   return age[0] != 0 && age[0] <= version;
@@ -130,7 +131,17 @@ bool is_number(char32_t c) { return (category_mask(c, 16) & U_GC_N_MASK) != 0 ||
 bool is_other(char32_t c) { return (category_mask(c, 8) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0; }
 
 bool is_nonspacing_mark(char32_t c) {
-  return (category_mask(c, 8) & U_GC_MN_MASK) != 0 ? c != 0x111C9 : c == 0x1734;  // two that changed since
+  switch (c) {  // those that changed since
+    case 0x1734:
+      return true;
+    case 0x1885:
+    case 0x1886:
+    case 0xA9BD:
+    case 0x111C9:
+      return false;
+    default:
+      return (category_mask(c, 8) & U_GC_MN_MASK) != 0;
+  }
 }
 
 bool is_bert_punctuation(char32_t c) {
