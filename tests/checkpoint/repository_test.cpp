@@ -1,0 +1,177 @@
+#include "readback/checkpoint/repository.h"
+
+#include <cstdlib>
+#include <map>
+#include <set>
+
+#include "tests/checkpoint/testing.h"
+
+namespace readback::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::string_literals;
+
+// The cache's variables point into the test's folder and are put back afterwards.
+class RepositoryTest : public TemporaryFolder {
+ protected:
+  void SetUp() override {
+    TemporaryFolder::SetUp();
+    for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"}) {
+      if (const char* value = std::getenv(name)) before_[name] = value;
+      ::unsetenv(name);
+    }
+  }
+  void TearDown() override {
+    for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"}) {
+      if (before_.contains(name))
+        ::setenv(name, before_[name].c_str(), 1);
+      else
+        ::unsetenv(name);
+    }
+    TemporaryFolder::TearDown();
+  }
+  void put(const fs::path& path, const std::string& bytes) const {
+    fs::create_directories((folder_ / path).parent_path());
+    file(bytes, path.string());
+  }
+  // <cache>/models--owner--name with one commit, told apart by `mark`.
+  void put_cached(const fs::path& cache, const std::string& commit, const std::string& mark) const {
+    put(cache / "models--owner--name" / "snapshots" / commit / "config.json", "{\"mark\": \"" + mark + "\"}");
+  }
+  std::map<std::string, std::string> before_;
+};
+
+TEST_F(RepositoryTest, AFolder) {
+  put("repo/config.json", R"({"a": 1})");
+  put("repo/unet/config.json", R"({"b": 2})");
+  const Repository repository((folder_ / "repo").string());
+  EXPECT_EQ(repository.path(), folder_ / "repo");
+  EXPECT_TRUE(repository.has("config.json"));
+  EXPECT_TRUE(repository.has("unet/config.json"));
+  EXPECT_FALSE(repository.has("unet"));
+  EXPECT_FALSE(repository.has("model_index.json"));
+  EXPECT_EQ(repository.json(), (nlohmann::json{{"a", 1}}));
+  EXPECT_EQ(repository.json("unet/config.json"), (nlohmann::json{{"b", 2}}));
+  put("repo/broken.json", "{");
+  EXPECT_THROW(repository.json("broken.json"), CheckpointError);
+  expect_contains(error_of<CheckpointError>([&] { repository.json("model_index.json"); }),
+                  "expected a Hugging Face repository with model_index.json, got a folder without it");
+  EXPECT_THROW(Repository((folder_ / "repo/config.json").string()), CheckpointError);
+}
+
+TEST_F(RepositoryTest, AHubIdInTheCacheOfEachVariable) {
+  const std::pair<const char*, const char*> layouts[] = {{"HF_HUB_CACHE", "cache"},
+                                                         {"HUGGINGFACE_HUB_CACHE", "cache"},
+                                                         {"HF_HOME", "cache/hub"},
+                                                         {"XDG_CACHE_HOME", "cache/huggingface/hub"},
+                                                         {"HOME", "cache/.cache/huggingface/hub"}};
+  for (const auto& [variable, below] : layouts) {
+    put_cached(below, "0123abcd", variable);
+    put(fs::path(below) / "models--owner--name/refs/main", "0123abcd");
+    EXPECT_THROW(Repository("owner/name"), CheckpointError) << variable;
+    ::setenv(variable, (folder_ / "cache").c_str(), 1);
+    EXPECT_EQ(Repository("owner/name").json()["mark"], variable);
+    EXPECT_EQ(Repository("owner/name").name(), "owner/name");
+    ::unsetenv(variable);
+    fs::remove_all(folder_ / "cache");
+  }
+}
+
+TEST_F(RepositoryTest, TheCommitOfTheMainBranch) {
+  ::setenv("HF_HOME", folder_.c_str(), 1);
+  put_cached("hub", "old", "old");
+  EXPECT_EQ(Repository("owner/name").json()["mark"], "old") << "the only snapshot, without a reference";
+  put_cached("hub", "new", "new");
+  EXPECT_THROW(Repository("owner/name"), CheckpointError) << "two snapshots and no reference";
+  put("hub/models--owner--name/refs/main", "new\n");
+  EXPECT_EQ(Repository("owner/name").json()["mark"], "new");
+  put("hub/models--owner--name/refs/main", "../../../elsewhere");
+  EXPECT_THROW(Repository("owner/name"), CheckpointError);
+}
+
+TEST_F(RepositoryTest, ErrorsListWhereItLooked) {
+  ::setenv("HF_HUB_CACHE", (folder_ / "one").c_str(), 1);
+  ::setenv("HF_HOME", (folder_ / "two").c_str(), 1);
+  const std::string message = error_of<CheckpointError>([] { Repository("owner/name"); });
+  expect_contains(message, "the folder owner/name");
+  expect_contains(message, (folder_ / "one").string());
+  expect_contains(message, (folder_ / "two/hub").string());
+  for (const char* name : {"", "../x", "/absolutely/missing", "a/b/c", "./missing", "owner/"})
+    EXPECT_THROW(Repository{name}, CheckpointError) << name;
+}
+
+TEST_F(RepositoryTest, TensorsOfEveryLayout) {
+  const TensorMap sharded = Repository((kGoldens / "sharded").string()).tensors();
+  ASSERT_EQ(sharded.size(), 6u);
+  for (int i = 0; i < 6; ++i)
+    expect_same(sharded.at("layer." + std::to_string(i) + ".weight"), golden_values({8, 4 + i}), std::to_string(i));
+  EXPECT_EQ(Repository((kGoldens / "pickled").string()).tensors().size(), std::size(kEveryDtype) + 9);
+  const TensorMap pickled_shards = Repository(kGoldens.string()).tensors("pickled-shards");
+  ASSERT_EQ(pickled_shards.size(), 4u);
+  expect_same(pickled_shards.at("layer.3.weight"), golden_values({3, 6}), "layer.3.weight");
+
+  for (const char* name : {"model.safetensors", "diffusion_pytorch_model.safetensors"}) {
+    fs::create_directories(folder_ / "unet");
+    fs::copy(kGoldens / "every_dtype.safetensors", folder_ / "unet" / name);
+    EXPECT_EQ(Repository(folder_.string()).tensors("unet").size(), std::size(kEveryDtype) + 3) << name;
+    fs::remove_all(folder_ / "unet");
+  }
+  expect_contains(error_of<CheckpointError>([&] { Repository(folder_.string()).tensors(); }), "a folder without any");
+  expect_contains(error_of<CheckpointError>([&] { Repository(folder_.string()).tensors("vae"); }), "no such folder");
+}
+
+TEST_F(RepositoryTest, SafetensorsGoBeforePickles) {
+  fs::copy(kGoldens / "hostile/os_system.bin", folder_ / "pytorch_model.bin");
+  EXPECT_THROW(Repository(folder_.string()).tensors(), CheckpointError);
+  save_safetensors({{"a", golden_values({2})}}, folder_ / "model.safetensors");
+  EXPECT_EQ(Repository(folder_.string()).tensors().size(), 1u);
+}
+
+TEST_F(RepositoryTest, AnIndexAndItsShardsMustAgree) {
+  save_safetensors({{"a", golden_values({2})}}, folder_ / "1.safetensors");
+  save_safetensors({{"b", golden_values({2})}}, folder_ / "2.safetensors");
+  const auto with_index = [&](const std::string& index) {
+    file(index, "model.safetensors.index.json");
+    return Repository(folder_.string()).tensors();
+  };
+  EXPECT_EQ(with_index(R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}})").size(), 2u);
+  const auto refused = [&](const std::string& index) { return error_of<CheckpointError>([&] { with_index(index); }); };
+  expect_contains(refused(R"({"weight_map": {"a": "1.safetensors", "c": "2.safetensors"}})"), "'c' in 2.safetensors");
+  save_safetensors({{"b", golden_values({2})}, {"d", golden_values({2})}}, folder_ / "2.safetensors");
+  expect_contains(refused(R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}})"), "got 'd'");
+  expect_contains(refused(R"({"weight_map": {"a": "../1.safetensors"}})"), "expected a file name");
+  expect_contains(refused(R"({"weight_map": {"a": 1}})"), "expected a file name");
+  expect_contains(refused(R"({"weight_map": {"a": "3.safetensors"}})"), "3.safetensors");
+  expect_contains(refused(R"({"weight_map": {}})"), "weight_map");
+  expect_contains(refused(R"({"weight_map": []})"), "weight_map");
+  expect_contains(refused("[]"), "weight_map");
+  expect_contains(refused("{"), "expected JSON");
+}
+
+TEST_F(RepositoryTest, DigestFollowsConfigurationsAndSizesOfWeights) {
+  put("repo/config.json", "{}");
+  put("repo/unet/config.json", "{}");
+  put("repo/vocab.txt", "a");
+  put("repo/model.safetensors", "12345");
+  const auto digest = [&] { return Repository((folder_ / "repo").string()).digest(); };
+  const std::string first = digest();
+  EXPECT_EQ(first.size(), 16u);
+  EXPECT_EQ(first.find_first_not_of("0123456789abcdef"), std::string::npos);
+  put("repo/README.md", "words");
+  put("repo/.git/config.json", "{}");
+  EXPECT_EQ(digest(), first) << "neither words nor hidden folders make another model";
+  std::set<std::string> digests{first};
+  for (const auto& [path, bytes] : {std::pair{"repo/unet/config.json", "{ }"},
+                                    {"repo/vocab.txt", "b"},
+                                    {"repo/model.safetensors", "123456"},
+                                    {"repo/vae/config.json", "{}"}}) {
+    put(path, bytes);
+    EXPECT_TRUE(digests.insert(digest()).second) << path;
+  }
+  fs::rename(folder_ / "repo", folder_ / "moved");
+  EXPECT_TRUE(digests.contains(Repository((folder_ / "moved").string()).digest())) << "wherever it lies";
+}
+
+}  // namespace
+}  // namespace readback::checkpoint
