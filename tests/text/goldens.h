@@ -1,4 +1,4 @@
-// The known answers of tools/reference/tokenizers.py.
+// The known answers of tools/reference/text.py.
 #pragma once
 #include <unistd.h>
 
@@ -21,7 +21,7 @@ inline Json golden(const std::string& name) {
   return Json::parse(stream);
 }
 
-// The digest of tools/reference/tokenizers.py, of lists that come one after the other.
+// The digest of tools/reference/text.py, of lists that come one after the other.
 class Digest {
  public:
   template <typename Values>

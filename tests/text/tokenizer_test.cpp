@@ -86,7 +86,7 @@ void expect_corpus(const Json& corpus, const fs::path& data, const std::string& 
   for (const auto& [name, expected] : corpus.items()) {
     SCOPED_TRACE(name);
     const std::vector<std::string> texts = texts_of(data / name);
-    ASSERT_EQ(texts.size(), expected["texts"]) << "the data changed: run tools/reference/tokenizers.py";
+    ASSERT_EQ(texts.size(), expected["texts"]) << "the data changed: run tools/reference/text.py";
     Digest ids, decoded;
     for (const std::string& text : texts) {
       const std::vector<int64_t> one = tokenizer.encode(text);

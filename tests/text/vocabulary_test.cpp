@@ -17,7 +17,7 @@ using namespace testing;
 
 std::vector<std::string> words() { return golden("written.json")["words"]; }
 
-// `tools/reference/tokenizers.py written` reads the vocabularies that are kept on request.
+// `tools/reference/text.py written` reads the vocabularies that are kept on request.
 void keep(const std::filesystem::path& folder, const char* kind) {
   if (const char* kept = std::getenv("READBACK_KEEP_VOCABULARIES")) {
     std::filesystem::copy(folder, std::filesystem::path(kept) / kind, std::filesystem::copy_options::recursive);

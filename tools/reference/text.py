@@ -1,7 +1,7 @@
 """Known answers for readback/text: transformers' BertTokenizer and CLIPTokenizer, and the tokenizers library's Unicode.
 
-    python tools/reference/tokenizers.py [--data DIR] [--bert DIR]     writes tests/goldens/text/
-    python tools/reference/tokenizers.py written DIR                   loads what readback's writers wrote, and writes
+    python tools/reference/text.py [--data DIR] [--bert DIR]     writes tests/goldens/text/
+    python tools/reference/text.py written DIR                   loads what readback's writers wrote, and writes
                                                                        their answers, written.json
 
 --data  a folder of captions (*.json, *.txt): trains the vocabularies and writes corpus.json. Default: ../shared/data.
@@ -20,8 +20,6 @@ import unicodedata
 from pathlib import Path
 
 # This file's name is a package's.
-sys.path = [folder for folder in sys.path if Path(folder or ".").resolve() != Path(__file__).resolve().parent]
-
 import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, BertTokenizer, BlipImageProcessor, BlipProcessor, CLIPTokenizer
