@@ -114,6 +114,7 @@ class Executor {
         of_sample.push_back(std::move(unit));
       }
       for (CandidateRow& row : store_.candidates(direction, sample.id)) {
+        if (row.image && !store_.has_image(*row.image)) row.image.reset();
         of_sample.at(static_cast<size_t>(row.key.candidate)).row = std::move(row);
       }
       for (Unit& unit : of_sample) {
@@ -131,6 +132,7 @@ class Executor {
     const bool needed = found != work.end() && std::ranges::any_of(found->second, [&](const Unit& unit) {
                           return unit.sample == &sample && !unit.row.text;
                         });
+    if (!row.image.empty() && !store_.has_image(row.image)) row.image.clear();
     if (!row.image.empty() && !needed) return true;
     return recorder_.attempt({sample.id, {}, -1, "original", ""}, [&] {
       image::Image image = row.image.empty() ? dataset_.load_image(index) : store_.load_image(row.image);
@@ -140,15 +142,15 @@ class Executor {
   }
 
   // Runs `work` on the units together; where that fails, on each by itself, so that only the culprits are recorded.
-  void attempt(std::vector<Unit*> units, const std::string& stage,
-               const std::function<void(const std::vector<Unit*>&)>& work) {
+  void attempt(const std::vector<Unit*>& units, const std::string& stage,
+               const std::function<void(const std::vector<Unit*>&)>& work, bool whole_samples = false) {
     if (units.empty()) return;
     check_interrupt();
     if (units.size() > 1 && recorder_.survives([&] { work(units); })) return;
     for (Unit* unit : units) {
       check_interrupt();
-      recorder_.attempt({unit->sample->id, unit->row.key.direction, unit->row.key.candidate, stage, ""},
-                        [&] { work({unit}); });
+      const int64_t candidate = whole_samples ? -1 : unit->row.key.candidate;
+      recorder_.attempt({unit->sample->id, unit->row.key.direction, candidate, stage, ""}, [&] { work({unit}); });
     }
   }
 
@@ -158,7 +160,8 @@ class Executor {
     for (Unit& unit : units) {
       if (!unit.row.text && (samples.empty() || samples.back()->sample != unit.sample)) samples.push_back(&unit);
     }
-    attempt(samples, "text", [&](const std::vector<Unit*>& batch) { caption_samples(batch, units); });
+    attempt(
+        samples, "text", [&](const std::vector<Unit*>& batch) { caption_samples(batch, units); }, true);
     for_each_slice(group, units, [&](const std::vector<Unit*>& slice) {
       attempt(select(slice, [](const Unit& unit) { return unit.row.text && !unit.row.image; }), "image",
               [&](const std::vector<Unit*>& batch) {

@@ -151,6 +151,8 @@ Store Store::open_for_writing(const fs::path& folder, const Manifest& manifest) 
     database.execute(kSchema);
     database.execute(fmt::format("PRAGMA user_version = {}", kSchemaVersion));
   });
+  for (const char* images : {"originals", "i2t2i", "t2i2t"}) fs::create_directories(folder / "images" / images, error);
+  if (error) throw StoreError(describe(folder.string(), "a folder that can be written", error.message()));
   return Store(std::move(impl));
 }
 
@@ -253,6 +255,12 @@ std::vector<FloorRow> Store::floors(Direction direction, const std::string& metr
   return rows;
 }
 
+bool Store::has_image(const std::string& relative) const {
+  std::error_code error;
+  const auto size = fs::file_size(impl_->folder / relative, error);
+  return !error && size > 0;
+}
+
 image::Image Store::load_image(const std::string& relative) const { return image::load(impl_->folder / relative); }
 
 void Store::add_samples(std::span<const SampleRow> samples) {
@@ -269,7 +277,7 @@ void Store::add_samples(std::span<const SampleRow> samples) {
 
 std::string Store::set_original(const std::string& sample, const image::Image& image) {
   const std::string relative = "images/originals/" + file_stem(sample) + ".png";
-  image::save(image, impl_->folder / relative);
+  write_without_sync(impl_->folder / relative, image::encode_png(image));
   Statement(*impl_->database, "UPDATE samples SET image = ? WHERE sample = ?").run(relative, sample);
   return relative;
 }
@@ -277,7 +285,7 @@ std::string Store::set_original(const std::string& sample, const image::Image& i
 std::string Store::save_image(const CandidateKey& key, const image::Image& image) {
   const std::string relative =
       fmt::format("images/{}/{}-{:02}.png", name(key.direction), file_stem(key.sample), key.candidate);
-  image::save(image, impl_->folder / relative);
+  write_without_sync(impl_->folder / relative, image::encode_png(image));
   return relative;
 }
 

@@ -117,6 +117,7 @@ class Store {
   std::vector<score::MetricInfo> metrics() const;  // in the order in which they were first measured
   std::vector<ScoreRow> scores(Direction direction, const std::string& metric) const;
   std::vector<FloorRow> floors(Direction direction, const std::string& metric) const;
+  bool has_image(const std::string& relative) const;           // false also for a file that a power failure emptied
   image::Image load_image(const std::string& relative) const;  // Errors: DataError
 
   // Writing. Each call is one transaction: all of its rows or none. Errors: StoreError.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <set>
 
@@ -59,6 +60,24 @@ std::string file_stem(const std::string& sample) {
   }
   if (stem.size() > kLongest) stem = stem.substr(0, kLongest) + fmt::format("%{:016x}", fnv1a(sample));
   return stem;
+}
+
+void write_without_sync(const fs::path& path, std::string_view bytes) {
+  const fs::path partial = path.string() + ".partial";
+  const auto attempt = [&] {
+    std::FILE* file = std::fopen(partial.c_str(), "wb");
+    if (!file) return errno;
+    const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+    const int write_error = errno;
+    if (std::fclose(file) != 0) return errno;
+    if (!written) return write_error;
+    return ::rename(partial.c_str(), path.c_str()) == 0 ? 0 : errno;
+  };
+  if (const int error = attempt(); error != 0) {
+    ::unlink(partial.c_str());
+    throw StoreError(describe(path.string(), "to be written", std::strerror(error),
+                              error == ENOSPC ? "Free some space and start again; what was committed is safe" : ""));
+  }
 }
 
 FolderLock::FolderLock(const fs::path& folder) {

@@ -6,6 +6,7 @@
 
 #include "readback/base/error.h"
 #include "readback/score/embedding_metric.h"
+#include "readback/score/oracle_metric.h"
 #include "readback/score/text/reference_metrics.h"
 
 namespace readback::score {
@@ -60,6 +61,12 @@ const std::vector<Entry>& table() {
         "references of the data set",
         kHigher, Inputs::kReferences, ""},
        cider(CiderVariant::kPlain)},
+      {{"oracle-text", "Oracle, text", "F1 of the scene's objects, relation and background, as parsed from the text",
+        kHigher, Inputs::kTextTruth, ""},
+       [](const MetricInfo& info, const MetricContext&) { return make_oracle_metric(info); }},
+      {{"oracle-image", "Oracle, image", "F1 of the scene's objects, relation and background, as seen in the image",
+        kHigher, Inputs::kImageTruth, ""},
+       [](const MetricInfo& info, const MetricContext&) { return make_oracle_metric(info); }},
   };
   return entries;
 }

@@ -1,0 +1,126 @@
+"""Known answers of BLEU, CIDEr and the statistics, by pycocoevalcap and scipy.
+
+    python tools/reference/metrics.py [CAPTION_METRICS_FOLDER]
+
+Writes tests/goldens/score/{captions,statistics}.json and, given the folder with karpathy_test_gt.json and
+karpathy_test_predictions.json, karpathy.json (values only, with a hash of the texts that they belong to).
+"""
+import json
+import math
+import pathlib
+import sys
+from collections import Counter
+
+import numpy as np
+import scipy.stats
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+
+OUTPUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/score"
+KARPATHY_IMAGES = 300
+
+CASES = [  # (candidate, references): tokenized already
+    ("a red fox on a blue background", ["a fox on a blue background", "a red fox", "there is a fox"]),
+    ("a dog sits left of a cat", ["a dog left of a cat", "a dog is to the left of a cat on grass"]),
+    ("a dog a dog a dog a dog", ["a dog runs", "the dog and the other dog"]),
+    ("", ["an empty answer", "nothing"]),
+    ("rocket", ["rocket", "a rocket above the moon"]),
+    ("the the the the the the the", ["the cat is on the mat", "there is a cat on the mat"]),
+    ("one two three four five", ["one two three", "one two three four five six seven"]),
+    ("a man riding a wave on top of a surfboard", ["a man riding a wave on top of a surfboard"]),
+    ("a plate with a slice of pizza and a fork", ["pizza on a plate", "a slice of pizza on a white plate with a fork",
+                                                  "some food", "a fork and a plate with pizza", "dinner is served"]),
+    ("two birds above one tree", ["one tree below two birds", "birds", "two birds are above a tree in the morning"]),
+    ("entirely different words here", ["no overlap at all", "none"]),
+    ("caf\u00e9 na\u00efve \U0001f98a", ["caf\u00e9 \U0001f98a", "na\u00efve caf\u00e9"]),
+]
+
+
+def ngrams(text):
+    words = text.split()
+    return [Counter(tuple(words[i:i + n]) for i in range(len(words) - n + 1)) for n in range(1, 5)]
+
+
+def plain_cider(candidates, references):
+    """CIDEr without clipping and length penalty, straight from the definition."""
+    frequency = Counter(g for refs in references for g in set(g for r in refs for c in ngrams(r) for g in c))
+    log_documents = math.log(len(references))
+
+    def vector(counts):
+        return {g: n * (log_documents - math.log(max(1, frequency[g]))) for g, n in counts.items()}
+
+    def cosine(a, b):
+        product = sum(v * b.get(g, 0.0) for g, v in a.items())
+        norms = math.sqrt(sum(v * v for v in a.values())) * math.sqrt(sum(v * v for v in b.values()))
+        return product / norms if norms else product
+
+    scores = []
+    for candidate, refs in zip(candidates, references):
+        values = [cosine(vector(c), vector(r)) for ref in refs for c, r in zip(ngrams(candidate), ngrams(ref))]
+        scores.append(10 * sum(values) / 4 / len(refs))
+    return scores
+
+
+def caption_scores(cases):
+    candidates = {i: [c] for i, (c, _) in enumerate(cases)}
+    references = {i: r for i, (_, r) in enumerate(cases)}
+    corpus, sentences = Bleu(4).compute_score(references, candidates, verbose=0)
+    cider_mean, cider = Cider().compute_score(references, candidates)
+    return {"corpus_bleu": corpus, "sentence_bleu": [list(row) for row in zip(*sentences)],
+            "cider_mean": float(cider_mean), "cider": [float(v) for v in cider],
+            "plain_cider": plain_cider([c for c, _ in cases], [r for _, r in cases])}
+
+
+def fnv1a(text):
+    value = 0xCBF29CE484222325
+    for byte in text.encode():
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return f"{value:016x}"
+
+
+def karpathy(folder):
+    annotations = json.load(open(folder / "karpathy_test_gt.json"))["annotations"]
+    predictions = json.load(open(folder / "karpathy_test_predictions.json"))[:KARPATHY_IMAGES]
+    references = {}
+    for annotation in annotations:
+        references.setdefault(annotation["image_id"], []).append(" ".join(annotation["caption"].lower().split()))
+    cases = [(" ".join(p["caption"].lower().split()), references[p["image_id"]]) for p in predictions]
+    return {"images": len(cases), "texts_fnv1a": fnv1a("\n".join("\n".join([c, *r]) for c, r in cases)),
+            **caption_scores(cases)}
+
+
+def statistics():
+    generator = np.random.default_rng(7)
+    pairs = []
+    for n, levels in ((2, 50), (5, 3), (40, 4), (40, 1000), (200, 6), (500, 100000)):
+        x = generator.integers(0, levels, n)
+        y = (x + generator.integers(0, levels, n)) // 2
+        pairs.append((x, y))
+    pairs.append((np.arange(6), np.arange(6)[::-1]))
+    correlations = [{"x": x.tolist(), "y": y.tolist(), "spearman": float(scipy.stats.spearmanr(x, y)[0]),
+                     "kendall_b": float(scipy.stats.kendalltau(x, y)[0]),
+                     "kendall_c": float(scipy.stats.kendalltau(x, y, variant="c")[0])} for x, y in pairs]
+    bootstraps = []
+    for n in (10, 200):
+        values = np.round(generator.gamma(2.0, 1.0, n), 4)
+        result = scipy.stats.bootstrap((values,), np.mean, n_resamples=200000, method="percentile", batch=1000,
+                                       rng=np.random.default_rng(1)).confidence_interval
+        bootstraps.append({"values": values.tolist(), "mean": float(values.mean()),
+                           "standard_error": float(values.std(ddof=1) / np.sqrt(n)),
+                           "low": float(result.low), "high": float(result.high)})
+    values = np.sort(generator.normal(size=9))
+    quantiles = {"values": values.tolist(), "q": [0.0, 0.025, 0.3, 0.5, 0.975, 1.0]}
+    quantiles["expected"] = np.quantile(values, quantiles["q"]).tolist()
+    return {"correlations": correlations, "bootstraps": bootstraps, "quantiles": quantiles}
+
+
+def write(name, content):
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    (OUTPUT / name).write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    write("captions.json", {"cases": [{"candidate": c, "references": r} for c, r in CASES], **caption_scores(CASES)})
+    write("statistics.json", statistics())
+    if len(sys.argv) > 1:
+        write("karpathy.json", karpathy(pathlib.Path(sys.argv[1])))
