@@ -1,11 +1,12 @@
 #include "readback/data/sprites.h"
 
+#include <png.h>
+
 #include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <opencv2/imgcodecs.hpp>
 
 #include "readback/base/assets.h"
 #include "readback/base/error.h"
@@ -15,13 +16,32 @@ namespace readback::data {
 
 namespace {
 
-std::vector<std::array<uint8_t, 4>> cut(const cv::Mat& picture, int left, int top) {
-  std::vector<std::array<uint8_t, 4>> sprite;
+using Rgba = std::array<uint8_t, 4>;
+
+struct RgbaPicture {
+  int width = 0, height = 0;
+  std::vector<Rgba> pixels;  // straight alpha
+};
+
+// Empty when the bytes are no whole PNG image.
+RgbaPicture decode_rgba(const std::string& bytes) {
+  png_image header{};
+  header.version = PNG_IMAGE_VERSION;
+  RgbaPicture picture;
+  if (png_image_begin_read_from_memory(&header, bytes.data(), bytes.size()) == 0) return picture;
+  header.format = PNG_FORMAT_RGBA;
+  picture.pixels.resize(size_t{header.width} * header.height);
+  if (png_image_finish_read(&header, nullptr, picture.pixels.data(), 0, nullptr) == 0) return {};
+  picture.width = static_cast<int>(header.width);
+  picture.height = static_cast<int>(header.height);
+  return picture;
+}
+
+std::vector<Rgba> cut(const RgbaPicture& picture, int left, int top) {
+  std::vector<Rgba> sprite;
   for (int y = top; y < top + static_cast<int>(kSpriteSide); ++y) {
-    for (int x = left; x < left + static_cast<int>(kSpriteSide); ++x) {
-      const auto& bgra = picture.at<cv::Vec4b>(y, x);
-      sprite.push_back({bgra[2], bgra[1], bgra[0], bgra[3]});
-    }
+    const auto row = picture.pixels.begin() + static_cast<std::ptrdiff_t>(y) * picture.width + left;
+    sprite.insert(sprite.end(), row, row + kSpriteSide);
   }
   return sprite;
 }
@@ -31,17 +51,15 @@ Atlas load_atlas() {
   const auto fail = [&](const std::string& file, const std::string& expected, const std::string& got) {
     throw DataError(describe((folder / file).string(), expected, got, "Run tools/emoji_atlas.py"));
   };
-  const std::string bytes = read_file(folder / "atlas.png");
-  const cv::Mat encoded(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
-  const cv::Mat picture = cv::imdecode(encoded, cv::IMREAD_UNCHANGED);
-  if (picture.empty() || picture.type() != CV_8UC4) fail("atlas.png", "a PNG image with 8-bit RGBA pixels", "another");
+  const RgbaPicture picture = decode_rgba(read_file(folder / "atlas.png"));
+  if (picture.pixels.empty()) fail("atlas.png", "a PNG image", "other bytes");
   Atlas atlas;
   const nlohmann::json table = read_json(folder / "atlas.json");
   try {
     if (table.at("side") != kSpriteSide) fail("atlas.json", "sprites of 64 pixels", table.at("side").dump());
     for (const auto& object : table.at("objects")) {
       const int x = object.at("x"), y = object.at("y"), side = kSpriteSide;
-      if (x < 0 || y < 0 || x + side > picture.cols || y + side > picture.rows) {
+      if (x < 0 || y < 0 || x + side > picture.width || y + side > picture.height) {
         fail("atlas.json", "sprites inside atlas.png", object.dump());
       }
       atlas.objects.push_back(object.at("name"));
@@ -66,7 +84,7 @@ uint32_t overlap(int64_t source, int64_t target, int64_t side) {
   return static_cast<uint32_t>(std::max<int64_t>(0, high - low));
 }
 
-std::vector<SpritePixel> scale(const std::vector<std::array<uint8_t, 4>>& sprite, int64_t side) {
+std::vector<SpritePixel> scale(const std::vector<Rgba>& sprite, int64_t side) {
   std::vector<SpritePixel> scaled(static_cast<size_t>(side * side), SpritePixel{});
   for (int64_t y = 0; y < side; ++y) {
     for (int64_t x = 0; x < side; ++x) {
