@@ -27,10 +27,11 @@ Weights::Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarT
   source_->where = std::move(where);
 }
 
-Weights Weights::fresh(uint64_t seed, c10::Device device) {
+Weights Weights::fresh(uint64_t seed, c10::Device device, c10::ScalarType dtype) {
   auto source = std::make_shared<Source>();
   source->seed = seed;
   source->device = device;
+  source->dtype = dtype;
   source->where = "a fresh model";
   return Weights(std::move(source), "");
 }

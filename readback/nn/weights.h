@@ -34,7 +34,7 @@ class Weights {
   // Tensors of a checkpoint, moved to `device` and `dtype` as they are asked for.
   Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarType dtype, std::string where);
   // Drawn from Random(seed, key): a parameter's values depend on its name only, not on the order of construction.
-  static Weights fresh(uint64_t seed, c10::Device device = c10::kCPU);
+  static Weights fresh(uint64_t seed, c10::Device device = c10::kCPU, c10::ScalarType dtype = c10::kFloat);
 
   Weights operator[](const std::string& name) const;  // sub-scope: w["layers"][3]
   Weights operator[](int64_t index) const { return (*this)[std::to_string(index)]; }

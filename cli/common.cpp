@@ -1,0 +1,150 @@
+#include "common.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+
+#include "readback/base/assets.h"
+#include "readback/base/device.h"
+#include "readback/base/error.h"
+
+namespace readback::cli {
+
+void Machine::add_to(CLI::App& verb) {
+  verb.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  verb.add_option("--dtype", dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
+  verb.add_option("--threads", threads, "CPU threads; 0: one per core")->capture_default_str()->check(CLI::NonNegativeNumber);
+  verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
+}
+
+c10::Device Machine::resolve_device() const { return parse_device(device); }
+c10::ScalarType Machine::resolve_dtype() const { return parse_dtype(dtype, parse_device(device)); }
+void Machine::apply_threads() const {
+  if (threads > 0) at::set_num_threads(threads);
+}
+
+std::string shipped(const std::string& name) { return (assets_dir() / "emoji-scenes" / name).string(); }
+
+std::vector<std::string> with_recipe(std::vector<std::string> arguments) {
+  std::string path;
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    if (arguments[i] == "--recipe" && i + 1 < arguments.size()) path = arguments[i + 1];
+    if (arguments[i].starts_with("--recipe=")) path = arguments[i].substr(9);
+  }
+  if (path.empty() && arguments.size() > 1 && arguments[0] == "train" && !arguments[1].starts_with("-")) path = arguments[1];
+  if (path.empty()) return arguments;
+
+  std::ifstream file(path);
+  if (!file) throw UsageError(describe(path, "a recipe", "no readable file"));
+  std::vector<CLI::ConfigItem> items;
+  try {
+    items = CLI::ConfigTOML().from_config(file);
+  } catch (const CLI::Error& error) {
+    throw UsageError(describe(path, "a recipe of `flag = value` lines", error.what()));
+  }
+  std::vector<std::string> flags;
+  for (const CLI::ConfigItem& item : items) {
+    const std::string flag = "--" + item.name;
+    if (!item.parents.empty()) throw UsageError(describe(path, "flags only", "the section " + item.parents.front()));
+    const bool given = std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
+      return argument == flag || argument.starts_with(flag + "=");
+    });
+    if (given) continue;
+    // `flag = true` and `flag = false` are how a recipe sets and clears a switch.
+    if (item.inputs.size() == 1 && item.inputs[0] == "false") continue;
+    flags.push_back(flag);
+    if (item.inputs.size() == 1 && item.inputs[0] == "true") continue;
+    flags.insert(flags.end(), item.inputs.begin(), item.inputs.end());
+  }
+  arguments.insert(arguments.begin() + 1, flags.begin(), flags.end());
+  return arguments;
+}
+
+namespace {
+
+std::string duration(double seconds) {
+  const auto total = static_cast<int64_t>(seconds);
+  if (total >= 3600) return fmt::format("{}:{:02}:{:02}", total / 3600, total / 60 % 60, total % 60);
+  return fmt::format("{}:{:02}", total / 60, total % 60);
+}
+
+class Bar : public Progress {
+ public:
+  Bar() : terminal_(isatty(STDERR_FILENO) != 0) {}
+  ~Bar() override { clear(); }
+
+  void begin(const std::string& label, int64_t total) override {
+    label_ = label;
+    total_ = total;
+    done_ = first_ = 0;
+    started_ = drawn_ = Clock::now();
+    draw(true);
+  }
+
+  void advance(int64_t units, const std::string& status) override {
+    // What a resume finds done already says nothing about the pace.
+    if (done_ == 0 && status.empty() && units > 1) first_ = units;
+    done_ += units;
+    status_ = status;
+    draw(false);
+  }
+
+  void end() override {
+    draw(true);
+    if (terminal_) std::fputc('\n', stderr);
+    label_.clear();
+  }
+
+  void note(const std::string& message) override {
+    clear();
+    fmt::print(stderr, "{}\n", message);
+    if (terminal_ && !label_.empty()) draw(true);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void clear() {
+    if (terminal_ && !label_.empty()) std::fputs("\r\033[K", stderr);
+  }
+
+  void draw(bool now) {
+    const auto time = Clock::now();
+    const double interval = terminal_ ? 0.1 : 15.0;
+    if (!now && std::chrono::duration<double>(time - drawn_).count() < interval) return;
+    drawn_ = time;
+    const double elapsed = std::chrono::duration<double>(time - started_).count();
+    const int64_t fresh = done_ - first_;
+    const std::string left =
+        fresh > 0 && done_ < total_ ? duration(elapsed * static_cast<double>(total_ - done_) / static_cast<double>(fresh)) + " left"
+                                    : duration(elapsed);
+    const std::string figures = fmt::format("{}/{}  {}{}{}", done_, total_, left, status_.empty() ? "" : "  ", status_);
+    if (!terminal_) {
+      fmt::print(stderr, "{}: {}\n", label_, figures);
+      return;
+    }
+    constexpr int kWidth = 30;
+    const int filled = total_ > 0 ? static_cast<int>(kWidth * done_ / total_) : 0;
+    std::string bar;
+    for (int i = 0; i < kWidth; ++i) bar += i < filled ? "━" : "╌";
+    fmt::print(stderr, "\r\033[K{} {} {}", label_, bar, figures);
+    std::fflush(stderr);
+  }
+
+  bool terminal_;
+  std::string label_, status_;
+  int64_t total_ = 0, done_ = 0, first_ = 0;
+  Clock::time_point started_, drawn_;
+};
+
+}  // namespace
+
+std::unique_ptr<Progress> make_progress() { return std::make_unique<Bar>(); }
+
+}  // namespace readback::cli

@@ -1,0 +1,40 @@
+// What every verb shares: the global flags, the progress bar, the way results and errors are printed.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "readback/base/progress.h"
+
+namespace readback::cli {
+
+// --device --dtype --threads --recipe, added to every verb.
+struct Machine {
+  std::string device = "auto", dtype = "auto";
+  int threads = 0;     // 0: one per core
+  std::string recipe;  // read before the flags are (with_recipe); here for --help
+  void add_to(CLI::App& verb);
+  c10::Device resolve_device() const;
+  c10::ScalarType resolve_dtype() const;
+  void apply_threads() const;
+};
+
+// A bar on standard error when that is a terminal; otherwise a line every few seconds.
+std::unique_ptr<Progress> make_progress();
+
+// The default repositories: assets/emoji-scenes/NAME.
+std::string shipped(const std::string& name);
+
+// The arguments after the program's name with the recipe's flags put in front of those on the command line, but for the
+// ones given there. A recipe is the value of --recipe, or the first argument of `train`. Errors: UsageError.
+std::vector<std::string> with_recipe(std::vector<std::string> arguments);
+
+// Adds the verb's options and what it does to `app`. One function per file of this folder.
+void add_dataset(CLI::App& app);
+void add_train(CLI::App& app);
+
+}  // namespace readback::cli

@@ -1,0 +1,55 @@
+// readback: do a captioner and a generator understand each other?
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+
+#include "common.h"
+#include "readback/base/error.h"
+
+namespace {
+
+constexpr int kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+
+void on_interrupt(int) {
+  // A second Ctrl-C does not wait for the unit of work at hand.
+  if (readback::interrupt_requested()) std::_Exit(kInterrupted);
+  readback::request_interrupt();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Tensors come and go by the thousand: keep their memory instead of handing it back to the kernel page by page,
+  // which was a third of a training step.
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 64 << 20);
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  CLI::App app("readback: do a captioner and a generator understand each other?", "readback");
+  app.set_version_flag("--version", "readback " READBACK_VERSION);
+  app.require_subcommand(1);
+  readback::cli::add_dataset(app);
+  readback::cli::add_train(app);
+  try {
+    std::vector<std::string> arguments = readback::cli::with_recipe({argv + 1, argv + argc});
+    std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 takes them in
+    app.parse(std::move(arguments));
+    return kDone;
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  } catch (const readback::UsageError& error) {
+    fmt::print(stderr, "readback: {}\n", error.what());
+    return kUsage;
+  } catch (const readback::Interrupted&) {
+    fmt::print(stderr, "readback: interrupted; run the same command again to go on where it stopped\n");
+    return kInterrupted;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "readback: {}\n", error.what());
+    return kFailed;
+  }
+}

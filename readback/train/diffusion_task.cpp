@@ -1,0 +1,175 @@
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/generate/noise_schedule.h"
+#include "readback/models/clip/clip.h"
+#include "readback/models/stable_diffusion/unet.h"
+#include "readback/models/stable_diffusion/vae.h"
+#include "readback/train/batches.h"
+#include "readback/train/tasks.h"
+
+namespace readback::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kUnetFile = "diffusion_pytorch_model.safetensors";
+
+// The frozen VAE's view of a fixed set of training scenes, computed once: latents, and the tokens of all phrasings.
+struct SceneCache {
+  at::Tensor mean, deviation;  // [N, c, h, w], scaled
+  at::Tensor ids;              // int64 [N, 5, T]
+  at::Tensor empty;            // int64 [T]: the empty caption's
+};
+
+// The UNet and its text encoder learn to predict noise (or velocity) in scaled latents.
+class DiffusionTask : public Task {
+ public:
+  DiffusionTask(const TaskOptions& options, Progress& progress)
+      : options_(options),
+        repository_(options.model),
+        vae_repository_(options.vae),
+        schedule_(generate::NoiseSchedule::from_config(repository_.json("scheduler/scheduler_config.json"))),
+        tokenizer_(text::load_clip_tokenizer(repository_.path() / "tokenizer")),
+        text_config_(models::ClipTextConfig::read(
+            {repository_.json("text_encoder/config.json"), options.model + "/text_encoder/config.json"})),
+        unet_weights_(starting_weights(repository_, options, "unet")),
+        text_weights_(text_encoder_weights()),
+        text_encoder_(text_config_, text_weights_),
+        unet_(models::UnetConfig::read({repository_.json("unet/config.json"), options.model + "/unet/config.json"}),
+              unet_weights_) {
+    unet_weights_.finish();
+    text_weights_.finish();
+    cache_ = encode_scenes(progress);
+  }
+
+  std::map<std::string, at::Tensor> parameters() const override {
+    std::map<std::string, at::Tensor> all;
+    for (const auto& [key, tensor] : unet_weights_.parameters()) all["unet." + key] = tensor;
+    for (const auto& [key, tensor] : text_weights_.parameters()) all["text_encoder." + key] = tensor;
+    return all;
+  }
+
+  at::Tensor loss(int64_t step, Figures& figures) override {
+    Random random(options_.seed, "diffusion batch", static_cast<uint64_t>(step));
+    const int64_t batch = options_.batch_size;
+    at::Tensor scenes = at::empty({batch}, at::kLong), t = at::empty({batch}, at::kLong);
+    at::Tensor ids = at::empty({batch, cache_.ids.size(2)}, at::kLong);
+    for (int64_t i = 0; i < batch; ++i) {
+      const int64_t scene = random.below(options_.scenes);
+      const auto phrasing = static_cast<int64_t>(draw_phrasing(random));
+      scenes[i] = scene;
+      t[i] = random.below(schedule_.steps());
+      ids[i] = random.uniform() < options_.unconditional ? cache_.empty : cache_.ids[scene][phrasing];
+    }
+    const at::Tensor mean = cache_.mean.index_select(0, scenes);
+    const at::Tensor latents = mean + cache_.deviation.index_select(0, scenes) * normal_like(mean, random);
+    const at::Tensor noise = normal_like(latents, random);
+
+    const at::Tensor noisy = schedule_.add_noise(latents, noise, t).to(options_.device, options_.dtype);
+    const at::Tensor text = text_encoder_.forward(ids.to(options_.device)).last_hidden_state;
+    const at::Tensor predicted = unet_.forward(noisy, t.to(options_.device), unet_.prepare(text)).to(at::kFloat);
+    const at::Tensor target = schedule_.target(latents, noise, t).to(options_.device);
+    const at::Tensor error = (predicted - target).square().mean({1, 2, 3});  // [B]
+    return (error * snr_weights(t).to(options_.device)).mean();
+  }
+
+  void save(const fs::path& folder, const checkpoint::TensorMap& weights) const override {
+    checkpoint::TensorMap unet, text_encoder;
+    for (const auto& [key, tensor] : weights) {
+      if (key.starts_with("unet.")) unet[key.substr(5)] = tensor;
+      if (key.starts_with("text_encoder.")) text_encoder[key.substr(13)] = tensor;
+    }
+    save_model(repository_.path() / "unet", folder / "unet", unet, kUnetFile);
+    save_model(repository_.path() / "text_encoder", folder / "text_encoder", text_encoder, "model.safetensors");
+    save_model(vae_repository_.path(), folder / "vae", vae_repository_.tensors(), kUnetFile);
+    for (const char* part : {"tokenizer", "scheduler"}) {
+      for (const auto& entry : fs::directory_iterator(repository_.path() / part)) {
+        write_file(folder / part / entry.path().filename(), read_file(entry.path()));
+      }
+    }
+    write_file(folder / "model_index.json", read_file(repository_.path() / "model_index.json"));
+  }
+
+ private:
+  // The text half of a CLIP repository, its keys as CLIPTextModel's checkpoints have them ("text_model.…").
+  nn::Weights text_encoder_weights() const {
+    if (options_.text_encoder.empty() || fs::exists(repository_.path() / "text_encoder" / "model.safetensors")) {
+      return starting_weights(repository_, options_, "text_encoder");
+    }
+    checkpoint::TensorMap text;
+    for (const auto& [key, tensor] : checkpoint::Repository(options_.text_encoder).tensors()) {
+      if (key.starts_with("text_model.")) text[key] = tensor.clone();
+    }
+    return nn::Weights(std::move(text), options_.device, options_.dtype, options_.text_encoder);
+  }
+
+  SceneCache encode_scenes(Progress& progress) const {
+    c10::NoGradGuard no_grad;
+    const auto config = models::VaeConfig::read({vae_repository_.json(), options_.vae + "/config.json"});
+    const nn::Weights weights(vae_repository_.tensors(), options_.device, at::kFloat, options_.vae);
+    const models::Vae vae(config, weights);
+    weights.finish();
+    std::vector<at::Tensor> means, deviations, ids;
+    constexpr int64_t kBatch = 250;
+    progress.begin("encode scenes", options_.scenes);
+    for (int64_t begin = 0; begin < options_.scenes; begin += kBatch) {
+      check_interrupt();
+      std::vector<data::Scene> scenes;
+      std::vector<std::string> texts;
+      for (int64_t i = begin; i < std::min(begin + kBatch, options_.scenes); ++i) {
+        scenes.push_back(data::make_scene(data::Split::kTrain, i));
+        for (std::string& caption : data::captions(scenes.back())) texts.push_back(std::move(caption));
+      }
+      const at::Tensor pixels = render_scenes(scenes, options_.image_size) * 2 - 1;
+      const models::VaeMoments moments = vae.encode(pixels.to(options_.device));
+      means.push_back((moments.mean * config.scaling_factor).cpu());
+      deviations.push_back(((0.5 * moments.logvar).exp() * config.scaling_factor).cpu());
+      ids.push_back(tokens(texts).view({static_cast<int64_t>(scenes.size()), 5, -1}));
+      progress.advance(static_cast<int64_t>(scenes.size()));
+    }
+    progress.end();
+    return {at::cat(means).contiguous(), at::cat(deviations).contiguous(), at::cat(ids), tokens({""})[0]};
+  }
+
+  at::Tensor tokens(const std::vector<std::string>& texts) const {
+    return token_batch(*tokenizer_, texts, text_config_.max_position_embeddings);
+  }
+
+  // min(SNR, γ) / SNR for noise, over SNR + 1 for velocity: the loss on x_0 with its weight bounded.
+  at::Tensor snr_weights(const at::Tensor& t) const {
+    if (options_.snr_gamma <= 0) return at::ones(t.sizes(), at::kFloat);
+    const at::Tensor alpha = schedule_.alphas_cumprod.index_select(0, t);
+    const at::Tensor snr = alpha / (1 - alpha);
+    const at::Tensor bounded = snr.clamp_max(options_.snr_gamma);
+    switch (schedule_.prediction) {
+      case generate::Prediction::kVelocity: return bounded / (snr + 1);
+      case generate::Prediction::kSample: return bounded;
+      case generate::Prediction::kEpsilon: return bounded / snr.clamp_min(1e-8);
+    }
+    throw UsageError("unreachable prediction type");
+  }
+
+  TaskOptions options_;
+  checkpoint::Repository repository_, vae_repository_;
+  generate::NoiseSchedule schedule_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  models::ClipTextConfig text_config_;
+  nn::Weights unet_weights_, text_weights_;
+  models::ClipTextModel text_encoder_;
+  models::Unet unet_;
+  SceneCache cache_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, Progress& progress) {
+  if (options.vae.empty()) throw UsageError(describe("--vae", "the folder of a trained VAE", "nothing"));
+  return std::make_unique<DiffusionTask>(options, progress);
+}
+
+}  // namespace readback::train

@@ -1,0 +1,45 @@
+// AdamW with fp32 master weights, gradient clipping and an exponential moving average.
+// Paper: https://arxiv.org/abs/1711.05101; arithmetic as torch.optim.AdamW.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "readback/checkpoint/safetensors.h"
+
+namespace readback::train {
+
+struct AdamWOptions {
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.01;
+  double clip_norm = 1.0;   // of all gradients together; 0: none
+  double ema_decay = 0.0;   // 0: no average is kept
+};
+
+class AdamW {
+ public:
+  // Makes `parameters` leaves that gather gradients. Those of a lower precision get fp32 masters.
+  AdamW(std::map<std::string, at::Tensor> parameters, AdamWOptions options);
+
+  void zero_grad();
+  // One update from the gradients gathered; returns their norm before clipping. A norm that is not finite leaves
+  // everything as it was.
+  double step(double learning_rate);
+
+  // What should be saved as the model: the moving average when one is kept, else the masters. fp32.
+  checkpoint::TensorMap averaged() const;
+  // Everything that a resume needs, under "master.", "first.", "second.", "average." and "steps".
+  checkpoint::TensorMap state() const;
+  void load_state(const checkpoint::TensorMap& state);  // Errors: CheckpointError
+
+ private:
+  AdamWOptions options_;
+  std::vector<std::string> names_;
+  std::vector<at::Tensor> parameters_, masters_, first_, second_, steps_, averages_;
+};
+
+// Multiplier of the learning rate: linear over `warmup` steps, then constant or half a cosine down to `floor`.
+double schedule_factor(const std::string& schedule, int64_t step, int64_t warmup, int64_t total, double floor);
+
+}  // namespace readback::train

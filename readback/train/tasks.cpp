@@ -1,0 +1,59 @@
+#include "readback/train/tasks.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/checkpoint/writer.h"
+
+namespace readback::train {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<Task> make_task(const TaskOptions& options, Progress& progress) {
+  if (options.task == "vae") return make_vae_task(options, progress);
+  if (options.task == "clip") return make_clip_task(options, progress);
+  if (options.task == "captioner") return make_captioner_task(options, progress);
+  if (options.task == "diffusion") return make_diffusion_task(options, progress);
+  throw UsageError(describe("--task", "vae, clip, captioner or diffusion", options.task));
+}
+
+nn::Weights starting_weights(const checkpoint::Repository& repository, const TaskOptions& options,
+                             const std::string& subfolder) {
+  const fs::path folder = repository.path() / subfolder;
+  for (const char* file : {"model.safetensors", "diffusion_pytorch_model.safetensors"}) {
+    if (!fs::exists(folder / file)) continue;
+    // Copies, since a mapped file must not be written to.
+    checkpoint::TensorMap tensors = repository.tensors(subfolder);
+    for (auto& [key, tensor] : tensors) tensor = tensor.clone();
+    return nn::Weights(std::move(tensors), options.device, options.dtype, folder.string());
+  }
+  return nn::Weights::fresh(options.seed, options.device, options.dtype);
+}
+
+void save_model(const fs::path& source, const fs::path& folder, const checkpoint::TensorMap& weights,
+                const std::string& file) {
+  for (const auto& entry : fs::directory_iterator(source)) {
+    const fs::path name = entry.path().filename();
+    if ((name.extension() == ".json" && name != "config.json") || name.extension() == ".txt") {
+      write_file(folder / name, read_file(entry.path()));
+    }
+  }
+  checkpoint::write_model(folder, read_json(source / "config.json"), weights, {.weights = file, .dtype = at::kHalf});
+}
+
+at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t length) {
+  at::Tensor ids = at::empty({static_cast<int64_t>(texts.size()), length}, at::kLong);
+  const int64_t begin = tokenizer.id("<|startoftext|>"), end = tokenizer.id("<|endoftext|>");
+  int64_t* out = ids.data_ptr<int64_t>();
+  for (const std::string& text : texts) {
+    const text::Padded padded = text::pad(tokenizer.encode(text), begin, end, end, length);
+    out = std::copy(padded.ids.begin(), padded.ids.end(), out);
+  }
+  return ids;
+}
+
+}  // namespace readback::train

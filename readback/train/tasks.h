@@ -1,0 +1,28 @@
+// The four tasks, one file each.
+#pragma once
+#include <memory>
+
+#include "readback/checkpoint/repository.h"
+#include "readback/nn/weights.h"
+#include "readback/text/tokenizer.h"
+#include "readback/train/task.h"
+
+namespace readback::train {
+
+std::unique_ptr<Task> make_vae_task(const TaskOptions& options, Progress& progress);
+std::unique_ptr<Task> make_clip_task(const TaskOptions& options, Progress& progress);
+std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, Progress& progress);
+std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, Progress& progress);
+
+// The parameters in `subfolder` of `repository` to start from, or fresh ones where it has no weights.
+nn::Weights starting_weights(const checkpoint::Repository& repository, const TaskOptions& options,
+                             const std::string& subfolder = "");
+
+// Copies the repository's JSON files of `subfolder` into `folder`, and writes `weights` beside them in half precision.
+void save_model(const std::filesystem::path& source, const std::filesystem::path& folder,
+                const checkpoint::TensorMap& weights, const std::string& file);
+
+// CLIP token ids, begin and end included and padded with the end token: int64 [texts, length].
+at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t length);
+
+}  // namespace readback::train

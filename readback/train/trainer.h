@@ -1,0 +1,28 @@
+// The loop: batches, updates, checkpoints and an exact resume.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "readback/base/progress.h"
+#include "readback/train/optimizer.h"
+#include "readback/train/task.h"
+
+namespace readback::train {
+
+struct TrainOptions {
+  int64_t steps = 1000;
+  double learning_rate = 1e-3, final_learning_rate = 0.01;  // the latter as a share of the former
+  int64_t warmup = 100;
+  std::string schedule = "cosine";
+  AdamWOptions optimizer;
+  double checkpoint_seconds = 60;  // between two saved states; one is saved at the end and on Ctrl-C too
+  int64_t log_every = 20;
+  std::string recipe;              // every resolved flag, to refuse a resume with other ones
+};
+
+// Trains `task` into `folder`: the model as a repository, and under training/ the state to resume from
+// (state.safetensors), the losses (losses.jsonl) and the options. Started again it goes on where it stopped, to the
+// same weights as an undisturbed run. Errors: StoreError (folder in use, or begun with other options), Interrupted.
+void train(Task& task, const TrainOptions& options, const std::filesystem::path& folder, Progress& progress);
+
+}  // namespace readback::train
