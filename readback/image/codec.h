@@ -4,11 +4,9 @@
 // imgcodecs: it converts CMYK by another formula, lets truncated files pass, finds no orientation in WebP and prints to
 // standard error.
 #pragma once
-#include <array>
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "readback/image/image.h"
 
@@ -25,13 +23,6 @@ namespace readback::image {
 // has more than kMaxPixels pixels.
 Image load(const std::filesystem::path& path);
 Image decode(std::string_view bytes, const std::string& name);
-
-// A PNG with its transparency: sprites that are to be laid on something. Orientation is not looked at.
-struct RgbaImage {
-  int64_t width = 0, height = 0;
-  std::vector<std::array<uint8_t, 4>> pixels;  // row by row, colour not multiplied by alpha
-};
-RgbaImage load_rgba_png(const std::filesystem::path& path);  // Errors: DataError as load()
 
 // .png without loss; .jpg or .jpeg as Pillow's default (quality 75, 4:2:0). Written atomically.
 // Errors: UsageError for another extension, DataError for an empty image or a side above 65,500 (JPEG), StoreError.

@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "readback/base/error.h"
-#include "readback/base/files.h"
 #include "readback/image/codec.h"
 #include "readback/image/formats.h"
 #include "readback/image/orientation.h"
@@ -86,15 +85,10 @@ bool is_grey16(const Reader& reader) {
 
 bool is_palette(const Reader& reader) { return png_get_color_type(reader.png, reader.info) == PNG_COLOR_TYPE_PALETTE; }
 
-// Leaves RGB in the rows; for palettes one index a pixel at the start of each row. With alpha: RGBA always.
-bool read_pixels(Reader& reader, bool with_alpha) {
+// Leaves RGB in the rows; for palettes one index a pixel at the start of each row.
+bool read_pixels(Reader& reader) {
   if (setjmp(png_jmpbuf(reader.png))) return false;
-  if (with_alpha) {
-    png_set_expand(reader.png);
-    png_set_strip_16(reader.png);
-    png_set_gray_to_rgb(reader.png);
-    png_set_add_alpha(reader.png, 255, PNG_FILLER_AFTER);
-  } else if (is_palette(reader)) {
+  if (is_palette(reader)) {
     png_set_packing(reader.png);
   } else if (!is_grey16(reader)) {
     png_set_strip_16(reader.png);
@@ -159,45 +153,26 @@ bool write(Writer& writer, const Image& image) {
   return true;
 }
 
-struct Size {
-  int64_t width, height;
-};
-
-Size open(Reader& reader, std::string_view bytes, const std::string& name) {
-  if (!read_header(reader, bytes)) throw DataError(describe(name, "a whole PNG file", reader.message));
-  const Size size{png_get_image_width(reader.png, reader.info), png_get_image_height(reader.png, reader.info)};
-  check_size(size.width, size.height, name);
-  return size;
-}
-
 }  // namespace
 
 bool is_png(std::string_view bytes) { return bytes.starts_with("\x89PNG\r\n\x1A\n"); }
 
 DecodedFile decode_png(std::string_view bytes, const std::string& name) {
   Reader reader;
-  const auto [width, height] = open(reader, bytes, name);
+  if (!read_header(reader, bytes)) throw DataError(describe(name, "a whole PNG file", reader.message));
+  const int64_t width = png_get_image_width(reader.png, reader.info);
+  const int64_t height = png_get_image_height(reader.png, reader.info);
+  check_size(width, height, name);
   reader.image = Image(width, height);
   if (is_grey16(reader)) reader.grey16.resize(static_cast<size_t>(width * height) * 2);
   for (int64_t y = 0; y < height; ++y) {
     reader.rows.push_back(is_grey16(reader) ? reader.grey16.data() + y * width * 2 : reader.image.at(0, y));
   }
-  if (!read_pixels(reader, false)) throw DataError(describe(name, "a whole PNG file", reader.message));
+  if (!read_pixels(reader)) throw DataError(describe(name, "a whole PNG file", reader.message));
   if (!reader.grey16.empty()) clip_grey16(reader);
   if (is_palette(reader)) expand_palette(reader);
   read_end(reader);
   return {std::move(reader.image), orientation(reader)};
-}
-
-RgbaImage load_rgba_png(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path);
-  if (!is_png(bytes)) throw DataError(describe(path.string(), "a PNG picture", "another kind of file"));
-  Reader reader;
-  const auto [width, height] = open(reader, bytes, path.string());
-  RgbaImage image{width, height, std::vector<std::array<uint8_t, 4>>(static_cast<size_t>(width * height))};
-  for (int64_t y = 0; y < height; ++y) reader.rows.push_back(image.pixels[y * width].data());
-  if (!read_pixels(reader, true)) throw DataError(describe(path.string(), "a whole PNG file", reader.message));
-  return image;
 }
 
 std::string encode_png(const Image& image) {
