@@ -1,0 +1,172 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "readback/base/error.h"
+#include "readback/data/emoji_scenes.h"
+#include "readback/score/registry.h"
+
+namespace readback::score {
+namespace {
+
+// Image: (first pixel, 1, 0), doubled before the projection; text: (0, length, 1). Counts what it embeds.
+class FakeEmbedder : public ImageTextEmbedder {
+ public:
+  Embeds embed_images(std::span<const image::Image* const> images) override {
+    at::Tensor rows = at::zeros({static_cast<int64_t>(images.size()), 3});
+    for (size_t i = 0; i < images.size(); ++i) {
+      rows[static_cast<int64_t>(i)][0] = images[i]->pixels[0];
+      rows[static_cast<int64_t>(i)][1] = 1;
+    }
+    batches.push_back(images.size());
+    return {rows, rows.square()};
+  }
+  Embeds embed_texts(std::span<const std::string> texts) override {
+    at::Tensor rows = at::zeros({static_cast<int64_t>(texts.size()), 3});
+    for (size_t i = 0; i < texts.size(); ++i) {
+      rows[static_cast<int64_t>(i)][1] = static_cast<double>(texts[i].size());
+      rows[static_cast<int64_t>(i)][2] = 1;
+    }
+    batches.push_back(texts.size());
+    return {rows, rows.square()};
+  }
+  std::string name() const override { return "fake-clip"; }
+  std::vector<size_t> batches;
+};
+
+struct Fixture {
+  std::shared_ptr<FakeEmbedder> embedder = std::make_shared<FakeEmbedder>();
+  MetricContext context{{{"a red fox", "a fox"}, {"two blue dogs"}}, std::make_shared<EmbeddingCache>(embedder)};
+};
+
+image::Image pixel(uint8_t value) {
+  image::Image image(1, 1);
+  image.pixels[0] = value;
+  return image;
+}
+
+TEST(Registry, MakesEveryMetricThatItLists) {
+  Fixture f;
+  std::set<std::string> names;
+  for (const MetricInfo& info : all_metrics()) {
+    EXPECT_TRUE(names.insert(info.name).second) << info.name;
+    EXPECT_FALSE(info.title.empty());
+    EXPECT_FALSE(info.formula.empty());
+    const auto metric = make_metric(info.name, f.context);
+    EXPECT_EQ(metric->info().name, info.name);
+    EXPECT_EQ(metric->info().checkpoint, info.name.starts_with("clip") ? "fake-clip" : "");
+    EXPECT_TRUE(metric->score({}).empty());
+    const Comparison nothing;
+    EXPECT_TRUE(std::isnan(metric->score(std::span(&nothing, 1)).at(0))) << info.name;
+  }
+}
+
+TEST(Registry, UnknownNamesListTheKnownOnes) {
+  try {
+    make_metric("clip-score", {});
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("clip-image, clip-image-pooled"), std::string::npos) << error.what();
+  }
+  EXPECT_THROW(make_metric("clip-image", {}), UsageError);  // no model
+}
+
+TEST(Registry, DefaultsFollowTheDataSet) {
+  EXPECT_EQ(default_metrics(false, false), (std::vector<std::string>{"clip-image", "clip-image-pooled"}));
+  const auto all = default_metrics(true, true);
+  EXPECT_EQ(all, (std::vector<std::string>{"clip-image", "clip-image-pooled", "clip-text", "clip-text-pooled", "bleu-4",
+                                           "cider", "oracle-text", "oracle-image"}));
+}
+
+TEST(EmbeddingMetrics, AreCosineDistances) {
+  Fixture f;
+  const image::Image a = pixel(1), b = pixel(3);
+  Comparison comparison;
+  comparison.candidate_image = &a;
+  comparison.original_image = &b;
+  comparison.candidate_text = "xy";
+  comparison.original_text = "xyz";
+  const auto score = [&](const char* name) {
+    return make_metric(name, f.context)->score(std::span(&comparison, 1)).at(0);
+  };
+  EXPECT_NEAR(score("clip-image"), 1 - 4 / (std::sqrt(2) * std::sqrt(10)), 1e-12);
+  EXPECT_NEAR(score("clip-image-pooled"), 1 - 10 / (std::sqrt(2) * std::sqrt(82)), 1e-12);
+  EXPECT_NEAR(score("clip-text"), 1 - 7 / (std::sqrt(5) * std::sqrt(10)), 1e-12);
+  EXPECT_NEAR(score("clip-text-pooled"), 1 - 37 / (std::sqrt(17) * std::sqrt(82)), 1e-12);
+}
+
+TEST(EmbeddingMetrics, EmbedOriginalsOnceAndCandidatesTogether) {
+  Fixture f;
+  const image::Image originals[] = {pixel(1), pixel(2)}, candidates[] = {pixel(5), pixel(6), pixel(5)};
+  std::vector<Comparison> batch;
+  for (const image::Image& original : originals) {
+    for (const image::Image& candidate : candidates) {
+      batch.emplace_back();
+      batch.back().candidate_image = &candidate;
+      batch.back().original_image = &original;
+    }
+  }
+  const auto projected = make_metric("clip-image", f.context), pooled = make_metric("clip-image-pooled", f.context);
+  const auto values = projected->score(batch);
+  EXPECT_EQ(f.embedder->batches, (std::vector<size_t>{2, 1, 1}));  // distinct candidates, then each original
+  pooled->score(batch);
+  EXPECT_EQ(f.embedder->batches.size(), 3u);
+  EXPECT_EQ(values[0], values[2]);
+  EXPECT_NE(values[0], values[1]);
+  // One by one: the same values, and originals stay known.
+  for (size_t i = 0; i < batch.size(); ++i) EXPECT_EQ(projected->score(std::span(&batch[i], 1)).at(0), values[i]);
+  for (size_t i = 3; i < f.embedder->batches.size(); ++i) EXPECT_EQ(f.embedder->batches[i], 1u);
+}
+
+TEST(EmbeddingMetrics, LeaveOutComparisonsThatLackASide) {
+  Fixture f;
+  const image::Image a = pixel(1);
+  Comparison whole, half;
+  whole.candidate_image = whole.original_image = half.candidate_image = &a;
+  const std::vector<Comparison> batch = {half, whole};
+  const auto values = make_metric("clip-image", f.context)->score(batch);
+  EXPECT_TRUE(std::isnan(values[0]));
+  EXPECT_NEAR(values[1], 0, 1e-12);
+}
+
+TEST(ReferenceMetrics, TokenizeAndUseTheCorpus) {
+  Fixture f;
+  Comparison comparison;
+  comparison.candidate_text = "A red FOX.";
+  comparison.references = {"a red fox"};
+  const auto score = [&](const char* name) {
+    return make_metric(name, f.context)->score(std::span(&comparison, 1)).at(0);
+  };
+  EXPECT_NEAR(score("cider"), 10 * 3 / 4.0, 1e-9);  // 1- to 3-grams agree, there is no 4-gram
+  EXPECT_NEAR(score("cider-plain"), 7.5, 1e-9);
+  EXPECT_GT(score("bleu-4"), 0);
+  comparison.references = {"a red fox", "green grass"};
+  EXPECT_NEAR(score("cider"), 3.75, 1e-9);
+}
+
+TEST(OracleMetrics, ReadTextsAndPictures) {
+  Fixture f;
+  const data::Scene scene = data::make_scene(data::Split::kTest, 3), other = data::make_scene(data::Split::kTest, 4);
+  const image::Image right = data::render(scene), wrong = data::render(other);
+  const auto text = make_metric("oracle-text", f.context), picture = make_metric("oracle-image", f.context);
+  std::vector<Comparison> batch(2);
+  for (Comparison& comparison : batch) comparison.truth = data::to_json(scene);
+  batch[0].candidate_image = &right;
+  batch[0].candidate_text = data::captions(scene).front();
+  batch[1].candidate_image = &wrong;
+  batch[1].candidate_text = data::captions(other).front();
+  for (const auto& metric : {text.get(), picture.get()}) {
+    const auto values = metric->score(batch);
+    EXPECT_EQ(values[0], 1) << metric->info().name;
+    EXPECT_LT(values[1], 1) << metric->info().name;
+  }
+  // One picture against two scenes: read once, compared twice.
+  batch[1].candidate_image = &right;
+  batch[1].truth = data::to_json(other);
+  EXPECT_LT(picture->score(batch)[1], 1);
+}
+
+}  // namespace
+}  // namespace readback::score
