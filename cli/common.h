@@ -34,6 +34,12 @@ std::string shipped(const std::string& name);
 std::vector<std::string> with_recipe(std::vector<std::string> arguments);
 
 // Adds the verb's options and what it does to `app`. One function per file of this folder.
+void add_demo(CLI::App& app);
+void add_caption(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_embed(CLI::App& app);
+void add_run(CLI::App& app);
+void add_report(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);
 

@@ -33,6 +33,12 @@ int main(int argc, char** argv) {
   CLI::App app("readback: do a captioner and a generator understand each other?", "readback");
   app.set_version_flag("--version", "readback " READBACK_VERSION);
   app.require_subcommand(1);
+  readback::cli::add_demo(app);
+  readback::cli::add_caption(app);
+  readback::cli::add_generate(app);
+  readback::cli::add_embed(app);
+  readback::cli::add_run(app);
+  readback::cli::add_report(app);
   readback::cli::add_dataset(app);
   readback::cli::add_train(app);
   try {

@@ -1,0 +1,131 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "models.h"
+#include "readback/base/error.h"
+#include "readback/checkpoint/safetensors.h"
+#include "readback/image/codec.h"
+
+namespace readback::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct GenerateFlags {
+  Machine machine;
+  generate::GenerationOptions generation;
+  std::string generator, prompts_file, latents_file, output_type = "image", output, format = "text";
+  std::vector<std::string> prompts;
+  int64_t num_images = 1, batch_size = 4;
+};
+
+std::vector<std::string> read_prompts(const GenerateFlags& flags) {
+  std::vector<std::string> prompts = flags.prompts;
+  if (!flags.prompts_file.empty()) {
+    std::ifstream file(flags.prompts_file);
+    if (!file) throw DataError(describe(flags.prompts_file, "a text file with a prompt a line", "no readable file"));
+    for (std::string line; std::getline(file, line);) {
+      if (!line.empty()) prompts.push_back(line);
+    }
+  }
+  if (prompts.empty()) throw UsageError(describe("readback generate", "--prompt or --prompts", "no prompt"));
+  return prompts;
+}
+
+// One request for every (prompt, candidate); `latents` of [N, C, h, w] are handed out in that order.
+std::vector<generate::Request> make_requests(const GenerateFlags& flags, const std::vector<std::string>& prompts) {
+  at::Tensor latents;
+  if (!flags.latents_file.empty()) {
+    const checkpoint::TensorMap tensors = checkpoint::load_safetensors(flags.latents_file);
+    if (!tensors.contains("latents") || tensors.at("latents").dim() != 4) {
+      throw DataError(describe(flags.latents_file, "a tensor \"latents\" of [N, C, h, w]", "none"));
+    }
+    latents = tensors.at("latents");
+    const int64_t wanted = static_cast<int64_t>(prompts.size()) * flags.num_images;
+    if (latents.size(0) != wanted) {
+      throw UsageError(describe(flags.latents_file, fmt::format("latents for {} pictures", wanted), fmt::format("{}", latents.size(0))));
+    }
+  }
+  std::vector<generate::Request> requests;
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    for (int64_t candidate = 0; candidate < flags.num_images; ++candidate) {
+      generate::Request request{prompts[p], fmt::format("prompt-{:05}", p), candidate, {}};
+      if (latents.defined()) request.latents = latents.narrow(0, static_cast<int64_t>(requests.size()), 1);
+      requests.push_back(std::move(request));
+    }
+  }
+  return requests;
+}
+
+void run(GenerateFlags& flags) {
+  flags.machine.apply_threads();
+  if (flags.generator.empty()) flags.generator = shipped("generator");
+  flags.generation.latents_only = flags.output_type == "latent";
+  const std::vector<generate::Request> requests = make_requests(flags, read_prompts(flags));
+  const auto generator = load_generator(flags.generator, flags.machine);
+  const auto progress = make_progress();
+  const auto total = static_cast<int64_t>(requests.size());
+  progress->begin("generate", total);
+  for (int64_t begin = 0; begin < total; begin += flags.batch_size) {
+    check_interrupt();
+    const int64_t count = std::min(flags.batch_size, total - begin);
+    const std::span<const generate::Request> batch(requests.data() + begin, static_cast<size_t>(count));
+    const std::vector<generate::Picture> pictures = generator->generate(batch, flags.generation);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const generate::Picture& picture = pictures[i];
+      const std::string stem = fmt::format("{}-{:03}", batch[i].sample.substr(7), batch[i].candidate);
+      const fs::path file = fs::path(flags.output) / (stem + (flags.generation.latents_only ? ".safetensors" : ".png"));
+      if (flags.generation.latents_only) {
+        checkpoint::save_safetensors({{"latents", picture.latents.unsqueeze(0)}}, file);
+      } else {
+        image::save(picture.image, file);
+      }
+      if (picture.truncated_tokens > 0) {
+        progress->note(fmt::format("\"{}\": the last {} tokens do not fit the text encoder and were cut", batch[i].prompt,
+                                   picture.truncated_tokens));
+      }
+      if (picture.flagged) progress->note(fmt::format("{}: blanked by the repository's safety checker", file.string()));
+      if (flags.format == "jsonl") {
+        nlohmann::ordered_json line = {{"prompt", batch[i].prompt}, {"candidate", batch[i].candidate}, {"file", file.string()}, {"seed", picture.seed}};
+        if (picture.truncated_tokens > 0) line["truncated_tokens"] = picture.truncated_tokens;
+        if (picture.flagged) line["flagged"] = true;
+        fmt::print("{}\n", line.dump());
+      } else {
+        fmt::print("{}\t{}\n", file.string(), batch[i].prompt);
+      }
+    }
+    progress->advance(count);
+  }
+  progress->end();
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app) {
+  auto flags = std::make_shared<GenerateFlags>();
+  CLI::App* verb = app.add_subcommand("generate", "Draw what texts say");
+  verb->footer(
+      "Examples:\n"
+      "  readback generate --prompt \"a rocket to the left of a fox on a blue background\" --output pictures\n"
+      "  readback generate --generator CompVis/stable-diffusion-v1-4 --prompts prompts.txt --num-images 4 --output out\n"
+      "  readback generate --prompt \"a panda\" --latents noise.safetensors --output-type latent --output out");
+  verb->add_option("--prompt", flags->prompts, "Texts to draw");
+  verb->add_option("--prompts", flags->prompts_file, "File with a prompt a line");
+  verb->add_option("--generator", flags->generator, "Repository: a folder or a hub id in the cache; default: the small world's");
+  add_generation_flags(*verb, flags->generation);
+  verb->add_option("--num-images", flags->num_images, "Candidates a prompt")->capture_default_str()->group("Pictures")->check(CLI::PositiveNumber);
+  verb->add_option("--seed", flags->generation.seed)->capture_default_str()->group("Pictures");
+  verb->add_option("--latents", flags->latents_file, "safetensors file whose \"latents\" are the initial noise")->group("Pictures");
+  verb->add_option("--output-type", flags->output_type, "image or latent")->capture_default_str()->group("Pictures")->check(CLI::IsMember({"image", "latent"}));
+  verb->add_option("--output", flags->output, "Folder for the pictures")->required();
+  verb->add_option("--batch-size", flags->batch_size, "Pictures at a time")->capture_default_str()->check(CLI::PositiveNumber);
+  verb->add_option("--format", flags->format, "text or jsonl")->capture_default_str()->check(CLI::IsMember({"text", "jsonl"}));
+  flags->machine.add_to(*verb);
+  verb->callback([flags] { run(*flags); });
+}
+
+}  // namespace readback::cli

@@ -1,0 +1,140 @@
+#include "run.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/ranges.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "readback/base/device.h"
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/checkpoint/repository.h"
+#include "readback/roundtrip/curves.h"
+#include "readback/score/registry.h"
+
+namespace readback::cli {
+
+namespace {
+
+std::string processor() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown processor";
+}
+
+nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const caption::Captioner& captioner,
+                     const generate::Generator& generator) {
+  utsname system{};
+  uname(&system);
+  const std::time_t now = std::time(nullptr);
+  char created[32];
+  std::strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+  return {{"version", READBACK_VERSION},
+          {"dataset", dataset.description()},
+          {"captioner", captioner.description()},
+          {"generator", generator.description()},
+          {"machine", fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
+          {"device", flags.machine.resolve_device().str()},
+          {"batch_size", flags.options.batch_size},
+          {"created", created}};
+}
+
+std::vector<std::unique_ptr<score::Metric>> make_metrics(const RunFlags& flags, const roundtrip::Plan& plan) {
+  score::MetricContext context;
+  bool has_references = false, has_truth = false;
+  for (const data::Sample& sample : plan.samples) {
+    context.corpus.push_back(sample.references);
+    has_references = has_references || !sample.references.empty();
+    has_truth = has_truth || !sample.truth.empty();
+  }
+  const std::vector<std::string> names =
+      flags.options.metrics.empty() ? score::default_metrics(has_references, has_truth) : flags.options.metrics;
+  const auto needs_clip = [](const std::string& name) { return name.starts_with("clip-"); };
+  if (std::any_of(names.begin(), names.end(), needs_clip)) {
+    context.clip = std::make_shared<score::EmbeddingCache>(load_embedder(flags.clip, flags.machine));
+  }
+  std::vector<std::unique_ptr<score::Metric>> metrics;
+  for (const std::string& name : names) metrics.push_back(score::make_metric(name, context));
+  return metrics;
+}
+
+}  // namespace
+
+roundtrip::Store run_roundtrip(RunFlags& flags) {
+  flags.machine.apply_threads();
+  auto& options = flags.options;
+  if (options.captioner.empty()) options.captioner = shipped("captioner");
+  if (options.generator.empty()) options.generator = shipped("generator");
+  if (flags.clip.empty()) flags.clip = shipped("clip");
+  options.dtype = c10::toString(flags.machine.resolve_dtype());
+
+  const auto dataset = data::open_dataset(options.dataset, options.dataset_options);
+  const roundtrip::Plan plan = roundtrip::make_plan(options, *dataset);
+  const auto captioner = load_captioner(options.captioner, flags.machine);
+  const auto generator = load_generator(options.generator, flags.machine);
+  const roundtrip::Manifest manifest = {roundtrip::identity(options),
+                                        {{"dataset", dataset->digest()},
+                                         {"captioner", checkpoint::Repository(options.captioner).digest()},
+                                         {"generator", checkpoint::Repository(options.generator).digest()},
+                                         {"clip", checkpoint::Repository(flags.clip).digest()}},
+                                        about(flags, *dataset, *captioner, *generator)};
+  roundtrip::Store store = roundtrip::Store::open_for_writing(flags.output, manifest);
+  const auto progress = make_progress();
+  const roundtrip::Summary summary = roundtrip::execute(plan, *dataset, *captioner, *generator, store, *progress);
+  roundtrip::measure(store, make_metrics(flags, plan), *progress);
+
+  fmt::print(stderr, "{} round trips over {} samples in {:.1f} s", summary.units, plan.samples.size(), summary.seconds);
+  if (summary.done_before > 0) fmt::print(stderr, ", {} of them done before", summary.done_before);
+  if (summary.failed_samples > 0) fmt::print(stderr, "; {} samples failed, see the table `errors`", summary.failed_samples);
+  if (summary.truncated_prompts > 0) fmt::print(stderr, "; {} prompts truncated", summary.truncated_prompts);
+  if (summary.flagged_images > 0) fmt::print(stderr, "; {} pictures blanked by the safety checker", summary.flagged_images);
+  fmt::print(stderr, "\n");
+  const auto curves = roundtrip::rank_curves(store);
+  write_file(store.folder() / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves).dump(2) + "\n");
+  return store;
+}
+
+void add_run(CLI::App& app) {
+  auto flags = std::make_shared<RunFlags>();
+  auto directions = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"i2t2i", "t2i2t"});
+  CLI::App* verb = app.add_subcommand("run", "Both round trips over a data set: N candidates each, distances, rank curves");
+  verb->footer(
+      "Examples:\n"
+      "  readback run emoji-scenes --limit 200 --output runs/scenes\n"
+      "  readback run photos/ --captioner Salesforce/blip-image-captioning-base \\\n"
+      "      --generator CompVis/stable-diffusion-v1-4 --clip openai/clip-vit-base-patch32 --output runs/photos\n"
+      "  readback run coco:captions.json:val2017 --directions i2t2i --num-candidates 4 --output runs/coco\n"
+      "The same command again goes on where it stopped.");
+  auto& options = flags->options;
+  verb->add_option("DATASET", options.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")->required();
+  verb->add_option("--split", options.dataset_options.split, "emoji-scenes: train, validation, test or novel-pairs")->capture_default_str();
+  verb->add_option("--limit", options.dataset_options.limit, "The first N samples; 0: all")->capture_default_str()->check(CLI::NonNegativeNumber);
+  verb->add_option("--directions", *directions, "i2t2i, t2i2t")->capture_default_str()->delimiter(',');
+  verb->add_option("--num-candidates", options.num_candidates, "Candidates a sample and direction")->capture_default_str()->check(CLI::PositiveNumber);
+  verb->add_option("--captioner", options.captioner, "Repository; default: the small world's");
+  verb->add_option("--generator", options.generator, "Repository; default: the small world's");
+  verb->add_option("--clip", flags->clip, "Repository for the clip metrics; default: the small world's");
+  verb->add_option("--metrics", options.metrics, "Names by comma; default: all that the data set allows")->delimiter(',');
+  verb->add_option("--seed", options.seed)->capture_default_str();
+  verb->add_option("--batch-size", options.batch_size, "Pictures or texts a model gets at once")->capture_default_str()->check(CLI::PositiveNumber);
+  verb->add_option("--max-errors", options.max_errors, "End when more samples than this failed; -1: never")->capture_default_str();
+  verb->add_option("--output", flags->output, "Run folder")->required();
+  add_generation_flags(*verb, options.generation);
+  add_decoding_flags(*verb, options.sampling);
+  flags->machine.add_to(*verb);
+  verb->callback([flags, directions] {
+    flags->options.directions.clear();
+    for (const std::string& direction : *directions) flags->options.directions.push_back(roundtrip::parse_direction(direction));
+    flags->options.reading.prompt = flags->options.sampling.prompt;
+    const roundtrip::Store store = run_roundtrip(*flags);
+    fmt::print("{}\n", store.folder().string());
+  });
+}
+
+}  // namespace readback::cli

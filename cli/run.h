@@ -1,0 +1,17 @@
+// What `readback run` and `readback demo` share: from options to a finished, measured run folder.
+#pragma once
+#include "models.h"
+#include "readback/roundtrip/execute.h"
+
+namespace readback::cli {
+
+struct RunFlags {
+  Machine machine;
+  roundtrip::RunOptions options;
+  std::string clip, output;
+};
+
+// Runs (or goes on with) the run in flags.output and measures it. Prints a summary to standard error.
+roundtrip::Store run_roundtrip(RunFlags& flags);
+
+}  // namespace readback::cli
