@@ -170,6 +170,18 @@ BlipTextDecoder::BlipTextDecoder(const BlipTextConfig& config, const nn::Weights
   head.ignore("decoder.bias");
 }
 
+void select(BlipState& state, const at::Tensor& images, const at::Tensor& sequences) {
+  const auto keep = [](at::Tensor& tensor, const at::Tensor& indices) {
+    if (tensor.defined() && indices.defined()) tensor = tensor.index_select(0, indices);
+  };
+  for (BlipLayerState& layer : state) {
+    keep(layer.image_key, images);
+    keep(layer.image_value, images);
+    keep(layer.key, sequences);
+    keep(layer.value, sequences);
+  }
+}
+
 BlipState BlipTextDecoder::prepare(const at::Tensor& image_embeds) const {
   BlipState state;
   for (const BlipTextLayer& layer : layers) {

@@ -61,6 +61,9 @@ struct BlipLayerState {
 };
 using BlipState = std::vector<BlipLayerState>;
 
+// Keeps these images and these sequences: int64 indices, which may repeat; undefined keeps all as they are.
+void select(BlipState& state, const at::Tensor& images, const at::Tensor& sequences);
+
 struct BlipTextLayer {
   int64_t heads;
   struct Attention {  // query, key, value; output with residual and layer norm after it (post-norm, as in BERT)

@@ -1,0 +1,208 @@
+#include "readback/caption/blip_captioner.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "readback/base/error.h"
+#include "readback/base/progress.h"
+#include "readback/caption/decoding.h"
+
+namespace readback::caption {
+
+namespace {
+
+// A decoder that has read the images and the prompt.
+class BlipSteps final : public StepModel {
+ public:
+  BlipSteps(const models::BlipTextDecoder& decoder, models::BlipState state)
+      : decoder_(decoder), state_(std::move(state)) {}
+
+  // Logits after the prompt, the same for all images; float32 [B, V].
+  at::Tensor read_prompt(const std::vector<int64_t>& prompt) {
+    const int64_t images = state_.front().image_key.size(0);
+    const at::Tensor ids = at::tensor(prompt).unsqueeze(0).expand({images, -1});
+    return run(ids);
+  }
+
+  void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) override {
+    models::select(state_, indices(groups, state_.front().image_key.size(0)),
+                   indices(sources, state_.front().key.size(0)));
+  }
+
+  at::Tensor step(const std::vector<int64_t>& tokens) override { return run(at::tensor(tokens).unsqueeze(1)); }
+
+ private:
+  at::Tensor run(const at::Tensor& ids) {
+    const at::Tensor hidden =
+        decoder_.hidden_states(ids.to(state_.front().image_key.device()), state_, /*cache=*/true);  // [S, T, C]
+    return decoder_.logits(hidden.select(1, -1)).to(at::kFloat);
+  }
+
+  // Undefined when it would change nothing.
+  at::Tensor indices(const std::vector<int64_t>& wanted, int64_t count) const {
+    std::vector<int64_t> all(static_cast<size_t>(count));
+    std::iota(all.begin(), all.end(), 0);
+    return wanted == all ? at::Tensor() : at::tensor(wanted).to(state_.front().key.device());
+  }
+
+  const models::BlipTextDecoder& decoder_;
+  models::BlipState state_;
+};
+
+BlipCaptioner::Parts load(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype) {
+  const std::string where = (repository.path() / "config.json").string();
+  checkpoint::ConfigReader config(repository.json(), where);
+  const std::vector<std::string> wanted = {"BlipForConditionalGeneration"};
+  const auto type = config.get<std::string>("model_type", "none");
+  const auto architectures = config.get("architectures", wanted);
+  if (type != "blip" || architectures != wanted) {
+    throw CheckpointError(describe(where, "BlipForConditionalGeneration of model_type blip",
+                                   fmt::format("{} of model_type {}", fmt::join(architectures, ", "), type),
+                                   "A captioner is a repository like Salesforce/blip-image-captioning-base."));
+  }
+  const nn::Weights weights(repository.tensors(), device, dtype, repository.name());
+  BlipCaptioner::Parts parts;
+  parts.model = std::make_shared<const models::Blip>(models::BlipConfig::read(std::move(config)), weights);
+  weights.finish();
+  parts.tokenizer = text::load_bert_tokenizer(repository.path());
+  parts.preprocessing = image::read_preprocess_options(repository);
+  parts.description = fmt::format("BLIP {}, {}", repository.name(), c10::toString(dtype));
+  return parts;
+}
+
+std::string_view trim_left(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+  return text;
+}
+
+}  // namespace
+
+BlipCaptioner::BlipCaptioner(Parts parts) : parts_(std::move(parts)) {}
+
+BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
+    : BlipCaptioner(load(repository, device, dtype)) {}
+
+// [CLS] gives way to the model's begin token, and the final [SEP] to what is to come.
+std::vector<int64_t> BlipCaptioner::prompt_ids(const std::string& prompt) const {
+  std::vector<int64_t> ids = {parts_.model->config.text.bos_token_id};
+  for (const int64_t id : parts_.tokenizer->encode(prompt)) ids.push_back(id);
+  return ids;
+}
+
+models::BlipState BlipCaptioner::read_images(std::span<const image::Image* const> images) const {
+  std::vector<at::Tensor> embeds;
+  const c10::Device device = parts_.model->vision_model.class_embedding.device();
+  for (const image::Image* image : images) {
+    const at::Tensor pixels = image::preprocess(*image, parts_.preprocessing).unsqueeze(0).to(device);
+    embeds.push_back(parts_.model->vision_model.forward(pixels));  // one at a time: it fills the machine by itself
+  }
+  return parts_.model->text_decoder.prepare(at::cat(embeds));
+}
+
+std::vector<std::vector<Caption>> BlipCaptioner::caption(std::span<const Request> requests,
+                                                         const DecodingOptions& options) {
+  const c10::InferenceMode no_gradients;
+  const std::vector<int64_t> prompt = prompt_ids(options.prompt);
+  check(options, static_cast<int64_t>(prompt.size()));
+  if (const int64_t positions = parts_.model->config.text.max_position_embeddings; options.max_length > positions) {
+    throw UsageError(describe("captioning, max_length", fmt::format("at most the model's {} positions", positions),
+                              std::to_string(options.max_length)));
+  }
+  std::vector<std::vector<Caption>> result;
+  for (size_t begin = 0; begin < requests.size(); begin += static_cast<size_t>(parts_.batch_size)) {
+    check_interrupt();
+    const size_t count = std::min(requests.size() - begin, static_cast<size_t>(parts_.batch_size));
+    for (auto& captions : caption_batch(requests.subspan(begin, count), options, prompt)) {
+      result.push_back(std::move(captions));
+    }
+  }
+  return result;
+}
+
+std::vector<std::vector<Caption>> BlipCaptioner::caption_batch(std::span<const Request> requests,
+                                                               const DecodingOptions& options,
+                                                               const std::vector<int64_t>& prompt) const {
+  std::vector<const image::Image*> images;
+  std::vector<Random> streams;
+  for (const Request& request : requests) {
+    images.push_back(&request.image);
+    for (int64_t i = 0; i < options.num_captions; ++i) {
+      streams.emplace_back(options.seed, request.sample, static_cast<uint64_t>(request.candidate + i));
+    }
+  }
+  BlipSteps steps(parts_.model->text_decoder, read_images(images));
+  const DecodingStart start{prompt, steps.read_prompt(prompt), parts_.model->config.text.sep_token_id};
+  const std::string prompt_text = parts_.tokenizer->decode(prompt);
+
+  std::vector<std::vector<Caption>> result;
+  for (std::vector<Decoded>& candidates : decode(steps, start, options, streams)) {
+    result.emplace_back();
+    for (Decoded& decoded : candidates) {
+      const std::string whole = parts_.tokenizer->decode(decoded.token_ids);
+      std::string_view text = whole;
+      if (text.starts_with(prompt_text)) text = trim_left(text.substr(prompt_text.size()));
+      result.back().push_back({std::string(text), std::move(decoded.token_ids), decoded.log_probability});
+    }
+  }
+  return result;
+}
+
+std::vector<double> BlipCaptioner::log_probabilities(const image::Image& image, std::span<const std::string> texts,
+                                                     const std::string& prompt) const {
+  const c10::InferenceMode no_gradients;
+  const models::BlipTextConfig& config = parts_.model->config.text;
+  const std::vector<int64_t> prefix = prompt_ids(prompt);
+  std::vector<std::vector<int64_t>> sequences;
+  size_t longest = 0;
+  for (const std::string& text : texts) {
+    std::vector<int64_t>& sequence = sequences.emplace_back(prefix);
+    for (const int64_t id : parts_.tokenizer->encode(text)) sequence.push_back(id);
+    sequence.push_back(config.sep_token_id);
+    longest = std::max(longest, sequence.size());
+    if (static_cast<int64_t>(sequence.size()) > config.max_position_embeddings) {
+      throw DataError(describe("log-probability of a text",
+                               fmt::format("at most {} tokens with the prompt's", config.max_position_embeddings),
+                               std::to_string(sequence.size())));
+    }
+  }
+  std::vector<double> result;
+  if (texts.empty()) return result;
+  const image::Image* const images[] = {&image};
+  const models::BlipState state = read_images(images);
+
+  // Some texts at a time, so that the logits stay small. What follows a text's end cannot change what precedes it.
+  constexpr size_t kTexts = 16;
+  for (size_t begin = 0; begin < sequences.size(); begin += kTexts) {
+    const std::span some = std::span(sequences).subspan(begin, std::min(kTexts, sequences.size() - begin));
+    at::Tensor ids =
+        at::full({static_cast<int64_t>(some.size()), static_cast<int64_t>(longest)}, config.pad_token_id, at::kLong);
+    for (size_t s = 0; s < some.size(); ++s) {
+      std::copy(some[s].begin(), some[s].end(), ids.data_ptr<int64_t>() + s * longest);
+    }
+    ids = ids.to(state.front().image_key.device());
+    models::BlipState scratch = state;
+    const at::Tensor hidden = parts_.model->text_decoder.hidden_states(ids, scratch, /*cache=*/false);
+    const auto known = static_cast<int64_t>(prefix.size());
+    const at::Tensor logits = parts_.model->text_decoder.logits(hidden.slice(1, known - 1, -1)).to(at::kFloat);
+    const at::Tensor chosen = at::log_softmax(logits, 2).gather(2, ids.slice(1, known).unsqueeze(2)).squeeze(2);
+    const at::Tensor on_cpu = chosen.to(at::kCPU, at::kDouble);  // [S, T - known]
+    for (size_t s = 0; s < some.size(); ++s) {
+      result.push_back(on_cpu[static_cast<int64_t>(s)]
+                           .narrow(0, 0, static_cast<int64_t>(some[s].size()) - known)
+                           .sum()
+                           .item<double>());
+    }
+  }
+  return result;
+}
+
+double BlipCaptioner::log_probability(const image::Image& image, const std::string& text,
+                                      const std::string& prompt) const {
+  return log_probabilities(image, std::span(&text, 1), prompt).front();
+}
+
+}  // namespace readback::caption

@@ -1,0 +1,54 @@
+// Captions by BLIP, as transformers' BlipForConditionalGeneration.generate gives them.
+#pragma once
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "readback/caption/captioner.h"
+#include "readback/checkpoint/repository.h"
+#include "readback/image/preprocess.h"
+#include "readback/models/blip/blip.h"
+#include "readback/text/tokenizer.h"
+
+namespace readback::caption {
+
+class BlipCaptioner final : public Captioner {
+ public:
+  // What a captioner is made of: for a model that is still being trained.
+  struct Parts {
+    std::shared_ptr<const models::Blip> model;
+    std::shared_ptr<const text::Tokenizer> tokenizer;
+    image::PreprocessOptions preprocessing;
+    std::string description;
+    int64_t batch_size = 8;  // images at a time; each holds its keys and values of every layer meanwhile
+  };
+
+  explicit BlipCaptioner(Parts parts);
+  // A repository with config.json, weights, tokenizer and preprocessor_config.json.
+  // Errors: CheckpointError, also when the architecture is another.
+  BlipCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
+
+  std::vector<std::vector<Caption>> caption(std::span<const Request> requests, const DecodingOptions& options) override;
+  std::string description() const override { return parts_.description; }
+
+  // Natural log of the probability that the caption after `prompt` is `text`, end token included, for every text.
+  // The image is read once. Errors: DataError for a text that is longer than the model's positions.
+  std::vector<double> log_probabilities(const image::Image& image, std::span<const std::string> texts,
+                                        const std::string& prompt = DecodingOptions{}.prompt) const;
+  double log_probability(const image::Image& image, const std::string& text,
+                         const std::string& prompt = DecodingOptions{}.prompt) const;
+
+ private:
+  std::vector<int64_t> prompt_ids(const std::string& prompt) const;
+  models::BlipState read_images(std::span<const image::Image* const> images) const;
+  std::vector<std::vector<Caption>> caption_batch(std::span<const Request> requests, const DecodingOptions& options,
+                                                  const std::vector<int64_t>& prompt) const;
+
+  Parts parts_;
+};
+
+}  // namespace readback::caption

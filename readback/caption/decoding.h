@@ -1,0 +1,54 @@
+// Text decoding for any model that extends sequences one token at a time: greedy, beam search and sampling, each as
+// transformers' generate() does it. G groups (images), S sequences, V vocabulary.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "readback/base/random.h"
+#include "readback/caption/captioner.h"
+
+namespace readback::caption {
+
+// The model's side. Sequences of a group stand side by side, equally many in each; at first one in each.
+class StepModel {
+ public:
+  virtual ~StepModel() = default;
+  // Keeps the groups `groups`, and in them the sequences `sources` (old indices, which may repeat; those of the first
+  // kept group first, equally many in each).
+  virtual void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) = 0;
+  // Appends one token to every sequence; logits of what follows, float32 [S, V].
+  virtual at::Tensor step(const std::vector<int64_t>& tokens) = 0;
+};
+
+// Where decoding starts: all groups share the prompt.
+struct DecodingStart {
+  std::vector<int64_t> prompt;  // begin token first
+  at::Tensor logits;            // of what follows the prompt, float32 [G, V]
+  int64_t end_token = 0;
+};
+
+struct Decoded {
+  std::vector<int64_t> token_ids;  // the prompt and what follows, the end token included when it was reached
+  double log_probability = 0;      // of what follows the prompt, under the model's own logits
+  double score = 0;                // beam search: transformers' sequences_scores, by which the captions are ranked
+};
+
+// Errors: UsageError naming the option that makes no sense, for a prompt of `prompt_tokens` tokens.
+void check(const DecodingOptions& options, int64_t prompt_tokens);
+
+// `num_captions` per group. `streams` holds group · num_captions + i for candidate i, and is only read when sampling.
+// Errors: UsageError, see check(); DataError when logits are not finite.
+std::vector<std::vector<Decoded>> decode(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
+                                         std::span<const Random> streams);
+
+// The ways that decode() chooses from, without check().
+std::vector<std::vector<Decoded>> beam_search(StepModel& model, const DecodingStart& start,
+                                              const DecodingOptions& options);
+std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& start, const DecodingOptions& options);
+std::vector<std::vector<Decoded>> sample(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
+                                         std::span<const Random> streams);
+
+}  // namespace readback::caption

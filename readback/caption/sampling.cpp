@@ -1,0 +1,140 @@
+// Greedy decoding and sampling: every candidate goes its own way. Candidates whose tokens are equal so far share one
+// sequence of the model, and those that have ended leave it.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+
+#include "readback/base/error.h"
+#include "readback/caption/decoding.h"
+#include "readback/caption/distribution.h"
+
+namespace readback::caption {
+
+namespace {
+
+struct Candidate {
+  int64_t group = 0, index = 0;  // in the caller's order
+  int64_t row = 0;               // of the model's sequences: the logits that continue it
+  bool done = false;
+  Decoded decoded;
+};
+
+// Chooses the next token of each of `candidates` that is not done; scores: penalised logits [S, V].
+using Choose = std::function<std::vector<int64_t>(const std::vector<Candidate*>& candidates, const at::Tensor& scores)>;
+
+// Rows of the model's next step: one for each different continuation, padded so that groups have equally many.
+struct Layout {
+  std::vector<int64_t> groups, sources, tokens;  // groups: positions in the previous layout
+};
+
+// `position` maps a caller's group to its place in the model and is brought up to date, as the candidates' rows are.
+Layout lay_out(const std::vector<Candidate*>& candidates, std::map<int64_t, int64_t>& position) {
+  std::map<int64_t, std::map<std::pair<int64_t, int64_t>, std::vector<Candidate*>>> rows;
+  size_t per_group = 0;
+  for (Candidate* candidate : candidates) {
+    auto& group = rows[candidate->group];
+    group[{candidate->row, candidate->decoded.token_ids.back()}].push_back(candidate);
+    per_group = std::max(per_group, group.size());
+  }
+  Layout layout;
+  std::map<int64_t, int64_t> next_position;
+  for (const auto& [group, continuations] : rows) {
+    next_position[group] = static_cast<int64_t>(layout.groups.size());
+    layout.groups.push_back(position.at(group));
+    for (const auto& [continuation, owners] : continuations) {
+      for (Candidate* owner : owners) owner->row = static_cast<int64_t>(layout.sources.size());
+      layout.sources.push_back(continuation.first);
+      layout.tokens.push_back(continuation.second);
+    }
+    for (size_t i = continuations.size(); i < per_group; ++i) {
+      layout.sources.push_back(layout.sources.back());
+      layout.tokens.push_back(layout.tokens.back());
+    }
+  }
+  position = std::move(next_position);
+  return layout;
+}
+
+std::vector<std::vector<Decoded>> decode_each(StepModel& model, const DecodingStart& start,
+                                              const DecodingOptions& options, const Choose& choose) {
+  std::vector<Candidate> candidates;
+  std::map<int64_t, int64_t> position;
+  for (int64_t g = 0; g < start.logits.size(0); ++g) {
+    position[g] = g;
+    for (int64_t i = 0; i < options.num_captions; ++i) candidates.push_back({g, i, g, false, {start.prompt, 0, 0}});
+  }
+  std::vector<Candidate*> going;
+  for (Candidate& candidate : candidates) going.push_back(&candidate);
+
+  for (at::Tensor logits = start.logits; !going.empty();) {
+    std::vector<std::vector<int64_t>> sequences(static_cast<size_t>(logits.size(0)), start.prompt);
+    for (const Candidate* c : going) sequences[static_cast<size_t>(c->row)] = c->decoded.token_ids;
+    for (auto& sequence : sequences) sequence.resize(going.front()->decoded.token_ids.size());  // rows without owner
+    const std::vector<int64_t> chosen = choose(going, penalize(logits, sequences, start.end_token, options));
+
+    const at::Tensor log_sums = at::logsumexp(logits, 1).to(at::kCPU);
+    std::vector<int64_t> rows;
+    for (const Candidate* c : going) rows.push_back(c->row);
+    const at::Tensor own = logits.index({at::tensor(rows), at::tensor(chosen)}).to(at::kCPU);
+    for (size_t i = 0; i < going.size(); ++i) {
+      Candidate& c = *going[i];
+      c.decoded.token_ids.push_back(chosen[i]);
+      c.decoded.log_probability +=
+          double{own.data_ptr<float>()[i]} - double{log_sums.data_ptr<float>()[static_cast<size_t>(c.row)]};
+      c.done = chosen[i] == start.end_token || static_cast<int64_t>(c.decoded.token_ids.size()) >= options.max_length;
+    }
+    std::erase_if(going, [](const Candidate* c) { return c->done; });
+    if (going.empty()) break;
+    const Layout layout = lay_out(going, position);
+    model.select(layout.groups, layout.sources);
+    logits = model.step(layout.tokens);
+  }
+
+  std::vector<std::vector<Decoded>> result(static_cast<size_t>(start.logits.size(0)));
+  for (Candidate& c : candidates) {
+    c.decoded.score = c.decoded.log_probability;
+    result[static_cast<size_t>(c.group)].push_back(std::move(c.decoded));
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& start, const DecodingOptions& options) {
+  return decode_each(model, start, options, [](const std::vector<Candidate*>& candidates, const at::Tensor& scores) {
+    const auto [best, tokens] = scores.max(1);
+    if (!best.isfinite().all().item<bool>()) {
+      throw DataError(describe("greedy decoding", "finite logits", "NaN or infinity"));
+    }
+    const at::Tensor on_cpu = tokens.to(at::kCPU);
+    std::vector<int64_t> chosen;
+    for (const Candidate* c : candidates) chosen.push_back(on_cpu.data_ptr<int64_t>()[c->row]);
+    return chosen;
+  });
+}
+
+std::vector<std::vector<Decoded>> sample(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
+                                         std::span<const Random> streams) {
+  const auto prompt_tokens = static_cast<int64_t>(start.prompt.size());
+  return decode_each(model, start, options, [&](const std::vector<Candidate*>& candidates, const at::Tensor& scores) {
+    const at::Tensor weights = filter(scores, options);  // [S, V]
+    const auto vocabulary = static_cast<size_t>(weights.size(1));
+    std::vector<int64_t> chosen(candidates.size());
+    at::parallel_for(0, static_cast<int64_t>(candidates.size()), 1, [&](int64_t begin, int64_t end) {
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+        const Candidate& c = *candidates[i];
+        const std::span<const float> row(weights.data_ptr<float>() + static_cast<size_t>(c.row) * vocabulary,
+                                         vocabulary);
+        const auto step = static_cast<int64_t>(c.decoded.token_ids.size()) - prompt_tokens;
+        chosen[i] = draw(row, streams[static_cast<size_t>(c.group * options.num_captions + c.index)], step);
+      }
+    });
+    return chosen;
+  });
+}
+
+}  // namespace readback::caption

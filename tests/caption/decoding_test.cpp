@@ -1,0 +1,262 @@
+#include "readback/caption/decoding.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "readback/base/error.h"
+
+namespace readback::caption {
+namespace {
+
+constexpr int64_t kVocabulary = 40, kEnd = 3;
+const std::vector<int64_t> kPrompt = {39, 5, 6};
+
+// Logits that depend on the group's name and all tokens so far, exactly: any mix-up of sequences shows.
+class ToyModel final : public StepModel {
+ public:
+  explicit ToyModel(const std::vector<int64_t>& names) : names_(names), sequences_(names.size(), kPrompt) {}
+
+  DecodingStart start() const { return {kPrompt, logits(), kEnd}; }
+
+  void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) override {
+    ASSERT_EQ(sources.size() % groups.size(), 0u);
+    const size_t before = sequences_.size() / names_.size(), after = sources.size() / groups.size();
+    std::vector<std::vector<int64_t>> sequences;
+    std::vector<int64_t> names;
+    for (size_t g = 0; g < groups.size(); ++g) {
+      names.push_back(names_.at(static_cast<size_t>(groups[g])));
+      for (size_t i = g * after; i < (g + 1) * after; ++i) {
+        EXPECT_EQ(sources[i] / static_cast<int64_t>(before), groups[g]) << "a sequence moved to another group";
+        sequences.push_back(sequences_.at(static_cast<size_t>(sources[i])));
+      }
+    }
+    names_ = names;
+    sequences_ = sequences;
+  }
+
+  at::Tensor step(const std::vector<int64_t>& tokens) override {
+    EXPECT_EQ(tokens.size(), sequences_.size());
+    for (size_t s = 0; s < tokens.size(); ++s) sequences_[s].push_back(tokens[s]);
+    rows += tokens.size();
+    return logits();
+  }
+
+  at::Tensor row(int64_t name, const std::vector<int64_t>& sequence) const {
+    uint64_t state = static_cast<uint64_t>(name) + 1;
+    for (const int64_t token : sequence) state = derive_seed(state, "toy", static_cast<uint64_t>(token));
+    at::Tensor values = at::empty({kVocabulary});
+    Random(state, "logits").fill_normal({values.data_ptr<float>(), static_cast<size_t>(kVocabulary)});
+    values.mul_(1.5);
+    values[kEnd] += 1.5;
+    return values;
+  }
+
+  size_t rows = 0;  // sequences stepped so far
+
+ private:
+  at::Tensor logits() const {
+    std::vector<at::Tensor> all;
+    for (size_t s = 0; s < sequences_.size(); ++s) {
+      all.push_back(row(names_[s / (sequences_.size() / names_.size())], sequences_[s]));
+    }
+    return at::stack(all);
+  }
+
+  std::vector<int64_t> names_;
+  std::vector<std::vector<int64_t>> sequences_;
+};
+
+std::vector<std::vector<Decoded>> run(const std::vector<int64_t>& names, const DecodingOptions& options,
+                                      ToyModel* given = nullptr) {
+  ToyModel own(names);
+  ToyModel& model = given ? *given : own;
+  std::vector<Random> streams;
+  for (const int64_t name : names) {
+    for (int64_t i = 0; i < options.num_captions; ++i) {
+      streams.emplace_back(options.seed, std::to_string(name), static_cast<uint64_t>(i));
+    }
+  }
+  return decode(model, model.start(), options, streams);
+}
+
+double log_probability(int64_t name, const std::vector<int64_t>& tokens) {
+  double sum = 0;
+  for (size_t t = kPrompt.size(); t < tokens.size(); ++t) {
+    const std::vector<int64_t> prefix(tokens.begin(), tokens.begin() + static_cast<int64_t>(t));
+    sum += at::log_softmax(ToyModel({}).row(name, prefix), 0)[tokens[t]].item<double>();
+  }
+  return sum;
+}
+
+std::map<std::string, DecodingOptions> ways() {
+  std::map<std::string, DecodingOptions> all;
+  all["greedy"] = {.num_beams = 1};
+  all["beams"] = {.num_captions = 3, .num_beams = 4, .repetition_penalty = 1.2};
+  all["sampling"] = {.num_captions = 6, .repetition_penalty = 1.1, .do_sample = true, .temperature = 1.2, .seed = 4};
+  return all;
+}
+
+void expect_same(const std::vector<Decoded>& actual, const std::vector<Decoded>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    EXPECT_EQ(actual[i].token_ids, expected[i].token_ids);
+    EXPECT_NEAR(actual[i].log_probability, expected[i].log_probability, 1e-5);
+    EXPECT_NEAR(actual[i].score, expected[i].score, 1e-5);
+  }
+}
+
+TEST(Decoding, AGroupIsTheSameAloneAndAmongOthersInAnyOrder) {
+  for (const auto& [name, options] : ways()) {
+    SCOPED_TRACE(name);
+    const auto together = run({0, 1, 2, 3, 4, 5, 6, 7}, options);
+    const auto reversed = run({7, 6, 5, 4, 3, 2, 1, 0}, options);
+    for (int64_t i = 0; i < 8; ++i) {
+      expect_same(together[static_cast<size_t>(i)], run({i}, options).front());
+      expect_same(reversed[static_cast<size_t>(7 - i)], run({i}, options).front());
+    }
+  }
+}
+
+TEST(Decoding, LogProbabilitiesAreTheModelsOwn) {
+  for (const auto& [name, options] : ways()) {
+    SCOPED_TRACE(name);
+    const auto result = run({0, 1}, options);
+    for (int64_t group : {0, 1}) {
+      for (const Decoded& decoded : result[static_cast<size_t>(group)]) {
+        EXPECT_NEAR(decoded.log_probability, log_probability(group, decoded.token_ids), 1e-4);
+      }
+    }
+  }
+}
+
+TEST(Decoding, CaptionsEndAtTheEndTokenOrTheLimit) {
+  for (auto [name, options] : ways()) {
+    SCOPED_TRACE(name);
+    options.min_length = 6;
+    options.max_length = 11;
+    std::set<size_t> lengths;
+    for (const auto& group : run({0, 1, 2, 3, 4, 5, 6, 7}, options)) {
+      for (const Decoded& decoded : group) {
+        const auto& ids = decoded.token_ids;
+        EXPECT_TRUE(std::equal(kPrompt.begin(), kPrompt.end(), ids.begin()));
+        const auto end = std::find(ids.begin(), ids.end(), kEnd);
+        EXPECT_TRUE(end == ids.end() - 1 || (end == ids.end() && ids.size() == 11));
+        EXPECT_GE(end - ids.begin(), 6);
+        lengths.insert(ids.size());
+      }
+    }
+    EXPECT_GT(lengths.size(), 2u);
+  }
+}
+
+TEST(BeamSearch, WithManyBeamsFindsTheBestOfAllShortSequences) {
+  DecodingOptions options{.num_captions = 2, .num_beams = 20, .max_length = 5, .min_length = 0, .length_penalty = 0};
+  const auto found = run({9}, options).front();
+  std::vector<double> all = {log_probability(9, {39, 5, 6, kEnd})};
+  for (int64_t a = 0; a < kVocabulary; ++a) {
+    for (int64_t b = 0; a != kEnd && b < kVocabulary; ++b) all.push_back(log_probability(9, {39, 5, 6, a, b}));
+  }
+  std::sort(all.rbegin(), all.rend());
+  EXPECT_NEAR(found[0].log_probability, all[0], 1e-4);
+  EXPECT_NEAR(found[1].log_probability, all[1], 1e-4);
+  EXPECT_FLOAT_EQ(static_cast<float>(found[0].score), static_cast<float>(found[0].log_probability));
+}
+
+TEST(BeamSearch, RanksByScore) {
+  DecodingOptions options{.num_captions = 5, .num_beams = 5, .length_penalty = 2};
+  for (const auto& group : run({0, 1, 2, 3}, options)) {
+    for (size_t i = 1; i < group.size(); ++i) EXPECT_GE(group[i - 1].score, group[i].score);
+  }
+}
+
+TEST(Sampling, ACandidateDependsOnNeitherTheirNumberNorTheFirstIndex) {
+  DecodingOptions options{.num_captions = 10, .do_sample = true, .temperature = 1.5, .seed = 11};
+  const auto ten = run({2}, options).front();
+  options.num_captions = 3;
+  const auto three = run({2}, options).front();
+  expect_same(three, {ten[0], ten[1], ten[2]});
+  ToyModel model({2});
+  options.num_captions = 1;
+  const Random eighth(options.seed, "2", 7);
+  expect_same(decode(model, model.start(), options, {&eighth, 1}).front(), {ten[7]});
+  std::set<std::vector<int64_t>> different;
+  for (const Decoded& decoded : ten) different.insert(decoded.token_ids);
+  EXPECT_GT(different.size(), 5u);
+  options.seed = 12;
+  EXPECT_NE(run({2}, options).front()[0].token_ids, ten[0].token_ids);
+}
+
+TEST(Sampling, EqualCandidatesShareTheModelsWork) {
+  DecodingOptions options{.num_captions = 10, .do_sample = true, .top_k = 1};
+  ToyModel model({0, 1});
+  const auto result = run({0, 1}, options, &model);
+  size_t longest = 0;
+  for (const auto& group : result) {
+    for (const Decoded& decoded : group) EXPECT_EQ(decoded.token_ids, group[0].token_ids);
+    longest = std::max(longest, group[0].token_ids.size());
+  }
+  EXPECT_LE(model.rows, 2 * (longest - kPrompt.size()));
+  options.num_beams = 1;
+  options.num_captions = 1;
+  options.do_sample = false;
+  EXPECT_EQ(run({0}, options).front()[0].token_ids, result[0][0].token_ids);
+}
+
+TEST(Sampling, FollowsTheFilteredDistribution) {
+  DecodingOptions options{.num_captions = 20000, .max_length = 4, .min_length = 0, .do_sample = true, .top_p = 0.8};
+  std::map<int64_t, int64_t> counts;
+  const auto drawn = run({5}, options);
+  for (const Decoded& decoded : drawn[0]) counts[decoded.token_ids.back()]++;
+  const at::Tensor p = at::softmax(ToyModel({}).row(5, kPrompt), 0);
+  double kept = 0, chi_square = 0;
+  for (const auto& [token, count] : counts) kept += p[token].item<double>();
+  EXPECT_GE(kept, 0.8);
+  EXPECT_LT(kept - p.min().item<double>(), 0.95);
+  for (const auto& [token, count] : counts) {
+    const double expected = 20000 * p[token].item<double>() / kept;
+    chi_square += (static_cast<double>(count) - expected) * (static_cast<double>(count) - expected) / expected;
+  }
+  const auto freedom = static_cast<double>(counts.size()) - 1;
+  EXPECT_LT(chi_square, freedom + 4 * std::sqrt(2 * freedom));
+}
+
+TEST(Decoding, RefusesOptionsThatMakeNoSense) {
+  const auto refused = [](DecodingOptions options) {
+    try {
+      check(options, 3);
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(refused({}), "accepted");
+  EXPECT_EQ(refused({.max_length = 3, .min_length = 0}),
+            "captioning, max_length: expected more than the prompt's 3 tokens, which it counts, got 3");
+  EXPECT_NE(refused({.max_length = 10, .min_length = 11}).find("min_length"), std::string::npos);
+  EXPECT_NE(refused({.num_captions = 4, .num_beams = 3}).find("num_captions"), std::string::npos);
+  EXPECT_NE(refused({.num_captions = 0}).find("num_captions"), std::string::npos);
+  EXPECT_NE(refused({.num_beams = 0}).find("num_"), std::string::npos);
+  EXPECT_NE(refused({.repetition_penalty = 0}).find("repetition_penalty"), std::string::npos);
+  EXPECT_NE(refused({.do_sample = true, .temperature = 0}).find("temperature"), std::string::npos);
+  EXPECT_NE(refused({.do_sample = true, .top_p = 1.1}).find("top_p"), std::string::npos);
+  EXPECT_NE(refused({.do_sample = true, .top_k = -1}).find("top_k"), std::string::npos);
+  EXPECT_EQ(refused({.num_captions = 10, .num_beams = 3, .do_sample = true}), "accepted");
+  EXPECT_THROW(run({0}, {.num_beams = 21}), UsageError);  // of a vocabulary of 40
+}
+
+TEST(Decoding, RefusesLogitsThatAreNotFinite) {
+  for (const auto& [name, options] : ways()) {
+    ToyModel model({0});
+    DecodingStart start = model.start();
+    start.logits = at::full_like(start.logits, std::numeric_limits<float>::quiet_NaN());
+    const std::vector<Random> streams(static_cast<size_t>(options.num_captions), Random(0, ""));
+    EXPECT_THROW(decode(model, start, options, streams), DataError) << name;
+  }
+}
+
+}  // namespace
+}  // namespace readback::caption

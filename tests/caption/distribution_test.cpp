@@ -1,0 +1,102 @@
+#include "readback/caption/distribution.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "readback/base/error.h"
+#include "readback/checkpoint/safetensors.h"
+
+namespace readback::caption {
+namespace {
+
+constexpr int64_t kEnd = 3;
+
+TEST(Distribution, EqualsTransformersAfterEveryFilter) {
+  std::map<std::string, std::string> metadata;
+  const checkpoint::TensorMap golden = checkpoint::load_safetensors(
+      std::string(READBACK_SOURCE_DIR) + "/tests/goldens/caption/distributions.safetensors", &metadata);
+  std::vector<std::vector<int64_t>> prefixes;
+  const at::Tensor ids = golden.at("prefixes");
+  for (int64_t s = 0; s < ids.size(0); ++s) {
+    prefixes.emplace_back(ids[s].data_ptr<int64_t>(), ids[s].data_ptr<int64_t>() + ids.size(1));
+  }
+  const nlohmann::json cases = nlohmann::json::parse(metadata.at("options"));
+  ASSERT_GE(cases.size(), 10u);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    DecodingOptions options;
+    options.do_sample = true;
+    options.min_length = cases[i].value("min_length", 0);
+    options.repetition_penalty = cases[i].value("repetition_penalty", 1.0);
+    options.temperature = cases[i].value("temperature", 1.0);
+    options.top_k = cases[i].value("top_k", 0);
+    options.top_p = cases[i].value("top_p", 1.0);
+    at::Tensor actual = filter(penalize(golden.at("logits"), prefixes, kEnd, options), options);
+    actual = actual / actual.sum(1, /*keepdim=*/true);
+    const at::Tensor& expected = golden.at("probabilities." + std::to_string(i));
+    const auto difference = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
+    EXPECT_LT(difference(actual.slice(0, 0, 2), expected.slice(0, 0, 2)), 1e-5) << cases[i];
+    // The other rows have equal logits, and which of them stays is left to the sorting algorithm.
+    EXPECT_LT(difference(std::get<0>(actual.sort()), std::get<0>(expected.sort())), 1e-5) << cases[i];
+  }
+}
+
+TEST(Distribution, PenalizeLeavesItsArgumentAlone) {
+  DecodingOptions options;
+  options.repetition_penalty = 2.0;
+  options.min_length = 3;
+  const at::Tensor scores = at::tensor({1.0f, -1.0f, 4.0f, 5.0f}).unsqueeze(0);
+  const at::Tensor before = scores.clone();
+  const at::Tensor after = penalize(scores, {{0, 1}}, kEnd, options);
+  EXPECT_TRUE(at::equal(scores, before));
+  EXPECT_TRUE(at::equal(after.slice(1, 0, 3), at::tensor({0.5f, -2.0f, 4.0f}).unsqueeze(0)));
+  EXPECT_EQ(after[0][kEnd].item<float>(), -std::numeric_limits<float>::infinity());
+  options.min_length = 2;
+  options.repetition_penalty = 1.0;
+  EXPECT_TRUE(at::equal(penalize(scores, {{0, 1}}, kEnd, options), before));
+}
+
+TEST(Draw, FollowsTheWeights) {
+  const std::vector<float> weights = {0.5f, 0.0f, 1.0f, 2.5f, 1e-9f, 1.0f};
+  std::vector<double> counts(weights.size());
+  constexpr int kDraws = 40000;
+  for (int i = 0; i < kDraws; ++i) {
+    counts[static_cast<size_t>(draw(weights, Random(1, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
+  }
+  double chi_square = 0;
+  for (size_t i : {0, 2, 3, 5}) {
+    const double expected = kDraws * double{weights[i]} / 5.0;
+    chi_square += (counts[i] - expected) * (counts[i] - expected) / expected;
+  }
+  EXPECT_LT(chi_square, 16.3);  // 3 degrees of freedom, p = 0.001
+  EXPECT_EQ(counts[1] + counts[4], 0);
+}
+
+TEST(Draw, IsSettledByTheStreamAndTheStep) {
+  const std::vector<float> weights(1000, 1.0f);
+  const Random stream(5, "sample", 2);
+  EXPECT_EQ(draw(weights, stream, 4), draw(weights, stream, 4));
+  EXPECT_NE(draw(weights, stream, 4), draw(weights, stream, 5));
+  EXPECT_NE(draw(weights, stream, 4), draw(weights, Random(5, "sample", 3), 4));
+}
+
+// Rounding errors of another batch size move all weights a little; choices must not depend on that.
+TEST(Draw, ChangesRarelyWhenWeightsChangeLittle) {
+  const at::Tensor weights = at::softmax(at::sin(at::arange(30000, at::kFloat)) * 3, 0);
+  const at::Tensor moved = weights * (1 + 1e-5 * at::cos(at::arange(30000, at::kFloat) * 7));
+  int changed = 0;
+  for (int64_t i = 0; i < 200; ++i) {
+    const auto row = [](const at::Tensor& t) { return std::span<const float>(t.data_ptr<float>(), 30000); };
+    changed += draw(row(weights), Random(1, "moved"), i) != draw(row(moved), Random(1, "moved"), i);
+  }
+  EXPECT_LE(changed, 1);
+}
+
+TEST(Draw, RefusesNaN) {
+  const std::vector<float> weights(10, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_THROW(draw(weights, Random(1, "nan"), 0), DataError);
+}
+
+}  // namespace
+}  // namespace readback::caption
