@@ -84,7 +84,7 @@ struct JsonType<T> {
 };
 template <typename T>
 struct JsonType<std::vector<T>> {
-  static std::string name() { return "a list, each item " + JsonType<T>::name(); }
+  static std::string name() { return std::string("a list, each item ").append(JsonType<T>::name()); }
   static bool matches(const nlohmann::json& value) {
     return value.is_array() && std::all_of(value.begin(), value.end(), JsonType<T>::matches);
   }

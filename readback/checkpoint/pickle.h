@@ -6,11 +6,11 @@
 
 namespace readback::checkpoint {
 
-// The tensors of a ZIP file that torch.save wrote (torch 1.6 and later): a dictionary's by its keys, nested
-// dictionaries and lists by keys joined with "." ("state.0.exp_avg"), a single tensor under the key "". Tensors view
-// the memory-mapped file, as in load_safetensors; plain numbers, strings and None beside them are left out.
-// Errors: CheckpointError for damaged files, older formats, and for every global name but those of tensors, storages
-// and ordered dictionaries: nothing is ever imported or called.
+// The tensors of a file that torch.save wrote (the ZIP files of torch 1.6 and later, and the format before): a
+// dictionary's by its keys, nested dictionaries and lists by keys joined with "." ("state.0.exp_avg"), a single tensor
+// under the key "". Tensors view the memory-mapped file, as in load_safetensors; plain numbers, strings and None beside
+// them are left out. Errors: CheckpointError for damaged files, and for every global name but those of tensors,
+// storages and ordered dictionaries: nothing is ever imported or called.
 TensorMap load_pickle(const std::filesystem::path& path);
 
 }  // namespace readback::checkpoint

@@ -69,7 +69,9 @@ void PickleMachine::build() {
 void PickleMachine::load_storage() {
   const std::vector<PickleNode*>& id = top(Kind::kTuple)->items;
   pop();
-  if (id.size() != 5 || id[0]->text != "storage" || id[1]->kind != Kind::kGlobal || id[2]->kind != Kind::kString ||
+  // Before torch 1.6 there is a sixth: None, or a storage that is a part of another, which ended with torch 0.4.
+  const bool whole = id.size() == 5 || (id.size() == 6 && id[5]->kind == Kind::kNone);
+  if (!whole || id[0]->text != "storage" || id[1]->kind != Kind::kGlobal || id[2]->kind != Kind::kString ||
       id[4]->kind != Kind::kInteger || id[4]->integer < 0)
     refuse("('storage', type, key, location, count)", "another persistent id");
   const StorageType* type = find_storage_type(id[1]->text);

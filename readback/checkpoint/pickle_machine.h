@@ -31,6 +31,7 @@ class PickleMachine {
 
   // The object that the pickle describes; it lives as long as the machine. Errors: CheckpointError.
   const PickleNode* run();
+  size_t position() const { return position_; }  // after run(): where the pickle ended in the program
 
  private:
   using Kind = PickleNode::Kind;

@@ -84,6 +84,7 @@ def write_pickles():
     folder.mkdir()
     torch.save(state, folder / "pytorch_model.bin")
     torch.save(dict(state), GOLDENS / "protocol4.bin", pickle_protocol=4)
+    torch.save(state, GOLDENS / "before_torch_1_6.bin", _use_new_zipfile_serialization=False)
     torch.save(values(9, dtype=torch.int64), GOLDENS / "bare.pth")
     nested = {
         "state": {0: {"step": 3, "exp_avg": values(2, 2)}, 1: {"step": 3, "exp_avg": values(3)}},
@@ -121,7 +122,7 @@ def write_hostile():
     torch.save({"weight": values(2), "code": Calls(eval, f"__import__('os').system('{mark}')")}, folder / "eval.bin")
     torch.save(collections.Counter(a=1), folder / "other_class.bin")
     torch.save(values(4).numpy(), folder / "numpy.bin")
-    torch.save({"weight": values(2)}, folder / "before_torch_1_6.bin", _use_new_zipfile_serialization=False)
+    torch.save(Calls(os.system, mark), folder / "os_system_legacy.bin", _use_new_zipfile_serialization=False)
     with zipfile.ZipFile(folder / "compressed.bin", "w") as archive:
         record = zipfile.ZipInfo("archive/data.pkl")
         archive.writestr(record, pickle.dumps({"a" * 100: 1}, protocol=2), zipfile.ZIP_DEFLATED)
