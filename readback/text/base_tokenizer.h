@@ -1,5 +1,6 @@
 // What the two tokenizers share: added tokens, the table of ids, roles.
 #pragma once
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -2,6 +2,7 @@
 // (https://arxiv.org/abs/1508.07909, https://github.com/openai/CLIP/blob/main/clip/simple_tokenizer.py).
 #include <algorithm>
 #include <iterator>
+#include <unordered_map>
 
 #include "readback/base/error.h"
 #include "readback/text/base_tokenizer.h"

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "readback/base/error.h"
@@ -244,11 +245,11 @@ class Collector {
     const json added_tokens = read_object(path);
     for (const auto& [content, id] : added_tokens.items()) {
       AddedToken token{content};
-      const auto is_role = [&](const char* role) {
+      const auto is_role = [&, &text = content](const char* role) {
         const auto value = options_.find(role);
         if (value == options_.end() || value->is_null()) return false;
         const auto named = added_token(*value, path, true);
-        return named && named->content == content;
+        return named && named->content == text;
       };
       token.special = std::any_of(kRoles.begin(), kRoles.end(), is_role);
       for (const json& value : extra("extra_special_tokens")) token.special |= value == content;

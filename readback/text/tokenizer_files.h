@@ -1,12 +1,10 @@
 // What a repository's tokenizer files say, read as transformers 5 reads them.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
