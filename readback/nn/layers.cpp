@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <limits>
+
 #include "readback/base/error.h"
 
 namespace readback::nn {
@@ -71,9 +74,29 @@ at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
   return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);  // [B, heads, T, D]
 }
 
+namespace {
+
+// The fused kernel multiplies head by head; for the small matrices of a training step in bfloat16 on a CPU, setting up
+// each of those products costs more than the products. Here all heads go through one batched product.
+at::Tensor batched_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             const std::optional<at::Tensor>& mask, bool causal, double scale) {
+  at::Tensor scores = at::matmul(q * scale, k.transpose(-2, -1));  // [B, heads, T_q, T_k]
+  if (mask) scores = scores + *mask;
+  if (causal) {
+    const at::Tensor future = at::ones({q.size(2), k.size(2)}, q.options().dtype(at::kBool)).triu(1);
+    scores = scores.masked_fill(future, -std::numeric_limits<float>::infinity());
+  }
+  return at::matmul(at::softmax(scores, -1), v);
+}
+
+}  // namespace
+
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::optional<at::Tensor>& mask, bool causal, std::optional<double> scale) {
-  const at::Tensor mixed = at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);  // [B, heads, T, D]
+  const bool batched = q.requires_grad() && q.scalar_type() == at::kBFloat16 && q.device().is_cpu() && k.size(2) <= 256;
+  const at::Tensor mixed =  // [B, heads, T, D]
+      batched ? batched_attention(q, k, v, mask, causal, scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))))
+              : at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);
   return mixed.transpose(1, 2).reshape({q.size(0), q.size(2), q.size(1) * v.size(3)});
 }
 
