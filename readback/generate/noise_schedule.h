@@ -1,0 +1,41 @@
+// How much noise a diffusion model's sample carries at each training timestep, as diffusers' schedulers define it.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "readback/checkpoint/config_reader.h"
+
+namespace readback::generate {
+
+// What the network predicts from x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε.
+enum class Prediction {
+  kEpsilon,   // ε
+  kSample,    // x_0
+  kVelocity,  // v = √ᾱ_t ε - √(1 - ᾱ_t) x_0 (Salimans and Ho, https://arxiv.org/abs/2202.00512)
+};
+
+// B latents of any shape; timesteps t are int64 [B] (or a single one for all), 0 … steps() - 1.
+struct NoiseSchedule {
+  at::Tensor alphas_cumprod;  // ᾱ, [steps], fp32, on the CPU
+  Prediction prediction = Prediction::kEpsilon;
+
+  // From any diffusers scheduler_config.json. Reads num_train_timesteps, beta_start, beta_end, beta_schedule,
+  // trained_betas, rescale_betas_zero_snr and prediction_type; leaves the other keys alone. Errors: CheckpointError.
+  static NoiseSchedule from_config(const nlohmann::json& scheduler_config);
+  // The same as part of a scheduler that reads its own options from `config`; PNDM has no rescale_betas_zero_snr.
+  static NoiseSchedule read(checkpoint::ConfigReader& config, bool can_rescale = true);
+
+  int64_t steps() const { return alphas_cumprod.numel(); }
+  at::Tensor add_noise(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const;
+  at::Tensor velocity(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const;
+  // What the network is trained to give: noise, x0 or velocity, by `prediction`.
+  at::Tensor target(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const;
+
+  // √((1 - ᾱ) / ᾱ) at each training timestep; a rescaled schedule's last ᾱ of 0 counts as 2⁻²⁴, as in diffusers.
+  std::vector<float> sigmas() const;
+};
+
+}  // namespace readback::generate

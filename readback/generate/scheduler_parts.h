@@ -1,0 +1,46 @@
+// What the schedulers share. Private to generate/.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "readback/checkpoint/config_reader.h"
+#include "readback/generate/noise_schedule.h"
+#include "readback/generate/scheduler.h"
+
+namespace readback::generate {
+
+// Each reads the options that its diffusers class has; make_scheduler then checks that the rest is known.
+std::unique_ptr<Scheduler> make_pndm(checkpoint::ConfigReader& config, int64_t steps);
+std::unique_ptr<Scheduler> make_ddim(checkpoint::ConfigReader& config, int64_t steps);
+std::unique_ptr<Scheduler> make_euler(checkpoint::ConfigReader& config, int64_t steps);
+std::unique_ptr<Scheduler> make_euler_ancestral(checkpoint::ConfigReader& config, int64_t steps);
+std::unique_ptr<Scheduler> make_dpm_solver_multistep(checkpoint::ConfigReader& config, int64_t steps);
+
+// `count` numbers from `start` to `stop`, as numpy.linspace.
+std::vector<double> linspace(double start, double stop, int64_t count);
+// values[0 … ] at fractional places, clamped at both ends, as numpy.interp over numpy.arange.
+std::vector<double> interpolate(const std::vector<double>& places, const std::vector<float>& values);
+
+// Table 2 of https://arxiv.org/abs/2305.08891: `points` timesteps on 0 … last - 1, descending.
+struct Spacing {
+  std::string kind;  // linspace (unrounded), leading, trailing
+  int64_t steps_offset = 0;
+  Spacing(checkpoint::ConfigReader& config, const char* default_kind);
+  std::vector<double> operator()(int64_t last, int64_t points, double trailing_ratio) const;
+};
+
+// Karras et al., https://arxiv.org/abs/2206.00364, equation 5 with ρ = 7: `count` noise levels from high to low.
+std::vector<double> karras_sigmas(double high, double low, int64_t count);
+// The training timestep, with its fraction, at which the noise level is `sigma`.
+double timestep_of_sigma(double sigma, const std::vector<float>& sigmas);
+// What follows the last forward: 0, or the least training noise level with final_sigmas_type "sigma_min".
+float final_sigma(checkpoint::ConfigReader& config, const std::vector<float>& training_sigmas);
+
+std::vector<float> to_float(const std::vector<double>& values);
+// ᾱ_t. Errors: UsageError where a timestep lies beyond the schedule (too many steps for its offset).
+float alpha_at(const std::vector<float>& alphas_cumprod, int64_t timestep);
+std::vector<float> to_vector(const at::Tensor& values);
+
+}  // namespace readback::generate

@@ -1,0 +1,218 @@
+#include "readback/generate/stable_diffusion.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "readback/base/error.h"
+#include "readback/base/random.h"
+#include "readback/nn/weights.h"
+
+namespace readback::generate {
+
+namespace {
+
+using checkpoint::ConfigReader;
+using checkpoint::Repository;
+
+void expect_class(const Repository& repository, const nlohmann::json& index, const std::string& part,
+                  const std::set<std::string>& known) {
+  const nlohmann::json entry = index.value(part, nlohmann::json());
+  const std::string found =
+      entry.is_array() && entry.size() == 2 && entry[1].is_string() ? entry[1].get<std::string>() : "none";
+  if (!known.contains(found)) {
+    throw CheckpointError(describe(repository.path().string() + "/model_index.json " + part, *known.begin(), found));
+  }
+}
+
+template <typename Model, typename Config>
+std::unique_ptr<Model> load_part(const Repository& repository, const std::string& part, c10::Device device,
+                                 c10::ScalarType dtype) {
+  const std::string where = (repository.path() / part).string();
+  const nn::Weights weights(repository.tensors(part), device, dtype, where);
+  auto model = std::make_unique<Model>(
+      Config::read(ConfigReader(repository.json(part + "/config.json"), where + "/config.json")), weights);
+  weights.finish();
+  return model;
+}
+
+at::Tensor normal(Random& random, at::IntArrayRef shape) {
+  at::Tensor values = at::empty(shape, at::kFloat);
+  random.fill_normal({values.data_ptr<float>(), static_cast<size_t>(values.numel())});
+  return values;
+}
+
+}  // namespace
+
+StableDiffusion::StableDiffusion(const Repository& repository, c10::Device device, c10::ScalarType dtype)
+    : device_(device), dtype_(dtype) {
+  if (!repository.has("model_index.json")) {
+    throw CheckpointError(describe(repository.path().string(), "a diffusers repository with model_index.json", "none",
+                                   "A generator is a folder saved by StableDiffusionPipeline.save_pretrained"));
+  }
+  const nlohmann::json index = repository.json("model_index.json");
+  if (const std::string name = index.value("_class_name", "none"); name != "StableDiffusionPipeline") {
+    throw CheckpointError(describe(repository.path().string() + "/model_index.json", "StableDiffusionPipeline", name));
+  }
+  expect_class(repository, index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
+  expect_class(repository, index, "text_encoder", {"CLIPTextModel"});
+  expect_class(repository, index, "unet", {"UNet2DConditionModel"});
+  expect_class(repository, index, "vae", {"AutoencoderKL"});
+
+  scheduler_config_ = read_scheduler_config(repository.path() / "scheduler" / "scheduler_config.json");
+  tokenizer_ = text::load_clip_tokenizer(repository.path() / "tokenizer");
+  text_encoder_ = load_part<models::ClipTextModel, models::ClipTextConfig>(repository, "text_encoder", device, dtype);
+  unet_ = load_part<models::Unet, models::UnetConfig>(repository, "unet", device, dtype);
+  vae_ = load_part<models::Vae, models::VaeConfig>(repository, "vae", device, dtype);
+  const nlohmann::json checker = index.value("safety_checker", nlohmann::json());
+  if (checker.is_array() && checker.size() == 2 && checker[1].is_string()) {
+    expect_class(repository, index, "safety_checker", {"StableDiffusionSafetyChecker"});
+    safety_checker_ = load_part<models::SafetyChecker, models::ClipConfig>(repository, "safety_checker", device, dtype);
+    safety_preprocessing_ = image::read_preprocess_options(repository, "feature_extractor");
+  }
+  description_ = fmt::format("Stable Diffusion {}, {}", repository.name(), c10::toString(dtype));
+}
+
+struct StableDiffusion::Texts {
+  at::Tensor states;               // [distinct texts, T, D]; with guidance the negative prompt's come first
+  std::vector<int64_t> rows;       // of each request
+  std::vector<int64_t> truncated;  // tokens cut, of each request
+};
+
+StableDiffusion::Texts StableDiffusion::encode(std::span<const Request> requests, const std::string& negative_prompt,
+                                               bool guided) const {
+  const int64_t limit = text_encoder_->config.max_position_embeddings;
+  const int64_t length = tokenizer_->max_length() > 0 ? std::min(tokenizer_->max_length(), limit) : limit;
+  const int64_t begin = tokenizer_->special_id("bos_token"), end = tokenizer_->special_id("eos_token");
+  const int64_t padding = tokenizer_->special_id("pad_token") >= 0 ? tokenizer_->special_id("pad_token") : end;
+
+  std::vector<std::string> distinct;
+  if (guided) distinct.push_back(negative_prompt);
+  Texts texts;
+  for (const Request& request : requests) {
+    auto found = std::find(distinct.begin() + (guided ? 1 : 0), distinct.end(), request.prompt);
+    texts.rows.push_back(found - distinct.begin());
+    if (found == distinct.end()) distinct.push_back(request.prompt);
+  }
+  at::Tensor ids = at::empty({static_cast<int64_t>(distinct.size()), length}, at::kLong);
+  std::vector<int64_t> cut;
+  for (size_t i = 0; i < distinct.size(); ++i) {
+    const text::Padded padded = text::pad(tokenizer_->encode(distinct[i]), begin, end, padding, length);
+    std::copy(padded.ids.begin(), padded.ids.end(), ids.data_ptr<int64_t>() + static_cast<int64_t>(i) * length);
+    cut.push_back(padded.truncated);
+  }
+  for (int64_t row : texts.rows) texts.truncated.push_back(cut[static_cast<size_t>(row)]);
+  texts.states = text_encoder_->forward(ids.to(device_)).last_hidden_state;
+  return texts;
+}
+
+std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests, const GenerationOptions& options) {
+  c10::NoGradGuard no_grad;
+  if (requests.empty()) return {};
+  const int64_t factor = vae_->config.factor(), channels = unet_->config.in_channels;
+  const int64_t height = options.height > 0 ? options.height : unet_->config.sample_size * factor;
+  const int64_t width = options.width > 0 ? options.width : unet_->config.sample_size * factor;
+  if (height % factor != 0 || width % factor != 0) {
+    throw UsageError(describe("--height and --width", fmt::format("multiples of {}", factor),
+                              fmt::format("{} × {}", height, width)));
+  }
+  const std::unique_ptr<Scheduler> scheduler =
+      make_scheduler(options.scheduler, scheduler_config_, options.num_inference_steps);
+
+  std::vector<Picture> pictures(requests.size());
+  std::vector<at::Tensor> noise;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const Request& request = requests[i];
+    const auto candidate = static_cast<uint64_t>(request.candidate);
+    pictures[i].seed = derive_seed(options.seed, request.sample, candidate);
+    if (request.latents.defined()) {
+      const std::vector<int64_t> wanted = {1, channels, height / factor, width / factor};
+      if (request.latents.sizes() != at::IntArrayRef(wanted)) {
+        throw UsageError(describe("initial latents", fmt::format("[1, {}, {}, {}]", channels, wanted[2], wanted[3]),
+                                  fmt::format("{} values", request.latents.numel())));
+      }
+      noise.push_back(request.latents.to(at::kFloat));
+    } else {
+      Random random(options.seed, request.sample, candidate);
+      noise.push_back(normal(random, {1, channels, height / factor, width / factor}));
+    }
+  }
+
+  const bool guided = options.guidance_scale > 1.0;
+  const Texts texts = encode(requests, options.negative_prompt, guided);
+  std::vector<int64_t> rows(guided ? requests.size() : 0, 0);
+  rows.insert(rows.end(), texts.rows.begin(), texts.rows.end());
+  const at::Tensor index = at::tensor(rows, at::TensorOptions(at::kLong).device(device_));
+  models::TextContext context = unet_->prepare(texts.states);
+  for (models::KeyValue& pair : context) {
+    pair = {pair.key.index_select(0, index), pair.value.index_select(0, index)};
+  }
+
+  const at::Tensor latents = denoise(requests, options, at::cat(noise).to(device_) * scheduler->init_noise_sigma(),
+                                     *scheduler, context, guided);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    pictures[i].latents = latents[static_cast<int64_t>(i)].cpu();
+    pictures[i].truncated_tokens = texts.truncated[i];
+  }
+  if (options.latents_only) return pictures;
+  std::vector<image::Image> images = decode(latents);
+  const std::vector<bool> flagged = check(images);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    pictures[i].flagged = flagged[i];
+    pictures[i].image = flagged[i] ? image::Image(images[i].width, images[i].height) : std::move(images[i]);
+  }
+  return pictures;
+}
+
+at::Tensor StableDiffusion::denoise(std::span<const Request> requests, const GenerationOptions& options,
+                                    at::Tensor latents, Scheduler& scheduler, const models::TextContext& context,
+                                    bool guided) const {
+  std::vector<Random> streams;
+  for (const Request& request : requests) {
+    streams.emplace_back(options.seed, request.sample + "/ancestral", static_cast<uint64_t>(request.candidate));
+  }
+  const Scheduler::Noise ancestral_noise = [&] {
+    std::vector<at::Tensor> draws;
+    for (Random& stream : streams) draws.push_back(normal(stream, latents.sizes().slice(1)));
+    return at::stack(draws).to(latents.options());
+  };
+  for (int64_t i = 0; i < scheduler.size(); ++i) {
+    const at::Tensor input = scheduler.scale_model_input(latents, i).to(dtype_);  // [B, c, h, w]
+    const at::Tensor batch = guided ? at::cat({input, input}) : input;            // [2B, c, h, w]
+    const at::Tensor time = at::full({batch.size(0)}, scheduler.timesteps()[static_cast<size_t>(i)],
+                                     at::TensorOptions(at::kFloat).device(device_));
+    at::Tensor output = unet_->forward(batch, time, context).to(at::kFloat);
+    if (guided) {
+      const std::vector<at::Tensor> halves = output.chunk(2);
+      output = halves[0] + options.guidance_scale * (halves[1] - halves[0]);
+    }
+    latents = scheduler.step(output, i, latents, ancestral_noise);
+  }
+  return latents;
+}
+
+std::vector<image::Image> StableDiffusion::decode(const at::Tensor& latents) const {
+  const models::VaeConfig& config = vae_->config;
+  const at::Tensor unscaled = (latents / config.scaling_factor + config.shift_factor).to(dtype_);
+  // Decoding at full size takes a gigabyte a picture; small pictures go together.
+  const int64_t pixels = latents.size(2) * latents.size(3) * config.factor() * config.factor();
+  const int64_t batch = std::max<int64_t>(1, 128 * 128 / pixels);
+  std::vector<image::Image> images;
+  for (int64_t begin = 0; begin < latents.size(0); begin += batch) {
+    const at::Tensor decoded = vae_->decode(unscaled.narrow(0, begin, std::min(batch, latents.size(0) - begin)));
+    for (int64_t i = 0; i < decoded.size(0); ++i) images.push_back(image::from_signed_unit(decoded[i]));
+  }
+  return images;
+}
+
+std::vector<bool> StableDiffusion::check(const std::vector<image::Image>& images) const {
+  if (!safety_checker_) return std::vector<bool>(images.size(), false);
+  std::vector<at::Tensor> pixels;
+  for (const image::Image& image : images) pixels.push_back(image::preprocess(image, safety_preprocessing_));
+  return safety_checker_->flagged(at::stack(pixels).to(device_, dtype_));
+}
+
+}  // namespace readback::generate
