@@ -49,7 +49,8 @@ void run(CaptionFlags& flags) {
       } catch (const DataError& error) {
         ++failed;
         progress->note(error.what());
-        if (flags.format == "jsonl") fmt::print("{}\n", nlohmann::ordered_json{{"image", path}, {"error", error.what()}}.dump());
+        if (flags.format == "jsonl")
+          fmt::print("{}\n", nlohmann::ordered_json{{"image", path}, {"error", error.what()}}.dump());
       }
     }
     if (!requests.empty()) {
@@ -73,13 +74,21 @@ void add_caption(CLI::App& app) {
       "  readback caption --captioner Salesforce/blip-image-captioning-base --num-beams 5 *.jpg\n"
       "  readback caption --do-sample --num-captions 10 --seed 1 --format jsonl photo.jpg > captions.jsonl");
   verb->add_option("IMAGE", flags->images, "Image files")->required();
-  verb->add_option("--captioner", flags->captioner, "Repository: a folder or a hub id in the cache; default: the small world's");
+  verb->add_option("--captioner", flags->captioner,
+                   "Repository: a folder or a hub id in the cache; default: the small world's");
   add_decoding_flags(*verb, flags->decoding);
   verb->add_flag("--do-sample", flags->decoding.do_sample, "Sample instead of searching with beams")->group("Captions");
-  verb->add_option("--num-captions", flags->decoding.num_captions, "Candidates an image")->capture_default_str()->group("Captions")->check(CLI::PositiveNumber);
+  verb->add_option("--num-captions", flags->decoding.num_captions, "Candidates an image")
+      ->capture_default_str()
+      ->group("Captions")
+      ->check(CLI::PositiveNumber);
   verb->add_option("--seed", flags->decoding.seed)->capture_default_str()->group("Captions");
-  verb->add_option("--batch-size", flags->batch_size, "Images at a time")->capture_default_str()->check(CLI::PositiveNumber);
-  verb->add_option("--format", flags->format, "text or jsonl")->capture_default_str()->check(CLI::IsMember({"text", "jsonl"}));
+  verb->add_option("--batch-size", flags->batch_size, "Images at a time")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--format", flags->format, "text or jsonl")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "jsonl"}));
   flags->machine.add_to(*verb);
   verb->callback([flags] { run(*flags); });
 }

@@ -19,7 +19,9 @@ namespace readback::cli {
 void Machine::add_to(CLI::App& verb) {
   verb.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   verb.add_option("--dtype", dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
-  verb.add_option("--threads", threads, "CPU threads; 0: one per core")->capture_default_str()->check(CLI::NonNegativeNumber);
+  verb.add_option("--threads", threads, "CPU threads; 0: one per core")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
 }
 
@@ -37,7 +39,8 @@ std::vector<std::string> with_recipe(std::vector<std::string> arguments) {
     if (arguments[i] == "--recipe" && i + 1 < arguments.size()) path = arguments[i + 1];
     if (arguments[i].starts_with("--recipe=")) path = arguments[i].substr(9);
   }
-  if (path.empty() && arguments.size() > 1 && arguments[0] == "train" && !arguments[1].starts_with("-")) path = arguments[1];
+  if (path.empty() && arguments.size() > 1 && arguments[0] == "train" && !arguments[1].starts_with("-"))
+    path = arguments[1];
   if (path.empty()) return arguments;
 
   std::ifstream file(path);
@@ -122,8 +125,9 @@ class Bar : public Progress {
     const double elapsed = std::chrono::duration<double>(time - started_).count();
     const int64_t fresh = done_ - first_;
     const std::string left =
-        fresh > 0 && done_ < total_ ? duration(elapsed * static_cast<double>(total_ - done_) / static_cast<double>(fresh)) + " left"
-                                    : duration(elapsed);
+        fresh > 0 && done_ < total_
+            ? duration(elapsed * static_cast<double>(total_ - done_) / static_cast<double>(fresh)) + " left"
+            : duration(elapsed);
     const std::string figures = fmt::format("{}/{}  {}{}{}", done_, total_, left, status_.empty() ? "" : "  ", status_);
     if (!terminal_) {
       fmt::print(stderr, "{}: {}\n", label_, figures);

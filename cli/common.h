@@ -1,9 +1,9 @@
 // What every verb shares: the global flags, the progress bar, the way results and errors are printed.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,6 +40,7 @@ void add_generate(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_run(CLI::App& app);
 void add_report(CLI::App& app);
+void add_score(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);
 

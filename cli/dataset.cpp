@@ -1,10 +1,11 @@
+#include "readback/data/dataset.h"
+
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
 #include "common.h"
 #include "readback/base/files.h"
-#include "readback/data/dataset.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/image/codec.h"
 #include "readback/text/vocabulary.h"
@@ -22,9 +23,13 @@ struct DatasetFlags {
 };
 
 void add_source(CLI::App& verb, DatasetFlags& flags) {
-  verb.add_option("DATASET", flags.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")->required();
-  verb.add_option("--split", flags.options.split, "emoji-scenes: train, validation, test or novel-pairs")->capture_default_str();
-  verb.add_option("--limit", flags.options.limit, "The first N samples; 0: all")->capture_default_str()->check(CLI::NonNegativeNumber);
+  verb.add_option("DATASET", flags.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")
+      ->required();
+  verb.add_option("--split", flags.options.split, "emoji-scenes: train, validation, test or novel-pairs")
+      ->capture_default_str();
+  verb.add_option("--limit", flags.options.limit, "The first N samples; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   verb.add_option("--seed", flags.options.seed, "emoji-scenes: another seed, other scenes")->capture_default_str();
   verb.add_option("--image-size", flags.options.image_size, "emoji-scenes: side in pixels")->capture_default_str();
 }
@@ -79,7 +84,8 @@ void add_dataset(CLI::App& app) {
   exporting->callback([flags] { export_dataset(*flags); });
 
   CLI::App* vocabulary = verb->add_subcommand("vocabulary", "Tokenizer files of the small world's words");
-  vocabulary->add_option("--model-max-length", flags->model_max_length, "Tokens that the text encoder takes")->capture_default_str();
+  vocabulary->add_option("--model-max-length", flags->model_max_length, "Tokens that the text encoder takes")
+      ->capture_default_str();
   vocabulary->add_option("--output", flags->output, "Folder; bert/ and clip/ are made in it")->required();
   vocabulary->callback([flags] {
     text::write_bert_vocabulary(fs::path(flags->output) / "bert", data::vocabulary());

@@ -17,8 +17,12 @@ void add_demo(CLI::App& app) {
   options.num_candidates = 8;
   options.generation.num_inference_steps = 20;
   flags->output = "runs/demo";
-  verb->add_option("--limit", options.dataset_options.limit, "Scenes of the test split")->capture_default_str()->check(CLI::PositiveNumber);
-  verb->add_option("--num-candidates", options.num_candidates, "Candidates a scene and direction")->capture_default_str()->check(CLI::PositiveNumber);
+  verb->add_option("--limit", options.dataset_options.limit, "Scenes of the test split")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--num-candidates", options.num_candidates, "Candidates a scene and direction")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   verb->add_option("--seed", options.seed)->capture_default_str();
   verb->add_option("--output", flags->output, "Run folder")->capture_default_str();
   add_generation_flags(*verb, options.generation);

@@ -17,7 +17,8 @@ struct EmbedFlags {
 };
 
 void run(EmbedFlags& flags) {
-  if (flags.images.empty() && flags.texts.empty()) throw UsageError(describe("readback embed", "--images or --texts", "neither"));
+  if (flags.images.empty() && flags.texts.empty())
+    throw UsageError(describe("readback embed", "--images or --texts", "neither"));
   flags.machine.apply_threads();
   if (flags.model.empty()) flags.model = shipped("clip");
   const auto embedder = load_embedder(flags.model, flags.machine);
@@ -52,7 +53,9 @@ void add_embed(CLI::App& app) {
   verb->add_option("--model", flags->model, "CLIP repository; default: the small world's");
   verb->add_option("--images", flags->images, "Image files");
   verb->add_option("--texts", flags->texts, "Texts");
-  verb->add_option("--output", flags->output, "safetensors file: image_embeds, image_pooler_output, text_embeds, text_pooler_output")->required();
+  verb->add_option("--output", flags->output,
+                   "safetensors file: image_embeds, image_pooler_output, text_embeds, text_pooler_output")
+      ->required();
   flags->machine.add_to(*verb);
   verb->callback([flags] { run(*flags); });
 }

@@ -47,7 +47,8 @@ std::vector<generate::Request> make_requests(const GenerateFlags& flags, const s
     latents = tensors.at("latents");
     const int64_t wanted = static_cast<int64_t>(prompts.size()) * flags.num_images;
     if (latents.size(0) != wanted) {
-      throw UsageError(describe(flags.latents_file, fmt::format("latents for {} pictures", wanted), fmt::format("{}", latents.size(0))));
+      throw UsageError(describe(flags.latents_file, fmt::format("latents for {} pictures", wanted),
+                                fmt::format("{}", latents.size(0))));
     }
   }
   std::vector<generate::Request> requests;
@@ -85,12 +86,15 @@ void run(GenerateFlags& flags) {
         image::save(picture.image, file);
       }
       if (picture.truncated_tokens > 0) {
-        progress->note(fmt::format("\"{}\": the last {} tokens do not fit the text encoder and were cut", batch[i].prompt,
-                                   picture.truncated_tokens));
+        progress->note(fmt::format("\"{}\": the last {} tokens do not fit the text encoder and were cut",
+                                   batch[i].prompt, picture.truncated_tokens));
       }
       if (picture.flagged) progress->note(fmt::format("{}: blanked by the repository's safety checker", file.string()));
       if (flags.format == "jsonl") {
-        nlohmann::ordered_json line = {{"prompt", batch[i].prompt}, {"candidate", batch[i].candidate}, {"file", file.string()}, {"seed", picture.seed}};
+        nlohmann::ordered_json line = {{"prompt", batch[i].prompt},
+                                       {"candidate", batch[i].candidate},
+                                       {"file", file.string()},
+                                       {"seed", picture.seed}};
         if (picture.truncated_tokens > 0) line["truncated_tokens"] = picture.truncated_tokens;
         if (picture.flagged) line["flagged"] = true;
         fmt::print("{}\n", line.dump());
@@ -111,19 +115,32 @@ void add_generate(CLI::App& app) {
   verb->footer(
       "Examples:\n"
       "  readback generate --prompt \"a rocket to the left of a fox on a blue background\" --output pictures\n"
-      "  readback generate --generator CompVis/stable-diffusion-v1-4 --prompts prompts.txt --num-images 4 --output out\n"
+      "  readback generate --generator CompVis/stable-diffusion-v1-4 --prompts prompts.txt --num-images 4 --output "
+      "out\n"
       "  readback generate --prompt \"a panda\" --latents noise.safetensors --output-type latent --output out");
   verb->add_option("--prompt", flags->prompts, "Texts to draw");
   verb->add_option("--prompts", flags->prompts_file, "File with a prompt a line");
-  verb->add_option("--generator", flags->generator, "Repository: a folder or a hub id in the cache; default: the small world's");
+  verb->add_option("--generator", flags->generator,
+                   "Repository: a folder or a hub id in the cache; default: the small world's");
   add_generation_flags(*verb, flags->generation);
-  verb->add_option("--num-images", flags->num_images, "Candidates a prompt")->capture_default_str()->group("Pictures")->check(CLI::PositiveNumber);
+  verb->add_option("--num-images", flags->num_images, "Candidates a prompt")
+      ->capture_default_str()
+      ->group("Pictures")
+      ->check(CLI::PositiveNumber);
   verb->add_option("--seed", flags->generation.seed)->capture_default_str()->group("Pictures");
-  verb->add_option("--latents", flags->latents_file, "safetensors file whose \"latents\" are the initial noise")->group("Pictures");
-  verb->add_option("--output-type", flags->output_type, "image or latent")->capture_default_str()->group("Pictures")->check(CLI::IsMember({"image", "latent"}));
+  verb->add_option("--latents", flags->latents_file, "safetensors file whose \"latents\" are the initial noise")
+      ->group("Pictures");
+  verb->add_option("--output-type", flags->output_type, "image or latent")
+      ->capture_default_str()
+      ->group("Pictures")
+      ->check(CLI::IsMember({"image", "latent"}));
   verb->add_option("--output", flags->output, "Folder for the pictures")->required();
-  verb->add_option("--batch-size", flags->batch_size, "Pictures at a time")->capture_default_str()->check(CLI::PositiveNumber);
-  verb->add_option("--format", flags->format, "text or jsonl")->capture_default_str()->check(CLI::IsMember({"text", "jsonl"}));
+  verb->add_option("--batch-size", flags->batch_size, "Pictures at a time")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--format", flags->format, "text or jsonl")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "jsonl"}));
   flags->machine.add_to(*verb);
   verb->callback([flags] { run(*flags); });
 }

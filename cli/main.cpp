@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   readback::cli::add_embed(app);
   readback::cli::add_run(app);
   readback::cli::add_report(app);
+  readback::cli::add_score(app);
   readback::cli::add_dataset(app);
   readback::cli::add_train(app);
   try {

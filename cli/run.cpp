@@ -39,7 +39,8 @@ nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const 
           {"dataset", dataset.description()},
           {"captioner", captioner.description()},
           {"generator", generator.description()},
-          {"machine", fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
+          {"machine",
+           fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
           {"device", flags.machine.resolve_device().str()},
           {"batch_size", flags.options.batch_size},
           {"created", created}};
@@ -91,19 +92,23 @@ roundtrip::Store run_roundtrip(RunFlags& flags) {
 
   fmt::print(stderr, "{} round trips over {} samples in {:.1f} s", summary.units, plan.samples.size(), summary.seconds);
   if (summary.done_before > 0) fmt::print(stderr, ", {} of them done before", summary.done_before);
-  if (summary.failed_samples > 0) fmt::print(stderr, "; {} samples failed, see the table `errors`", summary.failed_samples);
+  if (summary.failed_samples > 0)
+    fmt::print(stderr, "; {} samples failed, see the table `errors`", summary.failed_samples);
   if (summary.truncated_prompts > 0) fmt::print(stderr, "; {} prompts truncated", summary.truncated_prompts);
-  if (summary.flagged_images > 0) fmt::print(stderr, "; {} pictures blanked by the safety checker", summary.flagged_images);
+  if (summary.flagged_images > 0)
+    fmt::print(stderr, "; {} pictures blanked by the safety checker", summary.flagged_images);
   fmt::print(stderr, "\n");
   const auto curves = roundtrip::rank_curves(store);
-  write_file(store.folder() / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves).dump(2) + "\n");
+  write_file(store.folder() / "results.json",
+             roundtrip::to_json(store, roundtrip::summarize(store), curves).dump(2) + "\n");
   return store;
 }
 
 void add_run(CLI::App& app) {
   auto flags = std::make_shared<RunFlags>();
   auto directions = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"i2t2i", "t2i2t"});
-  CLI::App* verb = app.add_subcommand("run", "Both round trips over a data set: N candidates each, distances, rank curves");
+  CLI::App* verb =
+      app.add_subcommand("run", "Both round trips over a data set: N candidates each, distances, rank curves");
   verb->footer(
       "Examples:\n"
       "  readback run emoji-scenes --limit 200 --output runs/scenes\n"
@@ -112,25 +117,36 @@ void add_run(CLI::App& app) {
       "  readback run coco:captions.json:val2017 --directions i2t2i --num-candidates 4 --output runs/coco\n"
       "The same command again goes on where it stopped.");
   auto& options = flags->options;
-  verb->add_option("DATASET", options.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")->required();
-  verb->add_option("--split", options.dataset_options.split, "emoji-scenes: train, validation, test or novel-pairs")->capture_default_str();
-  verb->add_option("--limit", options.dataset_options.limit, "The first N samples; 0: all")->capture_default_str()->check(CLI::NonNegativeNumber);
+  verb->add_option("DATASET", options.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")
+      ->required();
+  verb->add_option("--split", options.dataset_options.split, "emoji-scenes: train, validation, test or novel-pairs")
+      ->capture_default_str();
+  verb->add_option("--limit", options.dataset_options.limit, "The first N samples; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   verb->add_option("--directions", *directions, "i2t2i, t2i2t")->capture_default_str()->delimiter(',');
-  verb->add_option("--num-candidates", options.num_candidates, "Candidates a sample and direction")->capture_default_str()->check(CLI::PositiveNumber);
+  verb->add_option("--num-candidates", options.num_candidates, "Candidates a sample and direction")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   verb->add_option("--captioner", options.captioner, "Repository; default: the small world's");
   verb->add_option("--generator", options.generator, "Repository; default: the small world's");
   verb->add_option("--clip", flags->clip, "Repository for the clip metrics; default: the small world's");
-  verb->add_option("--metrics", options.metrics, "Names by comma; default: all that the data set allows")->delimiter(',');
+  verb->add_option("--metrics", options.metrics, "Names by comma; default: all that the data set allows")
+      ->delimiter(',');
   verb->add_option("--seed", options.seed)->capture_default_str();
-  verb->add_option("--batch-size", options.batch_size, "Pictures or texts a model gets at once")->capture_default_str()->check(CLI::PositiveNumber);
-  verb->add_option("--max-errors", options.max_errors, "End when more samples than this failed; -1: never")->capture_default_str();
+  verb->add_option("--batch-size", options.batch_size, "Pictures or texts a model gets at once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--max-errors", options.max_errors, "End when more samples than this failed; -1: never")
+      ->capture_default_str();
   verb->add_option("--output", flags->output, "Run folder")->required();
   add_generation_flags(*verb, options.generation);
   add_decoding_flags(*verb, options.sampling);
   flags->machine.add_to(*verb);
   verb->callback([flags, directions] {
     flags->options.directions.clear();
-    for (const std::string& direction : *directions) flags->options.directions.push_back(roundtrip::parse_direction(direction));
+    for (const std::string& direction : *directions)
+      flags->options.directions.push_back(roundtrip::parse_direction(direction));
     flags->options.reading.prompt = flags->options.sampling.prompt;
     const roundtrip::Store store = run_roundtrip(*flags);
     fmt::print("{}\n", store.folder().string());

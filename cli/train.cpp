@@ -39,17 +39,20 @@ void add_train(CLI::App& app) {
   verb->add_option("--snr-gamma", task.snr_gamma, "diffusion: min-SNR weighting; 0: none")->capture_default_str();
   verb->add_option("--kl-weight", task.kl_weight, "vae: weight of the KL term")->capture_default_str();
   verb->add_option("--gradient-weight", task.gradient_weight, "vae: weight of the edge term")->capture_default_str();
-  verb->add_option("--degradation", task.degradation, "clip, captioner: share of images with noise or blur")->capture_default_str();
+  verb->add_option("--degradation", task.degradation, "clip, captioner: share of images with noise or blur")
+      ->capture_default_str();
   verb->add_option("--seed", task.seed)->capture_default_str();
   verb->add_option("--steps", options.steps)->capture_default_str()->check(CLI::PositiveNumber);
   verb->add_option("--learning-rate", options.learning_rate)->capture_default_str();
-  verb->add_option("--final-learning-rate", options.final_learning_rate, "Cosine: the last rate as a share")->capture_default_str();
+  verb->add_option("--final-learning-rate", options.final_learning_rate, "Cosine: the last rate as a share")
+      ->capture_default_str();
   verb->add_option("--warmup", options.warmup, "Steps")->capture_default_str();
   verb->add_option("--schedule", options.schedule, "constant or cosine")->capture_default_str();
   verb->add_option("--beta2", options.optimizer.beta2)->capture_default_str();
   verb->add_option("--weight-decay", options.optimizer.weight_decay)->capture_default_str();
   verb->add_option("--clip-norm", options.optimizer.clip_norm, "Of all gradients; 0: none")->capture_default_str();
-  verb->add_option("--ema-decay", options.optimizer.ema_decay, "Moving average that is saved; 0: none")->capture_default_str();
+  verb->add_option("--ema-decay", options.optimizer.ema_decay, "Moving average that is saved; 0: none")
+      ->capture_default_str();
   verb->add_option("--checkpoint-seconds", options.checkpoint_seconds)->capture_default_str();
   verb->add_option("--output", flags->output, "Folder for the repository and the state to resume from")->required();
   verb->callback([flags, verb] {
@@ -59,8 +62,10 @@ void add_train(CLI::App& app) {
     // Everything but where it goes and how fast it runs decides the weights.
     for (const CLI::Option* option : verb->get_options()) {
       const std::string name = option->get_single_name();
-      if (name == "output" || name == "threads" || name == "checkpoint-seconds" || name == "recipe" || name == "help") continue;
-      std::string value = option->count() > 0 ? fmt::format("{}", option->as<std::string>()) : option->get_default_str();
+      if (name == "output" || name == "threads" || name == "checkpoint-seconds" || name == "recipe" || name == "help")
+        continue;
+      std::string value =
+          option->count() > 0 ? fmt::format("{}", option->as<std::string>()) : option->get_default_str();
       flags->train.recipe += fmt::format("{} = {}\n", name, value);
     }
     const auto progress = make_progress();

@@ -30,7 +30,8 @@ at::Tensor degrade(const at::Tensor& images, double share, Random& random) {
     if (random.uniform() >= share) continue;
     at::Tensor image = result[i];
     if (random.uniform() < 0.5) {
-      const at::Tensor blurred = at::avg_pool2d(at::replication_pad2d(image.unsqueeze(0), {1, 1, 1, 1}), {3, 3}, {1, 1});
+      const at::Tensor blurred =
+          at::avg_pool2d(at::replication_pad2d(image.unsqueeze(0), {1, 1, 1, 1}), {3, 3}, {1, 1});
       image.lerp_(blurred[0], random.uniform());
     }
     image.add_(normal_like(image, random), 0.1 * random.uniform());

@@ -147,9 +147,12 @@ class DiffusionTask : public Task {
     const at::Tensor snr = alpha / (1 - alpha);
     const at::Tensor bounded = snr.clamp_max(options_.snr_gamma);
     switch (schedule_.prediction) {
-      case generate::Prediction::kVelocity: return bounded / (snr + 1);
-      case generate::Prediction::kSample: return bounded;
-      case generate::Prediction::kEpsilon: return bounded / snr.clamp_min(1e-8);
+      case generate::Prediction::kVelocity:
+        return bounded / (snr + 1);
+      case generate::Prediction::kSample:
+        return bounded;
+      case generate::Prediction::kEpsilon:
+        return bounded / snr.clamp_min(1e-8);
     }
     throw UsageError("unreachable prediction type");
   }

@@ -85,7 +85,8 @@ void AdamW::load_state(const checkpoint::TensorMap& state) {
   const auto copy = [&](const std::string& key, at::Tensor target) {
     const auto found = state.find(key);
     if (found == state.end() || found->second.sizes() != target.sizes()) {
-      throw CheckpointError(describe("training state", key + " of the model's shape", found == state.end() ? "none" : "another shape",
+      throw CheckpointError(describe("training state", key + " of the model's shape",
+                                     found == state.end() ? "none" : "another shape",
                                      "Start again in an empty folder"));
     }
     target.copy_(found->second);

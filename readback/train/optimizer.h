@@ -13,8 +13,8 @@ namespace readback::train {
 
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.01;
-  double clip_norm = 1.0;   // of all gradients together; 0: none
-  double ema_decay = 0.0;   // 0: no average is kept
+  double clip_norm = 1.0;  // of all gradients together; 0: none
+  double ema_decay = 0.0;  // 0: no average is kept
 };
 
 class AdamW {

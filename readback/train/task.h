@@ -19,16 +19,16 @@ namespace readback::train {
 using Figures = std::vector<std::pair<std::string, double>>;  // named numbers, in the order to show them
 
 struct TaskOptions {
-  std::string task;             // vae, clip, captioner or diffusion
-  std::string model;            // folder with the configuration files; weights in it are the start, else a fresh model
+  std::string task;   // vae, clip, captioner or diffusion
+  std::string model;  // folder with the configuration files; weights in it are the start, else a fresh model
   std::string vae, text_encoder;  // diffusion: the trained VAE, and a CLIP repository whose text model is the start
   int64_t image_size = 32;
   int64_t batch_size = 64;
-  int64_t scenes = 50000;       // diffusion: how many training scenes' latents are kept ready
-  double unconditional = 0.1;   // diffusion: share of captions replaced by the empty one, for guidance
-  double snr_gamma = 5.0;       // diffusion: min-SNR weighting (https://arxiv.org/abs/2303.09556); 0: none
+  int64_t scenes = 50000;      // diffusion: how many training scenes' latents are kept ready
+  double unconditional = 0.1;  // diffusion: share of captions replaced by the empty one, for guidance
+  double snr_gamma = 5.0;      // diffusion: min-SNR weighting (https://arxiv.org/abs/2303.09556); 0: none
   double kl_weight = 2e-4, gradient_weight = 0.5;  // vae, per value
-  double degradation = 0.5;     // clip, captioner: share of images with noise or blur, as generated pictures have
+  double degradation = 0.5;  // clip, captioner: share of images with noise or blur, as generated pictures have
   uint64_t seed = 0;
   c10::Device device = c10::kCPU;
   c10::ScalarType dtype = c10::kFloat;

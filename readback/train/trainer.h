@@ -17,7 +17,7 @@ struct TrainOptions {
   AdamWOptions optimizer;
   double checkpoint_seconds = 60;  // between two saved states; one is saved at the end and on Ctrl-C too
   int64_t log_every = 20;
-  std::string recipe;              // every resolved flag, to refuse a resume with other ones
+  std::string recipe;  // every resolved flag, to refuse a resume with other ones
 };
 
 // Trains `task` into `folder`: the model as a repository, and under training/ the state to resume from

@@ -1,0 +1,90 @@
+#include "readback/roundtrip/accuracy.h"
+
+#include <fmt/format.h>
+
+#include <functional>
+
+#include "readback/data/oracle.h"
+
+namespace readback::roundtrip {
+
+namespace {
+
+using Read = std::function<std::vector<data::Reading>(const std::vector<data::Scene>& scenes, int64_t first)>;
+
+std::vector<SceneAccuracy> measure_scenes(const std::string& model, const AccuracyOptions& options, const Read& read,
+                                          Progress& progress) {
+  const int64_t size = data::split_size(options.split);
+  const int64_t count = options.limit > 0 ? std::min(options.limit, size) : size;
+  std::vector<std::vector<double>> columns[2];  // singles, pairs; five columns each
+  for (auto& kind : columns) kind.resize(5);
+  progress.begin(model, count);
+  for (int64_t first = 0; first < count; first += options.batch_size) {
+    check_interrupt();
+    std::vector<data::Scene> scenes;
+    for (int64_t i = first; i < std::min(first + options.batch_size, count); ++i) {
+      scenes.push_back(data::make_scene(options.split, i));
+    }
+    const std::vector<data::Reading> readings = read(scenes, first);
+    for (size_t i = 0; i < scenes.size(); ++i) {
+      const data::Accuracy accuracy = data::compare(scenes[i], readings[i]);
+      auto& kind = columns[scenes[i].single() ? 0 : 1];
+      kind[0].push_back(accuracy.objects);
+      kind[1].push_back(accuracy.relation);
+      kind[2].push_back(accuracy.background);
+      kind[3].push_back(accuracy.all);
+      kind[4].push_back(accuracy.semantic);
+    }
+    progress.advance(static_cast<int64_t>(scenes.size()));
+  }
+  progress.end();
+  std::vector<SceneAccuracy> rows;
+  for (int kind = 0; kind < 2; ++kind) {
+    if (columns[kind][0].empty()) continue;
+    const std::vector<score::Interval> means = score::bootstrap_means(columns[kind]);
+    rows.push_back({model, kind == 0 ? "single" : "pair", means[0], means[1], means[2], means[3], means[4]});
+  }
+  return rows;
+}
+
+std::string sample_name(const AccuracyOptions& options, int64_t index) {
+  return fmt::format("{}-{:05}", data::split_name(options.split), index);
+}
+
+}  // namespace
+
+std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, const AccuracyOptions& options,
+                                              Progress& progress) {
+  const Read read = [&](const std::vector<data::Scene>& scenes, int64_t first) {
+    std::vector<caption::Request> requests;
+    for (size_t i = 0; i < scenes.size(); ++i) {
+      requests.push_back(
+          {data::render(scenes[i], options.image_size), sample_name(options, first + static_cast<int64_t>(i)), 0});
+    }
+    std::vector<data::Reading> readings;
+    for (const auto& captions : captioner.caption(requests, options.reading)) {
+      readings.push_back(data::parse_caption(captions.front().text));
+    }
+    return readings;
+  };
+  return measure_scenes("captioner", options, read, progress);
+}
+
+std::vector<SceneAccuracy> generator_accuracy(generate::Generator& generator, const AccuracyOptions& options,
+                                              Progress& progress) {
+  const Read read = [&](const std::vector<data::Scene>& scenes, int64_t first) {
+    std::vector<generate::Request> requests;
+    for (size_t i = 0; i < scenes.size(); ++i) {
+      requests.push_back(
+          {data::captions(scenes[i]).front(), sample_name(options, first + static_cast<int64_t>(i)), 0, {}});
+    }
+    std::vector<data::Reading> readings;
+    for (const generate::Picture& picture : generator.generate(requests, options.generation)) {
+      readings.push_back(data::read_image(picture.image));
+    }
+    return readings;
+  };
+  return measure_scenes("generator", options, read, progress);
+}
+
+}  // namespace readback::roundtrip

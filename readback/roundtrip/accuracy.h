@@ -1,0 +1,37 @@
+// How often a captioner and a generator are right on the small world, where the truth is known.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "readback/base/progress.h"
+#include "readback/caption/captioner.h"
+#include "readback/data/emoji_scenes.h"
+#include "readback/generate/generator.h"
+#include "readback/score/statistics/statistics.h"
+
+namespace readback::roundtrip {
+
+// Shares of scenes, with bootstrap intervals, by the oracle (data/oracle.h).
+struct SceneAccuracy {
+  std::string model;   // "captioner" or "generator"
+  std::string scenes;  // "single" or "pair"
+  score::Interval objects, relation, background, all, semantic;
+};
+
+struct AccuracyOptions {
+  data::Split split = data::Split::kTest;
+  int64_t limit = 0;  // 0: the whole split
+  int64_t image_size = 32, batch_size = 32;
+  caption::DecodingOptions reading;        // one caption a picture
+  generate::GenerationOptions generation;  // one picture a scene, from its complete caption
+};
+
+// The captioner on rendered scenes. Rows: singles, pairs; a kind of scene that does not occur has no row.
+std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, const AccuracyOptions& options,
+                                              Progress& progress);
+// The generator on complete captions.
+std::vector<SceneAccuracy> generator_accuracy(generate::Generator& generator, const AccuracyOptions& options,
+                                              Progress& progress);
+
+}  // namespace readback::roundtrip
