@@ -34,12 +34,28 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
+namespace {
+
+// Weights that were only read to be converted need no memory any more; another view would read the file anew.
+void release_pages(char* start, size_t size) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(start) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(start) + size) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+}  // namespace
+
 at::Tensor MappedFile::view(size_t offset, int64_t count, at::ScalarType dtype) {
   if (count == 0) return at::empty({0}, dtype);
   char* start = static_cast<char*>(data_) + offset;
   if (reinterpret_cast<uintptr_t>(start) % c10::elementSize(dtype) == 0)
     return at::from_blob(
-        start, {count}, [keep = shared_from_this()](void*) {}, dtype);
+        start, {count},
+        [keep = shared_from_this(), size = static_cast<size_t>(count) * c10::elementSize(dtype)](void* data) {
+          release_pages(static_cast<char*>(data), size);
+        },
+        dtype);
   at::Tensor copy = at::empty({count}, dtype);
   std::memcpy(copy.data_ptr(), start, copy.nbytes());
   return copy;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "readback/base/error.h"
+#include "readback/nn/packing.h"
 
 namespace readback::nn {
 
@@ -22,7 +23,14 @@ Linear::Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias, 
   if (with_bias) bias = weights.get("bias", {out}, Init::zeros());
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return packed.defined() ? packed_linear(x, packed, bias) : at::linear(x, weight, bias);
+}
+
+void Linear::pack() {
+  if (!packed.defined()) packed = pack_weight(weight);
+  if (packed.defined()) weight.reset();
+}
 
 Embedding::Embedding(const Weights& weights, int64_t count, int64_t width, Init init)
     : weight(weights.get("weight", {count, width}, init)) {}

@@ -12,9 +12,12 @@ namespace readback::nn {
 
 struct Linear {  // [..., in] → [..., out]
   at::Tensor weight, bias;
+  at::Tensor packed;  // instead of weight after pack()
   Linear() = default;
   Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias = true, Init init = Init::normal(0.02));
   at::Tensor operator()(const at::Tensor& x) const;
+  // For inference: gives weight up for a layout that is faster, where there is one (see packing.h).
+  void pack();
 };
 
 struct Embedding {  // [...] int64 → [..., width]

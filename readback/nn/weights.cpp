@@ -82,7 +82,7 @@ at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape, Init ini
     tensor = at::zeros(shape, at::kFloat);
   } else {
     source_->used.insert(key);
-    tensor = found->second;
+    tensor = std::move(found->second);  // so that what is converted frees what it came from
   }
   tensor = tensor.to(source_->device, source_->dtype);
   // Convolutions run channels-last, and a checkpoint holds them channels-first.
