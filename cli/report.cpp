@@ -1,0 +1,31 @@
+#include "readback/report/report.h"
+
+#include <fmt/format.h>
+
+#include "common.h"
+#include "readback/roundtrip/store.h"
+
+namespace readback::cli {
+
+namespace fs = std::filesystem;
+
+void add_report(CLI::App& app) {
+  struct Flags {
+    std::string run, output;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = app.add_subcommand("report", "One page to look at: galleries, rank curves and scores of a run");
+  verb->footer(
+      "Examples:\n"
+      "  readback report runs/demo\n"
+      "  readback report runs/scenes --output scenes.html");
+  verb->add_option("RUN", flags->run, "Folder of a run, finished or not")->required();
+  verb->add_option("--output", flags->output, "File; default: RUN/report.html");
+  verb->callback([flags] {
+    const fs::path page = flags->output.empty() ? fs::path(flags->run) / "report.html" : fs::path(flags->output);
+    report::write_report(roundtrip::Store::open(flags->run), page);
+    fmt::print("{}\n", page.string());
+  });
+}
+
+}  // namespace readback::cli

@@ -1,0 +1,40 @@
+// The parts of the page, from top to bottom.
+#pragma once
+#include <string>
+
+#include "readback/report/html.h"
+#include "readback/report/report.h"
+
+namespace readback::report {
+
+std::string style();   // CSS
+std::string script();  // what the page can do without: names under the pointer, everything open in print
+
+Markup opening(const ReportData& data);    // title, what this is, one trip each way
+Markup headlines(const ReportData& data);  // the figures that matter
+Markup gallery(const Way& way, const ReportData& data);
+Markup curves(const ReportData& data);
+Markup scores(const ReportData& data);       // both tables
+Markup errors(const ReportData& data);       // nothing when there are none
+Markup particulars(const ReportData& data);  // how to make this page again
+
+// The command that makes this run: the options that differ from the defaults. Quoted for a shell.
+std::string command(const ReportData& data);
+
+// Words for the two ways: "Picture → words → picture".
+std::string title(roundtrip::Direction direction);
+const char* middle(roundtrip::Direction direction);  // "caption", "picture"
+const char* end(roundtrip::Direction direction);     // "picture", "caption"
+
+// Whether the nearest trips had the better middle.
+enum class Verdict { kYes, kNo, kOpen };
+Verdict verdict(const roundtrip::RankCurve& curve);
+
+Markup section(const std::string& id, const Markup& heading, const Markup& lead, const Markup& body);
+Markup interval(const score::Interval& interval);  // "0.912 to 0.945"
+Markup picture(const Picture& picture, const std::string& alt);
+Markup quote(const std::string& text);     // a caption, or a dash for an empty one
+Markup mark(std::optional<double> truth);  // ✓, or how much was right
+Markup pie(double share);                  // the same, tiny
+
+}  // namespace readback::report

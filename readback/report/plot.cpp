@@ -1,0 +1,146 @@
+#include "readback/report/plot.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace readback::report {
+
+namespace {
+
+constexpr double kWidth = 320, kHeight = 190, kLeft = 42, kRight = 308, kTop = 14, kBottom = 156;
+
+std::string place(double x, double y) { return fmt::format("{:.1f},{:.1f}", x, y); }
+std::string px(double value) { return fmt::format("{:.1f}", value); }
+
+Markup label(double x, double y, const char* anchor, const Markup& text) {
+  return element("text", Attributes{{"x", px(x)}, {"y", px(y)}, {"text-anchor", anchor}}, text);
+}
+
+// Values to pixels, better up.
+class Axis {
+ public:
+  Axis(double low, double high, bool higher_is_better) : low_(low), high_(high), up_(higher_is_better) {}
+  double y(double value) const {
+    const double share = (value - low_) / (high_ - low_);
+    return kBottom - (up_ ? share : 1 - share) * (kBottom - kTop);
+  }
+
+ private:
+  double low_, high_;
+  bool up_;
+};
+
+// As many decimals as tell the ticks apart.
+std::string tick_label(double value, double step) {
+  const int decimals = std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 6);
+  std::string text = fmt::format("{:.{}f}", value, decimals);
+  if (text.starts_with('-')) text.replace(0, 1, "−");
+  return text;
+}
+
+}  // namespace
+
+std::vector<double> ticks(double low, double high, int count) {
+  if (!(high > low)) return {low};
+  const double rough = (high - low) / count, unit = std::pow(10, std::floor(std::log10(rough)));
+  double step = 10 * unit;
+  for (double factor : {1.0, 2.0, 2.5, 5.0}) {
+    if (factor * unit >= rough) {
+      step = factor * unit;
+      break;
+    }
+  }
+  std::vector<double> result;
+  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) result.push_back(i * step);
+  return result;
+}
+
+Markup rank_plot(const roundtrip::RankCurve& curve) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const score::Interval& rank : curve.ranks) {
+    low = std::min({low, rank.low, rank.mean});
+    high = std::max({high, rank.high, rank.mean});
+  }
+  if (!(high > low)) high = (low -= 0.5) + 1;
+  const double margin = 0.06 * (high - low);
+  low -= margin;
+  high += margin;
+  const Axis axis(low, high, curve.quality.direction == score::Direction::kHigherIsBetter);
+  const size_t n = curve.ranks.size();
+  const auto x = [&](size_t rank) {
+    return n < 2 ? (kLeft + kRight) / 2
+                 : kLeft + 8 + static_cast<double>(rank) * (kRight - kLeft - 16) / static_cast<double>(n - 1);
+  };
+
+  Markup drawing;
+  const std::vector<double> marks = ticks(low, high, 4);
+  const double step = marks.size() > 1 ? marks[1] - marks[0] : high - low;
+  for (double mark : marks) {
+    const double y = axis.y(mark);
+    drawing += element("line.grid", Attributes{{"x1", px(kLeft)}, {"x2", px(kRight)}, {"y1", px(y)}, {"y2", px(y)}});
+    drawing += label(kLeft - 7, y + 3.5, "end", tick_label(mark, step));
+  }
+  std::string upper, lower, line;
+  Markup dots;
+  for (size_t i = 0; i < n; ++i) {
+    const score::Interval& rank = curve.ranks[i];
+    upper += place(x(i), axis.y(rank.high)) + " ";
+    lower = place(x(i), axis.y(rank.low)) + " " + lower;
+    line += place(x(i), axis.y(rank.mean)) + " ";
+    dots += element("circle.dot", Attributes{{"cx", px(x(i))}, {"cy", px(axis.y(rank.mean))}, {"r", "3.2"}},
+                    element("title", fmt::format("rank {}: {} ({} to {})", i, number(rank.mean), number(rank.low),
+                                                 number(rank.high))));
+    if (n <= 12 || i % ((n + 9) / 10) == 0) drawing += label(x(i), kBottom + 17, "middle", std::to_string(i));
+  }
+  drawing += element("polygon.band", Attributes{{"points", upper + lower}});
+  drawing += element("polyline.curve", Attributes{{"points", line}});
+  drawing += dots;
+  drawing += label((kLeft + kRight) / 2, kHeight - 2, "middle", "← nearest · rank · farthest →");
+
+  std::string description = fmt::format("{} by rank of {}", curve.quality.title, curve.distance.title);
+  if (n > 0) {
+    description += fmt::format(": {} at rank 0, {} at rank {}", number(curve.ranks.front().mean),
+                               number(curve.ranks.back().mean), n - 1);
+  }
+  return element(
+      "svg.plot",
+      Attributes{{"viewBox", fmt::format("0 0 {} {}", kWidth, kHeight)}, {"role", "img"}, {"aria-label", description}},
+      drawing);
+}
+
+Markup range_bar(const score::Interval& mean, const score::Interval& floor, const Range& range) {
+  const double span = range.high > range.low ? range.high - range.low : 1;
+  const auto x = [&](double value) { return px(4 + 152 * std::clamp((value - range.low) / span, 0.0, 1.0)); };
+  Markup drawing = element("line.grid", Attributes{{"x1", "4"}, {"x2", "156"}, {"y1", "10"}, {"y2", "10"}});
+  if (!std::isnan(floor.mean)) {
+    drawing +=
+        element("line.floor", Attributes{{"x1", x(floor.low)}, {"x2", x(floor.high)}, {"y1", "10"}, {"y2", "10"}});
+    drawing += element("circle.floor", Attributes{{"cx", x(floor.mean)}, {"cy", "10"}, {"r", "3.5"}});
+  }
+  if (!std::isnan(mean.mean)) {
+    drawing +=
+        element("line.interval", Attributes{{"x1", x(mean.low)}, {"x2", x(mean.high)}, {"y1", "10"}, {"y2", "10"}});
+    drawing += element("circle.dot", Attributes{{"cx", x(mean.mean)}, {"cy", "10"}, {"r", "4"}});
+  }
+  return element("svg.range", Attributes{{"viewBox", "0 0 160 20"}, {"aria-hidden", "true"}}, drawing);
+}
+
+Markup arc() {
+  return Markup::trusted(
+      "<svg class=\"arc\" viewBox=\"0 0 56 22\" aria-hidden=\"true\"><path d=\"M3 18C14 3 40 3 51 15\"></path>"
+      "<path d=\"M43.5 14.5 51.5 15.8 52 7.6\"></path></svg>");
+}
+
+Markup emblem() {
+  return Markup::trusted(
+      "<svg class=\"emblem\" viewBox=\"0 0 40 40\" aria-hidden=\"true\"><path class=\"there\" d=\"M7 16C11 5 29 5 33 "
+      "16\"></path>"
+      "<path class=\"there\" d=\"M27.5 14.5 33.3 16.5 35 10.6\"></path><path class=\"back\" d=\"M33 24C29 35 11 35 7 "
+      "24\"></path>"
+      "<path class=\"back\" d=\"M12.5 25.5 6.7 23.5 5 29.4\"></path></svg>");
+}
+
+}  // namespace readback::report

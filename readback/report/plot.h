@@ -1,0 +1,28 @@
+// Drawings of numbers as inline SVG; colours come from the style sheet.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "readback/report/html.h"
+#include "readback/roundtrip/curves.h"
+
+namespace readback::report {
+
+// About `count` round numbers within [low, high]. Errors: none; low == high gives one.
+std::vector<double> ticks(double low, double high, int count);
+
+// Quality against rank with its 95 % band. Better is always up: the axis runs downwards for metrics where lower is
+// better. Every point says its value when pointed at.
+Markup rank_plot(const roundtrip::RankCurve& curve);
+
+// A line from `low` to `high` with the mean's dot and its interval, and the floor of random pairs as a hollow mark.
+struct Range {
+  double low = 0, high = 1;
+};
+Markup range_bar(const score::Interval& mean, const score::Interval& floor, const Range& range);
+
+// An arc that leads from one thing to the next: the page's emblem.
+Markup arc();
+Markup emblem();
+
+}  // namespace readback::report

@@ -1,0 +1,140 @@
+// Whole pages, of runs whose models are fakes.
+#include "readback/report/page.h"
+
+#include <gtest/gtest.h>
+
+#include "readback/base/files.h"
+#include "readback/data/dataset.h"
+#include "readback/report/report.h"
+#include "worlds.h"
+
+namespace readback::report {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<data::Dataset> scenes(int64_t count) {
+  data::DatasetOptions options;
+  options.limit = count;
+  return data::open_dataset("emoji-scenes", options);
+}
+
+size_t count(const std::string& text, const std::string& part) {
+  size_t found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++found;
+  return found;
+}
+
+// Every element that is opened is closed, in order. Text never holds '<', so every one begins a tag.
+void expect_well_formed(const std::string& html) {
+  std::vector<std::string> open;
+  std::string raw;  // the element in which '<' means nothing
+  for (size_t at = html.find('<'); at != std::string::npos; at = html.find('<', at + 1)) {
+    const bool closing = html[at + 1] == '/';
+    const size_t begin = at + (closing ? 2 : 1);
+    const std::string name = html.substr(begin, html.find_first_of(" >", begin) - begin);
+    if (name.starts_with("!") || name == "img" || name == "meta" || name == "br") continue;
+    if (!raw.empty() && !(closing && name == raw)) continue;
+    raw = !closing && (name == "script" || name == "style") ? name : "";
+    if (!closing) {
+      open.push_back(name);
+      continue;
+    }
+    ASSERT_FALSE(open.empty()) << name;
+    ASSERT_EQ(open.back(), name) << "at " << html.substr(at, 80);
+    open.pop_back();
+  }
+  EXPECT_TRUE(open.empty());
+}
+
+TEST(Page, ShowsARunOfTheSmallWorld) {
+  worlds::Folder folder("scenes");
+  const auto dataset = worlds::with_broken(scenes(40), 7);
+  const auto store = worlds::make_run(folder, *dataset, 8);
+  write_report(store, folder / "report.html");
+  const std::string html = read_file(folder / "report.html");
+  expect_well_formed(html);
+  EXPECT_EQ(count(html, "<article class=\"exhibit\""), 18u);
+  EXPECT_EQ(count(html, "<svg class=\"plot\""), 2u * (2 * 4));  // distances × qualities, both ways
+  EXPECT_EQ(count(html, "<img"), count(html, "src=\"data:image/png;base64,"));
+  EXPECT_EQ(count(html, "<img"), count(html, " alt="));
+  EXPECT_NE(html.find("picture.png: expected an image"), std::string::npos);
+  EXPECT_NE(html.find("0123456789abcdef"), std::string::npos);
+  EXPECT_NE(html.find("readback run emoji-scenes --limit 40 --num-candidates 8"), std::string::npos);
+  EXPECT_NE(html.find("semantic accuracy"), std::string::npos);
+  EXPECT_EQ(html.find("http://"), std::string::npos);  // nothing from elsewhere
+  EXPECT_EQ(html.find("https://"), std::string::npos);
+  EXPECT_EQ(html.find("nan"), std::string::npos);
+}
+
+TEST(Page, ShowsPhotosWithoutTruthAndStaysSmall) {
+  const fs::path photos = fs::path(READBACK_SOURCE_DIR) / "../shared/data/coco-mini";
+  if (!fs::exists(photos)) GTEST_SKIP() << photos << " is not there";
+  worlds::Folder folder("photos");
+  const auto annotations = photos / "captions.json";
+  data::DatasetOptions options;
+  options.limit = 8;
+  const auto dataset = data::open_dataset("coco:" + annotations.string() + ":" + (photos / "images").string(), options);
+  const auto store = worlds::make_run(folder, *dataset, 4);
+  write_report(store, folder / "report.html");
+  const std::string html = read_file(folder / "report.html");
+  expect_well_formed(html);
+  EXPECT_LT(html.size(), 6'000'000u);
+  EXPECT_GT(count(html, "class=\"photo\""), 2u * 8 * 4);
+  EXPECT_EQ(html.find("entirely right"), std::string::npos);  // nothing knows the truth here
+}
+
+TEST(Page, SaysSoWhenThereIsNothingYet) {
+  worlds::Folder folder("empty");
+  const auto dataset = scenes(3);
+  roundtrip::RunOptions options;
+  const auto store = roundtrip::Store::open_for_writing(folder, {roundtrip::identity(options), {}, {}});
+  const std::string html = render(gather(store));
+  expect_well_formed(html);
+  EXPECT_NE(html.find("there are no scores yet"), std::string::npos);
+  EXPECT_NE(html.find("No sample has all its candidates yet"), std::string::npos);
+}
+
+TEST(Page, OneCandidateIsBestAndOnly) {
+  worlds::Folder folder("single");
+  const auto store = worlds::make_run(folder, *scenes(3), 1);
+  const std::string html = render(gather(store));
+  expect_well_formed(html);
+  EXPECT_EQ(count(html, "class=\"outcome best\""), 6u);
+  EXPECT_EQ(count(html, "class=\"outcome worst\""), 0u);
+  EXPECT_EQ(count(html, "<svg class=\"plot\""), 0u);
+}
+
+TEST(Page, EscapesWhateverCaptionsHold) {
+  const std::string hostile = "<script>alert('x')</script> \" onerror=\"y\" & \xFF\x01 \xE2\x80\xAE";
+  ReportData data;
+  data.manifest.options = {{"dataset", hostile}, {"num_candidates", 2}};
+  data.manifest.about = {{"captioner", hostile}};
+  data.candidates = 2;
+  Way way;
+  way.exhibits.push_back({hostile, Reason::kAll, {}, {hostile}, {}});
+  for (int64_t i = 0; i < 2; ++i) way.exhibits.back().trips.push_back({i, hostile, {}, 0.5, {}, {}, false, 0});
+  data.ways.push_back(way);
+  data.errors.push_back({hostile, {}, -1, hostile, hostile});
+  const std::string html = render(data);
+  expect_well_formed(html);
+  EXPECT_EQ(count(html, "<script"), 1u);
+  EXPECT_EQ(html.find("onerror=\"y"), std::string::npos);
+  EXPECT_EQ(html.find('\xFF'), std::string::npos);
+  EXPECT_EQ(html.find('\x01'), std::string::npos);
+  EXPECT_GE(count(html, "&lt;script&gt;alert(&#39;x&#39;)"), 8u);
+}
+
+TEST(Command, QuotesForTheShell) {
+  ReportData data;
+  roundtrip::RunOptions options;
+  options.dataset = "my photos";
+  options.sampling.prompt = "it's ";
+  options.generation.scheduler = "dpm++2m";
+  data.manifest.options = roundtrip::identity(options);
+  data.folder = "runs/a";
+  EXPECT_EQ(command(data), "readback run 'my photos' --prompt 'it'\\''s ' --scheduler dpm++2m --output runs/a");
+}
+
+}  // namespace
+}  // namespace readback::report
