@@ -3,11 +3,13 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <set>
 
+#include "readback/base/device.h"
 #include "readback/base/error.h"
+#include "readback/base/progress.h"
 #include "readback/base/random.h"
 #include "readback/nn/weights.h"
 
@@ -18,14 +20,31 @@ namespace {
 using checkpoint::ConfigReader;
 using checkpoint::Repository;
 
-void expect_class(const Repository& repository, const nlohmann::json& index, const std::string& part,
-                  const std::set<std::string>& known) {
-  const nlohmann::json entry = index.value(part, nlohmann::json());
-  const std::string found =
-      entry.is_array() && entry.size() == 2 && entry[1].is_string() ? entry[1].get<std::string>() : "none";
-  if (!known.contains(found)) {
-    throw CheckpointError(describe(repository.path().string() + "/model_index.json " + part, *known.begin(), found));
-  }
+// model_index.json gives each part as [library, class], or [null, null] for one that the repository lacks.
+std::string part_class(ConfigReader& index, const std::string& part) {
+  const auto entry = index.get<nlohmann::json>(part, nullptr);
+  return entry.is_array() && entry.size() == 2 && entry[1].is_string() ? entry[1].get<std::string>() : "";
+}
+
+void expect_class(ConfigReader& index, const std::string& part, const std::vector<std::string>& known) {
+  const std::string found = part_class(index, part);
+  if (std::find(known.begin(), known.end(), found) == known.end())
+    throw CheckpointError(describe(index.where() + ": " + part, known.front(), found.empty() ? "none" : found));
+}
+
+void expect_equal(const Repository& repository, const char* what, int64_t one, const char* other_what, int64_t other) {
+  if (one != other)
+    throw CheckpointError(
+        describe(repository.name(), fmt::format("{} equal to {} ({})", what, other_what, other), std::to_string(one)));
+}
+
+// StableDiffusionPipeline overrides two options of the scheduler that a repository brings. One that is chosen instead
+// is made by from_config, which takes the repository's values, if it states any, and else has its own defaults.
+nlohmann::json pipeline_scheduler_config(nlohmann::json config, const std::string& chosen) {
+  const bool own = chosen.empty() || chosen == scheduler_name(config);
+  if (own || config.contains("steps_offset")) config["steps_offset"] = 1;
+  if (own || config.contains("clip_sample")) config["clip_sample"] = false;
+  return config;
 }
 
 template <typename Model, typename Config>
@@ -53,27 +72,39 @@ StableDiffusion::StableDiffusion(const Repository& repository, c10::Device devic
     throw CheckpointError(describe(repository.path().string(), "a diffusers repository with model_index.json", "none",
                                    "A generator is a folder saved by StableDiffusionPipeline.save_pretrained"));
   }
-  const nlohmann::json index = repository.json("model_index.json");
-  if (const std::string name = index.value("_class_name", "none"); name != "StableDiffusionPipeline") {
-    throw CheckpointError(describe(repository.path().string() + "/model_index.json", "StableDiffusionPipeline", name));
-  }
-  expect_class(repository, index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
-  expect_class(repository, index, "text_encoder", {"CLIPTextModel"});
-  expect_class(repository, index, "unet", {"UNet2DConditionModel"});
-  expect_class(repository, index, "vae", {"AutoencoderKL"});
+  ConfigReader index(repository.json("model_index.json"), (repository.path() / "model_index.json").string());
+  if (const auto name = index.get<std::string>("_class_name", "none"); name != "StableDiffusionPipeline")
+    throw CheckpointError(describe(index.where(), "StableDiffusionPipeline", name));
+  expect_class(index, "tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
+  expect_class(index, "text_encoder", {"CLIPTextModel"});
+  expect_class(index, "unet", {"UNet2DConditionModel"});
+  expect_class(index, "vae", {"AutoencoderKL"});
 
   scheduler_config_ = read_scheduler_config(repository.path() / "scheduler" / "scheduler_config.json");
   tokenizer_ = text::load_clip_tokenizer(repository.path() / "tokenizer");
   text_encoder_ = load_part<models::ClipTextModel, models::ClipTextConfig>(repository, "text_encoder", device, dtype);
   unet_ = load_part<models::Unet, models::UnetConfig>(repository, "unet", device, dtype);
   vae_ = load_part<models::Vae, models::VaeConfig>(repository, "vae", device, dtype);
-  const nlohmann::json checker = index.value("safety_checker", nlohmann::json());
-  if (checker.is_array() && checker.size() == 2 && checker[1].is_string()) {
-    expect_class(repository, index, "safety_checker", {"StableDiffusionSafetyChecker"});
+  if (!part_class(index, "safety_checker").empty()) {
+    expect_class(index, "safety_checker", {"StableDiffusionSafetyChecker"});
     safety_checker_ = load_part<models::SafetyChecker, models::ClipConfig>(repository, "safety_checker", device, dtype);
     safety_preprocessing_ = image::read_preprocess_options(repository, "feature_extractor");
   }
-  description_ = fmt::format("Stable Diffusion {}, {}", repository.name(), c10::toString(dtype));
+  expect_equal(repository, "the UNet's cross_attention_dim", unet_->config.cross_attention_dim,
+               "the text encoder's hidden_size", text_encoder_->config.hidden_size);
+  expect_equal(repository, "the UNet's in_channels", unet_->config.in_channels, "the VAE's latent_channels",
+               vae_->config.latent_channels);
+  expect_equal(repository, "the UNet's out_channels", unet_->config.out_channels, "its in_channels",
+               unet_->config.in_channels);
+  if (tokenizer_->special_id("bos_token") < 0 || tokenizer_->special_id("eos_token") < 0)
+    throw CheckpointError(describe(repository.name() + "/tokenizer", "bos_token and eos_token", "none"));
+  if (tokenizer_->vocabulary_size() > text_encoder_->config.vocab_size) {
+    throw CheckpointError(
+        describe(repository.name() + "/tokenizer",
+                 fmt::format("{} tokens at most, as the text encoder has", text_encoder_->config.vocab_size),
+                 std::to_string(tokenizer_->vocabulary_size())));
+  }
+  description_ = fmt::format("Stable Diffusion {}, {}", repository.name(), dtype_name(dtype));
 }
 
 struct StableDiffusion::Texts {
@@ -115,12 +146,12 @@ std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests
   const int64_t factor = vae_->config.factor(), channels = unet_->config.in_channels;
   const int64_t height = options.height > 0 ? options.height : unet_->config.sample_size * factor;
   const int64_t width = options.width > 0 ? options.width : unet_->config.sample_size * factor;
-  if (height % factor != 0 || width % factor != 0) {
+  if (options.height < 0 || options.width < 0 || height % factor != 0 || width % factor != 0) {
     throw UsageError(describe("--height and --width", fmt::format("multiples of {}", factor),
-                              fmt::format("{} × {}", height, width)));
+                              fmt::format("{} and {}", height, width)));
   }
-  const std::unique_ptr<Scheduler> scheduler =
-      make_scheduler(options.scheduler, scheduler_config_, options.num_inference_steps);
+  const std::unique_ptr<Scheduler> scheduler = make_scheduler(
+      options.scheduler, pipeline_scheduler_config(scheduler_config_, options.scheduler), options.num_inference_steps);
 
   std::vector<Picture> pictures(requests.size());
   std::vector<at::Tensor> noise;
@@ -131,8 +162,8 @@ std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests
     if (request.latents.defined()) {
       const std::vector<int64_t> wanted = {1, channels, height / factor, width / factor};
       if (request.latents.sizes() != at::IntArrayRef(wanted)) {
-        throw UsageError(describe("initial latents", fmt::format("[1, {}, {}, {}]", channels, wanted[2], wanted[3]),
-                                  fmt::format("{} values", request.latents.numel())));
+        throw UsageError(describe("initial latents", fmt::format("[{}]", fmt::join(wanted, ", ")),
+                                  fmt::format("[{}]", fmt::join(request.latents.sizes(), ", "))));
       }
       noise.push_back(request.latents.to(at::kFloat));
     } else {
@@ -180,6 +211,7 @@ at::Tensor StableDiffusion::denoise(std::span<const Request> requests, const Gen
     return at::stack(draws).to(latents.options());
   };
   for (int64_t i = 0; i < scheduler.size(); ++i) {
+    check_interrupt();
     const at::Tensor input = scheduler.scale_model_input(latents, i).to(dtype_);  // [B, c, h, w]
     const at::Tensor batch = guided ? at::cat({input, input}) : input;            // [2B, c, h, w]
     const at::Tensor time = at::full({batch.size(0)}, scheduler.timesteps()[static_cast<size_t>(i)],

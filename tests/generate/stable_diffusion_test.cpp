@@ -1,0 +1,279 @@
+// The sampling loop against diffusers' StableDiffusionPipeline: tools/reference/stable_diffusion_pipeline.py.
+#include "readback/generate/stable_diffusion.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/base/progress.h"
+#include "readback/base/random.h"
+#include "readback/checkpoint/safetensors.h"
+
+namespace readback::generate {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kTolerance = 1e-4;  // of the largest value
+
+const fs::path kGoldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/generate";
+
+StableDiffusion& pipeline() {
+  static StableDiffusion loaded = [] {
+    at::set_num_threads(1);  // the models are tiny
+    return StableDiffusion(checkpoint::Repository((kGoldens / "pipeline").string()), at::kCPU, at::kFloat);
+  }();
+  return loaded;
+}
+
+GenerationOptions options_of(const nlohmann::json& run) {
+  GenerationOptions options;
+  options.scheduler = run["scheduler"];
+  options.num_inference_steps = run["num_inference_steps"];
+  options.guidance_scale = run["guidance_scale"];
+  options.negative_prompt = run.value("negative_prompt", "");
+  options.height = run.value("height", 0);
+  options.width = run.value("width", 0);
+  options.seed = 7;
+  return options;
+}
+
+std::vector<Request> requests_for(const std::vector<std::string>& prompts) {
+  std::vector<Request> requests;
+  for (size_t i = 0; i < prompts.size(); ++i)
+    requests.push_back({prompts[i], fmt::format("sample {}", i), static_cast<int64_t>(i), {}});
+  return requests;
+}
+
+double relative_error(const at::Tensor& actual, const at::Tensor& expected) {
+  return ((actual - expected).abs().max() / expected.abs().max()).item<double>();
+}
+
+int largest_difference(const image::Image& image, const uint8_t* expected) {
+  int largest = 0;
+  for (size_t i = 0; i < image.pixels.size(); ++i) largest = std::max(largest, std::abs(image.pixels[i] - expected[i]));
+  return largest;
+}
+
+GenerationOptions quick() {
+  GenerationOptions options;
+  options.num_inference_steps = 3;
+  return options;
+}
+
+TEST(StableDiffusion, RunsEqualDiffusers) {
+  const nlohmann::json described = read_json(kGoldens / "pipeline_runs.json");
+  const checkpoint::TensorMap golden = checkpoint::load_safetensors(kGoldens / "pipeline_runs.safetensors");
+  const std::vector<Request> requests = requests_for(described["prompts"]);
+  ASSERT_GE(described["runs"].size(), 16u);
+  for (size_t i = 0; i < described["runs"].size(); ++i) {
+    const nlohmann::json& run = described["runs"][i];
+    SCOPED_TRACE(run.dump());
+    const std::vector<Picture> pictures = pipeline().generate(requests, options_of(run));
+    const at::Tensor latents = golden.at(fmt::format("{}.latents", i));
+    const at::Tensor images = golden.at(fmt::format("{}.images", i)).contiguous();
+    ASSERT_EQ(pictures.size(), requests.size());
+    for (size_t p = 0; p < pictures.size(); ++p) {
+      const auto row = static_cast<int64_t>(p);
+      ASSERT_EQ(pictures[p].latents.sizes(), latents[row].sizes());
+      EXPECT_LT(relative_error(pictures[p].latents, latents[row]), kTolerance);
+      ASSERT_EQ(pictures[p].image.height, images.size(1));
+      ASSERT_EQ(pictures[p].image.width, images.size(2));
+      EXPECT_LE(largest_difference(pictures[p].image, images[row].const_data_ptr<uint8_t>()), 1);
+    }
+  }
+}
+
+TEST(StableDiffusion, GivenNoiseGivesWhatTheSeedGives) {
+  const checkpoint::TensorMap golden = checkpoint::load_safetensors(kGoldens / "pipeline_runs.safetensors");
+  std::vector<Request> requests = requests_for({"a cat", "a fox"});
+  GenerationOptions options = quick();
+  options.seed = 7;
+  options.scheduler = "euler-a";
+  const std::vector<Picture> drawn = pipeline().generate(requests, options);
+  for (size_t i = 0; i < requests.size(); ++i)
+    requests[i].latents = golden.at("0.initial").narrow(0, static_cast<int64_t>(i), 1);
+  const std::vector<Picture> given = pipeline().generate(requests, options);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_LT(relative_error(given[i].latents, drawn[i].latents), 1e-5);
+    EXPECT_EQ(drawn[i].seed, derive_seed(7, requests[i].sample, i));
+  }
+}
+
+TEST(StableDiffusion, PictureDoesNotDependOnItsBatch) {
+  const std::vector<Request> requests =
+      requests_for({"a red fox", "a cat", "fox", "red", "a red fox", "cat fox", "?", ""});
+  for (const std::string& scheduler : scheduler_names()) {
+    SCOPED_TRACE(scheduler);
+    GenerationOptions options = quick();
+    options.scheduler = scheduler;
+    const std::vector<Picture> together = pipeline().generate(requests, options);
+    const std::vector<Request> backwards(requests.rbegin(), requests.rend());
+    const std::vector<Picture> reversed = pipeline().generate(backwards, options);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const Picture alone = pipeline().generate({&requests[i], 1}, options)[0];
+      EXPECT_LE(largest_difference(alone.image, together[i].image.pixels.data()), 1);
+      EXPECT_LT(relative_error(alone.latents, together[i].latents), kTolerance);
+      EXPECT_LT(relative_error(reversed[requests.size() - 1 - i].latents, together[i].latents), kTolerance);
+    }
+  }
+}
+
+TEST(StableDiffusion, PromptSeedAndCandidateMatter) {
+  const auto latents = [](const Request& request, uint64_t seed) {
+    GenerationOptions options = quick();
+    options.seed = seed;
+    options.latents_only = true;
+    const Picture picture = pipeline().generate({&request, 1}, options)[0];
+    EXPECT_TRUE(picture.image.pixels.empty());
+    return picture.latents;
+  };
+  const at::Tensor base = latents({"a cat", "s", 0, {}}, 0);
+  EXPECT_TRUE(base.equal(latents({"a cat", "s", 0, {}}, 0)));
+  EXPECT_GT(relative_error(latents({"a fox", "s", 0, {}}, 0), base), 1e-3);
+  EXPECT_GT(relative_error(latents({"a cat", "t", 0, {}}, 0), base), 1e-2);
+  EXPECT_GT(relative_error(latents({"a cat", "s", 1, {}}, 0), base), 1e-2);
+  EXPECT_GT(relative_error(latents({"a cat", "s", 0, {}}, 1), base), 1e-2);
+}
+
+TEST(StableDiffusion, CountsTokensThatDoNotFit) {
+  // 16 tokens with begin and end; "x" is one token.
+  std::string fits, longer;
+  for (int i = 0; i < 14; ++i) fits += "x ";
+  for (int i = 0; i < 19; ++i) longer += "x ";
+  const std::vector<Picture> pictures = pipeline().generate(requests_for({fits, longer}), quick());
+  EXPECT_EQ(pictures[0].truncated_tokens, 0);
+  EXPECT_EQ(pictures[1].truncated_tokens, 5);
+}
+
+TEST(StableDiffusion, NoRequestsNoPictures) { EXPECT_TRUE(pipeline().generate({}, quick()).empty()); }
+
+TEST(StableDiffusion, RefusesWrongOptions) {
+  const std::vector<Request> requests = requests_for({"a cat"});
+  const auto refuses = [&](auto change) {
+    GenerationOptions options = quick();
+    std::vector<Request> changed = requests;
+    change(options, changed[0]);
+    EXPECT_THROW(pipeline().generate(changed, options), UsageError);
+  };
+  refuses([](GenerationOptions& options, Request&) { options.height = 17; });
+  refuses([](GenerationOptions& options, Request&) { options.width = -8; });
+  refuses([](GenerationOptions& options, Request&) { options.scheduler = "heun"; });
+  refuses([](GenerationOptions& options, Request&) { options.num_inference_steps = 0; });
+  refuses([](GenerationOptions&, Request& request) { request.latents = at::zeros({1, 4, 8, 9}); });
+}
+
+// In a process of its own, since the request is never taken back.
+TEST(StableDiffusion, StopsWhenInterrupted) {
+  const auto interrupted = [] {
+    request_interrupt();
+    try {
+      pipeline().generate(requests_for({"a cat"}), quick());
+    } catch (const Interrupted&) {
+      std::exit(42);
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(interrupted(), testing::ExitedWithCode(42), "");
+}
+
+// A copy of the golden repository that a test may damage.
+class BrokenPipeline : public testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = fs::temp_directory_path() / fmt::format("readback_pipeline_{}_{}", name, getpid());
+    fs::copy(kGoldens / "pipeline", folder_, fs::copy_options::recursive);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void change(const std::string& file, const std::string& key, const nlohmann::json& value) {
+    nlohmann::json json = read_json(folder_ / file);
+    json[key] = value;
+    write_file(folder_ / file, json.dump());
+  }
+  std::string error() const {
+    try {
+      StableDiffusion(checkpoint::Repository(folder_.string()), at::kCPU, at::kFloat);
+    } catch (const CheckpointError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  fs::path folder_;
+};
+
+TEST_F(BrokenPipeline, LoadsWhole) { EXPECT_EQ(error(), ""); }
+
+TEST_F(BrokenPipeline, OtherPipeline) {
+  change("model_index.json", "_class_name", "StableDiffusionXLPipeline");
+  EXPECT_NE(error().find("StableDiffusionXLPipeline"), std::string::npos);
+}
+
+TEST_F(BrokenPipeline, OtherPart) {
+  change("model_index.json", "unet", {"diffusers", "UNet3DConditionModel"});
+  EXPECT_NE(error().find("UNet3DConditionModel"), std::string::npos);
+}
+
+TEST_F(BrokenPipeline, MissingPart) {
+  change("model_index.json", "vae", {nullptr, nullptr});
+  EXPECT_NE(error().find("AutoencoderKL"), std::string::npos);
+}
+
+TEST_F(BrokenPipeline, IndexOfAnotherForm) {
+  write_file(folder_ / "model_index.json", "[]");
+  EXPECT_NE(error(), "");
+}
+
+TEST_F(BrokenPipeline, NoPipelineAtAll) {
+  fs::remove(folder_ / "model_index.json");
+  EXPECT_NE(error().find("save_pretrained"), std::string::npos);
+}
+
+TEST_F(BrokenPipeline, TextEncoderOfAnotherWidth) {
+  fs::remove_all(folder_ / "text_encoder");
+  fs::copy(fs::path(READBACK_SOURCE_DIR) / "tests/goldens/models/clip-text-sd1", folder_ / "text_encoder");
+  fs::remove(folder_ / "text_encoder/golden.safetensors");
+  EXPECT_NE(error().find("cross_attention_dim"), std::string::npos);
+}
+
+TEST_F(BrokenPipeline, TruncatedWeights) {
+  fs::resize_file(folder_ / "vae/diffusion_pytorch_model.safetensors", 1000);
+  EXPECT_NE(error().find("vae"), std::string::npos);
+}
+
+TEST_F(BrokenPipeline, SafetyCheckerBlanksWhatItFlags) {
+  const fs::path source = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/models/safety-checker";
+  fs::copy(source, folder_ / "safety_checker");
+  change("model_index.json", "safety_checker", {"stable_diffusion", "StableDiffusionSafetyChecker"});
+  EXPECT_NE(error().find("feature_extractor"), std::string::npos);
+  fs::create_directory(folder_ / "feature_extractor");
+  write_file(folder_ / "feature_extractor/preprocessor_config.json",
+             R"({"feature_extractor_type": "CLIPFeatureExtractor", "size": 32, "crop_size": 32})");
+
+  // Thresholds below and above every cosine: all pictures are flagged, then none.
+  const fs::path weights = folder_ / "safety_checker/model.safetensors";
+  checkpoint::TensorMap tensors = checkpoint::load_safetensors(weights);
+  for (const bool flagged : {true, false}) {
+    for (const char* key : {"concept_embeds_weights", "special_care_embeds_weights"})
+      tensors[key] = at::full_like(tensors.at(key), flagged ? -2.0 : 2.0);
+    checkpoint::save_safetensors(tensors, folder_ / "safety_checker/changed.safetensors");
+    fs::rename(folder_ / "safety_checker/changed.safetensors", weights);
+    StableDiffusion checked(checkpoint::Repository(folder_.string()), at::kCPU, at::kFloat);
+    const Picture picture = checked.generate(requests_for({"a cat"}), quick())[0];
+    EXPECT_EQ(picture.flagged, flagged);
+    const image::Image expected =
+        flagged ? image::Image(16, 16) : pipeline().generate(requests_for({"a cat"}), quick())[0].image;
+    EXPECT_TRUE(picture.image == expected);
+  }
+}
+
+}  // namespace
+}  // namespace readback::generate
