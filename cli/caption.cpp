@@ -13,7 +13,7 @@ namespace {
 struct CaptionFlags {
   Machine machine;
   caption::DecodingOptions decoding;
-  std::string captioner = "", format = "text";
+  std::string captioner = "emoji-scenes/captioner", format = "text";
   std::vector<std::string> images;
   int64_t batch_size = 8;
 };
@@ -33,7 +33,6 @@ void print(const std::string& image, const std::vector<caption::Caption>& captio
 
 void run(CaptionFlags& flags) {
   flags.machine.apply_threads();
-  if (flags.captioner.empty()) flags.captioner = shipped("captioner");
   const auto captioner = load_captioner(flags.captioner, flags.machine);
   const auto progress = make_progress();
   const auto total = static_cast<int64_t>(flags.images.size());
@@ -74,8 +73,8 @@ void add_caption(CLI::App& app) {
       "  readback caption --captioner Salesforce/blip-image-captioning-base --num-beams 5 *.jpg\n"
       "  readback caption --do-sample --num-captions 10 --seed 1 --format jsonl photo.jpg > captions.jsonl");
   verb->add_option("IMAGE", flags->images, "Image files")->required();
-  verb->add_option("--captioner", flags->captioner,
-                   "Repository: a folder or a hub id in the cache; default: the small world's");
+  verb->add_option("--captioner", flags->captioner, "Repository: a folder, or a hub id in the cache")
+      ->capture_default_str();
   add_decoding_flags(*verb, flags->decoding);
   verb->add_flag("--do-sample", flags->decoding.do_sample, "Sample instead of searching with beams")->group("Captions");
   verb->add_option("--num-captions", flags->decoding.num_captions, "Candidates an image")

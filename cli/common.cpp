@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <fstream>
 
-#include "readback/base/assets.h"
 #include "readback/base/device.h"
 #include "readback/base/error.h"
 
@@ -30,8 +29,6 @@ c10::ScalarType Machine::resolve_dtype() const { return parse_dtype(dtype, parse
 void Machine::apply_threads() const {
   if (threads > 0) at::set_num_threads(threads);
 }
-
-std::string shipped(const std::string& name) { return (assets_dir() / "emoji-scenes" / name).string(); }
 
 std::vector<std::string> with_recipe(std::vector<std::string> arguments) {
   std::string path;

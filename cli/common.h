@@ -26,9 +26,6 @@ struct Machine {
 // A bar on standard error when that is a terminal; otherwise a line every few seconds.
 std::unique_ptr<Progress> make_progress();
 
-// The default repositories: assets/emoji-scenes/NAME.
-std::string shipped(const std::string& name);
-
 // The arguments after the program's name with the recipe's flags put in front of those on the command line, but for the
 // ones given there. A recipe is the value of --recipe, or the first argument of `train`. Errors: UsageError.
 std::vector<std::string> with_recipe(std::vector<std::string> arguments);

@@ -12,7 +12,7 @@ namespace {
 
 struct EmbedFlags {
   Machine machine;
-  std::string model, output;
+  std::string model = "emoji-scenes/clip", output;
   std::vector<std::string> images, texts;
 };
 
@@ -20,7 +20,6 @@ void run(EmbedFlags& flags) {
   if (flags.images.empty() && flags.texts.empty())
     throw UsageError(describe("readback embed", "--images or --texts", "neither"));
   flags.machine.apply_threads();
-  if (flags.model.empty()) flags.model = shipped("clip");
   const auto embedder = load_embedder(flags.model, flags.machine);
   checkpoint::TensorMap tensors;
   if (!flags.images.empty()) {
@@ -50,7 +49,7 @@ void add_embed(CLI::App& app) {
       "Examples:\n"
       "  readback embed --images a.jpg b.jpg --output vectors.safetensors\n"
       "  readback embed --model openai/clip-vit-base-patch32 --texts \"a cat\" \"a dog\" --output vectors.safetensors");
-  verb->add_option("--model", flags->model, "CLIP repository; default: the small world's");
+  verb->add_option("--model", flags->model, "CLIP repository")->capture_default_str();
   verb->add_option("--images", flags->images, "Image files");
   verb->add_option("--texts", flags->texts, "Texts");
   verb->add_option("--output", flags->output,

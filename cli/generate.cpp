@@ -18,7 +18,8 @@ namespace {
 struct GenerateFlags {
   Machine machine;
   generate::GenerationOptions generation;
-  std::string generator, prompts_file, latents_file, output_type = "image", output, format = "text";
+  std::string generator = "emoji-scenes/generator", prompts_file, latents_file, output_type = "image", output,
+              format = "text";
   std::vector<std::string> prompts;
   int64_t num_images = 1, batch_size = 4;
 };
@@ -64,7 +65,6 @@ std::vector<generate::Request> make_requests(const GenerateFlags& flags, const s
 
 void run(GenerateFlags& flags) {
   flags.machine.apply_threads();
-  if (flags.generator.empty()) flags.generator = shipped("generator");
   flags.generation.latents_only = flags.output_type == "latent";
   const std::vector<generate::Request> requests = make_requests(flags, read_prompts(flags));
   const auto generator = load_generator(flags.generator, flags.machine);
@@ -120,8 +120,8 @@ void add_generate(CLI::App& app) {
       "  readback generate --prompt \"a panda\" --latents noise.safetensors --output-type latent --output out");
   verb->add_option("--prompt", flags->prompts, "Texts to draw");
   verb->add_option("--prompts", flags->prompts_file, "File with a prompt a line");
-  verb->add_option("--generator", flags->generator,
-                   "Repository: a folder or a hub id in the cache; default: the small world's");
+  verb->add_option("--generator", flags->generator, "Repository: a folder, or a hub id in the cache")
+      ->capture_default_str();
   add_generation_flags(*verb, flags->generation);
   verb->add_option("--num-images", flags->num_images, "Candidates a prompt")
       ->capture_default_str()

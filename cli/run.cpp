@@ -70,10 +70,7 @@ std::vector<std::unique_ptr<score::Metric>> make_metrics(const RunFlags& flags, 
 roundtrip::Store run_roundtrip(RunFlags& flags) {
   flags.machine.apply_threads();
   auto& options = flags.options;
-  if (options.captioner.empty()) options.captioner = shipped("captioner");
-  if (options.generator.empty()) options.generator = shipped("generator");
-  if (flags.clip.empty()) flags.clip = shipped("clip");
-  options.dtype = c10::toString(flags.machine.resolve_dtype());
+  options.dtype = dtype_name(flags.machine.resolve_dtype());
 
   const auto dataset = data::open_dataset(options.dataset, options.dataset_options);
   const roundtrip::Plan plan = roundtrip::make_plan(options, *dataset);
@@ -128,9 +125,9 @@ void add_run(CLI::App& app) {
   verb->add_option("--num-candidates", options.num_candidates, "Candidates a sample and direction")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  verb->add_option("--captioner", options.captioner, "Repository; default: the small world's");
-  verb->add_option("--generator", options.generator, "Repository; default: the small world's");
-  verb->add_option("--clip", flags->clip, "Repository for the clip metrics; default: the small world's");
+  verb->add_option("--captioner", options.captioner, "Repository")->capture_default_str();
+  verb->add_option("--generator", options.generator, "Repository")->capture_default_str();
+  verb->add_option("--clip", flags->clip, "Repository for the clip metrics")->capture_default_str();
   verb->add_option("--metrics", options.metrics, "Names by comma; default: all that the data set allows")
       ->delimiter(',');
   verb->add_option("--seed", options.seed)->capture_default_str();

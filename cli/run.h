@@ -8,7 +8,7 @@ namespace readback::cli {
 struct RunFlags {
   Machine machine;
   roundtrip::RunOptions options;
-  std::string clip, output;
+  std::string clip = "emoji-scenes/clip", output;
 };
 
 // Runs (or goes on with) the run in flags.output and measures it. Prints a summary to standard error.

@@ -13,7 +13,8 @@ namespace {
 struct ScenesFlags {
   Machine machine;
   roundtrip::AccuracyOptions options;
-  std::string captioner, generator, split = "test", format = "text";
+  std::string captioner = "emoji-scenes/captioner", generator = "emoji-scenes/generator", split = "test",
+              format = "text";
   bool no_captioner = false, no_generator = false;
 };
 
@@ -52,8 +53,6 @@ void print(const std::vector<roundtrip::SceneAccuracy>& rows, const ScenesFlags&
 void score_scenes(ScenesFlags& flags) {
   flags.machine.apply_threads();
   flags.options.split = data::parse_split(flags.split);
-  if (flags.captioner.empty()) flags.captioner = shipped("captioner");
-  if (flags.generator.empty()) flags.generator = shipped("generator");
   const auto progress = make_progress();
   std::vector<roundtrip::SceneAccuracy> rows;
   if (!flags.no_captioner) {
@@ -95,8 +94,8 @@ void add_score(CLI::App& app) {
   flags->options.generation.guidance_scale = 3.0;
   CLI::App* scenes =
       verb->add_subcommand("scenes", "Share of scenes that a captioner and a generator get right, by the oracle");
-  scenes->add_option("--captioner", flags->captioner, "Repository; default: the small world's");
-  scenes->add_option("--generator", flags->generator, "Repository; default: the small world's");
+  scenes->add_option("--captioner", flags->captioner, "Repository")->capture_default_str();
+  scenes->add_option("--generator", flags->generator, "Repository")->capture_default_str();
   scenes->add_flag("--no-captioner", flags->no_captioner, "Leave the captioner out");
   scenes->add_flag("--no-generator", flags->no_generator, "Leave the generator out");
   scenes->add_option("--split", flags->split, "train, validation, test or novel-pairs")->capture_default_str();

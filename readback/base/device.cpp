@@ -80,6 +80,13 @@ c10::ScalarType parse_dtype(const std::string& name, c10::Device device) {
   throw UsageError(describe("--dtype", "auto, float32, bfloat16 or float16", "'" + name + "'"));
 }
 
+std::string dtype_name(c10::ScalarType dtype) {
+  if (dtype == c10::kFloat) return "float32";
+  if (dtype == c10::kBFloat16) return "bfloat16";
+  if (dtype == c10::kHalf) return "float16";
+  return c10::toString(dtype);
+}
+
 bool cpu_has_bfloat16() {
 #if defined(__x86_64__)
   unsigned a = 0, b = 0, c = 0, d = 0;

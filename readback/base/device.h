@@ -15,6 +15,9 @@ c10::Device parse_device(const std::string& name);
 // Errors: UsageError.
 c10::ScalarType parse_dtype(const std::string& name, c10::Device device);
 
+// "float32", "bfloat16" or "float16"; libtorch's own name for others.
+std::string dtype_name(c10::ScalarType dtype);
+
 // True when the CPU has AVX-512 BF16 or AMX-BF16.
 bool cpu_has_bfloat16();
 

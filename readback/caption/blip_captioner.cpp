@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "readback/base/device.h"
 #include "readback/base/error.h"
 #include "readback/base/progress.h"
 #include "readback/caption/decoding.h"
@@ -76,7 +77,7 @@ BlipCaptioner::Parts load(const checkpoint::Repository& repository, c10::Device 
   parts.model = model;
   parts.tokenizer = text::load_bert_tokenizer(repository.path());
   parts.preprocessing = image::read_preprocess_options(repository);
-  parts.description = fmt::format("BLIP {}, {}", repository.name(), c10::toString(dtype));
+  parts.description = fmt::format("BLIP {}, {}", repository.name(), dtype_name(dtype));
   return parts;
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <vector>
 
+#include "readback/base/assets.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/random.h"
@@ -102,6 +103,11 @@ Repository::Repository(const std::string& name) : name_(name), path_(name) {
   std::error_code error;
   if (fs::is_directory(path_, error)) return;
   std::string looked = "the folder " + name;
+  if (name.starts_with("emoji-scenes/")) {
+    path_ = assets_dir() / name;
+    if (fs::is_directory(path_, error)) return;
+    looked += ", " + path_.string();
+  }
   if (fs::exists(path_, error))
     throw CheckpointError(describe(name, "a repository folder or a hub id", "a file", "Name the folder that holds it"));
   if (is_hub_id(name)) {

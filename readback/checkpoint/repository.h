@@ -10,7 +10,8 @@ namespace readback::checkpoint {
 
 class Repository {
  public:
-  // `name`: a folder, or "owner/name" looked up in $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub.
+  // `name`: a folder, a shipped repository ("emoji-scenes/captioner", in the assets), or "owner/name" looked up in
+  // $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub.
   // Errors: CheckpointError listing where it looked.
   explicit Repository(const std::string& name);
 

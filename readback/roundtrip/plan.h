@@ -26,7 +26,8 @@ struct RunOptions {
   data::DatasetOptions dataset_options;
   std::vector<Direction> directions = {Direction::kI2T2I, Direction::kT2I2T};
   int64_t num_candidates = 10;
-  std::string captioner, generator;                          // repositories, by the name that the user gave
+  std::string captioner = "emoji-scenes/captioner";  // repositories, by the name that the user gave
+  std::string generator = "emoji-scenes/generator";
   caption::DecodingOptions sampling = candidate_decoding();  // I2T2I's N texts; its num_captions and seed are set by us
   caption::DecodingOptions reading = read_back_decoding();   // T2I2T's one text per picture
   generate::GenerationOptions generation;                    // its seed is set by us

@@ -1,0 +1,163 @@
+// The program as scripts see it: output, exit status, and what it says about bad input.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "readback/base/files.h"
+
+namespace readback {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Result {
+  int status = 0;
+  std::string out, err;
+};
+
+class Cli : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("readback-cli-" + std::to_string(::getpid()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  Result run(const std::string& arguments) const {
+    const std::string command = std::string(READBACK_PROGRAM) + " " + arguments + " >" + (folder_ / "out").string() +
+                                " 2>" + (folder_ / "err").string();
+    const int status = std::system(command.c_str());
+    return {WEXITSTATUS(status), read_file(folder_ / "out"), read_file(folder_ / "err")};
+  }
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  // `count` scenes as PNG files, test-00000.png and on.
+  void export_scenes(int count) const {
+    ASSERT_EQ(
+        run("dataset export emoji-scenes --limit " + std::to_string(count) + " --output " + path("scenes")).status, 0);
+  }
+
+  fs::path folder_;
+};
+
+nlohmann::json first_line(const std::string& text) { return nlohmann::json::parse(text.substr(0, text.find('\n'))); }
+
+TEST_F(Cli, EveryVerbHasHelpWithExamples) {
+  for (const char* verb : {"demo", "caption", "generate", "embed", "run", "report", "score", "dataset", "train"}) {
+    const Result result = run(std::string(verb) + " --help");
+    EXPECT_EQ(result.status, 0) << verb;
+    EXPECT_NE(result.out.find("Examples:"), std::string::npos) << verb;
+  }
+}
+
+TEST_F(Cli, UsageErrorsExitWithTwo) {
+  EXPECT_EQ(run("").status, 2);
+  EXPECT_EQ(run("caption --no-such-flag x.png").status, 2);
+  EXPECT_EQ(run("caption --device tpu " + path("x.png")).status, 2);
+  EXPECT_EQ(run("run emoji-scenes --directions sideways --output " + path("run")).status, 2);
+  const Result result = run("dataset describe no-such-data-set");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("no-such-data-set"), std::string::npos) << result.err;
+}
+
+TEST_F(Cli, RecipesAreFlagsThatTheCommandLineOverrides) {
+  export_scenes(1);
+  std::ofstream(path("recipe.toml")) << "num-beams = 2\nformat = \"jsonl\"\ndtype = \"float32\"\n";
+  const Result result = run("caption " + path("scenes/test-00000.png") + " --recipe " + path("recipe.toml"));
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(first_line(result.out)["captions"].size(), 1u);
+  EXPECT_EQ(
+      run("caption " + path("scenes/test-00000.png") + " --format text --recipe " + path("recipe.toml")).out.front(),
+      '/');
+  std::ofstream(path("recipe.toml")) << "num-beems = 2\n";
+  const Result unknown = run("caption " + path("scenes/test-00000.png") + " --recipe " + path("recipe.toml"));
+  EXPECT_EQ(unknown.status, 2);
+  EXPECT_NE(unknown.err.find("num-beems"), std::string::npos) << unknown.err;
+}
+
+TEST_F(Cli, ABadImageAmongGoodOnesIsSaidAndTheRestIsCaptioned) {
+  export_scenes(2);
+  std::ofstream(path("broken.png")) << "not a picture";
+  const Result result = run("caption --format jsonl " + path("scenes/test-00000.png") + " " + path("broken.png") + " " +
+                            path("missing.png") + " " + path("scenes/test-00001.png"));
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 4);
+  EXPECT_NE(result.out.find("\"captions\""), std::string::npos);
+  EXPECT_NE(result.out.find("\"error\""), std::string::npos);
+  EXPECT_NE(result.err.find("broken.png"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("2 of 4 images"), std::string::npos) << result.err;
+}
+
+TEST_F(Cli, OtherRepositoriesAreRefusedWithTheReason) {
+  export_scenes(1);
+  const std::string image = path("scenes/test-00000.png");
+  const Result other = run("caption --captioner emoji-scenes/clip " + image);
+  EXPECT_EQ(other.status, 1);
+  EXPECT_NE(other.err.find("clip"), std::string::npos) << other.err;
+  EXPECT_EQ(run("generate --generator emoji-scenes/captioner --prompt x --output " + path("out")).status, 1);
+  const Result nothing = run("embed --model " + path("nothing") + " --texts x --output " + path("x.safetensors"));
+  EXPECT_EQ(nothing.status, 1);
+  EXPECT_NE(nothing.err.find("nothing"), std::string::npos) << nothing.err;
+}
+
+TEST_F(Cli, GeneratedPicturesAreNamedAndLongPromptsAreSaidToBeCut) {
+  std::string prompt = "a fox on a blue background";
+  for (int i = 0; i < 100; ++i) prompt += " and";
+  const Result result = run("generate --prompt '" + prompt +
+                            "' --num-images 2 --num-inference-steps 2 --format jsonl --output " + path("pictures"));
+  ASSERT_EQ(result.status, 0) << result.err;
+  const nlohmann::json line = first_line(result.out);
+  EXPECT_EQ(line["candidate"], 0);
+  EXPECT_TRUE(fs::exists(line["file"].get<std::string>()));
+  EXPECT_GT(line["truncated_tokens"].get<int64_t>(), 70);
+  EXPECT_NE(result.err.find("cut"), std::string::npos) << result.err;
+}
+
+TEST_F(Cli, EmptyDataSetsAreErrors) {
+  fs::create_directories(path("empty"));
+  const Result result = run("run " + path("empty") + " --output " + path("run"));
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("empty"), std::string::npos) << result.err;
+}
+
+TEST_F(Cli, CtrlCStopsARunThatTheSameCommandFinishesAndASecondProcessIsRefused) {
+  const std::string arguments =
+      "run emoji-scenes --limit 6 --num-candidates 4 --num-inference-steps 15 --batch-size 2 --output " + path("run");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::freopen("/dev/null", "w", stderr);
+    ::freopen("/dev/null", "w", stdout);
+    ::execl("/bin/sh", "sh", "-c", ("exec " READBACK_PROGRAM " " + arguments).c_str(), nullptr);
+    ::_exit(127);
+  }
+  while (!fs::exists(folder_ / "run/run.sqlite")) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  const Result second = run(arguments);
+  EXPECT_EQ(second.status, 1);
+  EXPECT_NE(second.err.find("nobody is writing"), std::string::npos) << second.err;
+  ::kill(child, SIGINT);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+
+  const Result finished = run(arguments);
+  EXPECT_EQ(finished.status, 0) << finished.err;
+  EXPECT_TRUE(fs::exists(folder_ / "run/results.json"));
+  const Result report = run("report " + path("run"));
+  EXPECT_EQ(report.status, 0) << report.err;
+  EXPECT_NE(read_file(folder_ / "run/report.html").find("</html>"), std::string::npos);
+  const Result other = run(arguments + " --seed 1");
+  EXPECT_EQ(other.status, 1);
+  EXPECT_NE(other.err.find("seed"), std::string::npos) << other.err;
+}
+
+}  // namespace
+}  // namespace readback
