@@ -84,8 +84,22 @@ at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
 
 namespace {
 
-// The fused kernel multiplies head by head; for the small matrices of a training step in bfloat16 on a CPU, setting up
-// each of those products costs more than the products. Here all heads go through one batched product.
+// The fused kernel multiplies head by head. In bfloat16 on a CPU that is slow where the matrices are as small as in a
+// training step, since setting up each of those products costs more than the products, and everywhere without AMX, for
+// which alone it has a good product. Then all heads go through one batched product, unless their scores, which the
+// fused kernel never holds, would be large.
+bool prefers_batches(const at::Tensor& q, const at::Tensor& k) {
+  if (!q.device().is_cpu() || q.scalar_type() != at::kBFloat16) return false;
+  if (q.requires_grad()) return k.size(2) <= 256;
+#if defined(__x86_64__)
+  static const bool amx = __builtin_cpu_supports("amx-bf16");
+#else
+  static const bool amx = false;
+#endif
+  constexpr int64_t kLargest = int64_t{1} << 23;
+  return !amx && q.size(0) * q.size(1) * q.size(2) * k.size(2) <= kLargest;
+}
+
 at::Tensor batched_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                              const std::optional<at::Tensor>& mask, bool causal, double scale) {
   at::Tensor scores = at::matmul(q * scale, k.transpose(-2, -1));  // [B, heads, T_q, T_k]
@@ -101,10 +115,10 @@ at::Tensor batched_attention(const at::Tensor& q, const at::Tensor& k, const at:
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::optional<at::Tensor>& mask, bool causal, std::optional<double> scale) {
-  const bool batched = q.requires_grad() && q.scalar_type() == at::kBFloat16 && q.device().is_cpu() && k.size(2) <= 256;
   const at::Tensor mixed =  // [B, heads, T, D]
-      batched ? batched_attention(q, k, v, mask, causal, scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))))
-              : at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);
+      prefers_batches(q, k)
+          ? batched_attention(q, k, v, mask, causal, scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))))
+          : at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);
   return mixed.transpose(1, 2).reshape({q.size(0), q.size(2), q.size(1) * v.size(3)});
 }
 

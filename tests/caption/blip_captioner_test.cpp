@@ -169,7 +169,7 @@ TEST(BlipCaptioner, RunsInBfloat16) {
   const Caption caption = exact.caption(one, {}).front().front();
   EXPECT_NEAR(captioner.log_probability(one[0].image, caption.text), caption.log_probability, 0.3);
   EXPECT_FALSE(captioner.caption(one, sampling()).front().front().token_ids.empty());
-  EXPECT_NE(captioner.description().find("BFloat16"), std::string::npos);
+  EXPECT_NE(captioner.description().find("bfloat16"), std::string::npos);
 }
 
 }  // namespace

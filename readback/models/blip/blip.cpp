@@ -195,8 +195,9 @@ void select(BlipState& state, const at::Tensor& images, const at::Tensor& sequen
 BlipState BlipTextDecoder::prepare(const at::Tensor& image_embeds) const {
   BlipState state;
   for (const BlipTextLayer& layer : layers) {
-    state.push_back({nn::split_heads(layer.crossattention.key(image_embeds), layer.heads),
-                     nn::split_heads(layer.crossattention.value(image_embeds), layer.heads),
+    // Head by head in memory: they are read at every step.
+    state.push_back({nn::split_heads(layer.crossattention.key(image_embeds), layer.heads).contiguous(),
+                     nn::split_heads(layer.crossattention.value(image_embeds), layer.heads).contiguous(),
                      {},
                      {}});
   }
