@@ -81,6 +81,15 @@ BlipCaptioner::Parts load(const checkpoint::Repository& repository, c10::Device 
   return parts;
 }
 
+// Images whose keys and values of all layers fit into 256 MiB: enough that the decoder's weights, which every step
+// reads from memory, are shared by many.
+int64_t default_batch_size(const models::Blip& model) {
+  const models::BlipTextConfig& text = model.config.text;
+  const int64_t values = 2 * text.num_hidden_layers * model.vision_model.position_embedding.size(1) * text.hidden_size;
+  const int64_t bytes = values * static_cast<int64_t>(model.vision_model.position_embedding.element_size());
+  return std::clamp<int64_t>((int64_t{256} << 20) / bytes, 1, 64);
+}
+
 std::string_view trim_left(std::string_view text) {
   text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   return text;
@@ -88,7 +97,9 @@ std::string_view trim_left(std::string_view text) {
 
 }  // namespace
 
-BlipCaptioner::BlipCaptioner(Parts parts) : parts_(std::move(parts)) {}
+BlipCaptioner::BlipCaptioner(Parts parts) : parts_(std::move(parts)) {
+  if (parts_.batch_size == 0) parts_.batch_size = default_batch_size(*parts_.model);
+}
 
 BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
     : BlipCaptioner(load(repository, device, dtype)) {}
@@ -101,11 +112,16 @@ std::vector<int64_t> BlipCaptioner::prompt_ids(const std::string& prompt) const 
 }
 
 models::BlipState BlipCaptioner::read_images(std::span<const image::Image* const> images) const {
+  const models::BlipVisionModel& vision = parts_.model->vision_model;
+  // About a thousand patches at a time fill the machine, and more would only take memory.
+  const size_t at_once = static_cast<size_t>(std::max<int64_t>(1, 1024 / vision.position_embedding.size(1)));
   std::vector<at::Tensor> embeds;
-  const c10::Device device = parts_.model->vision_model.class_embedding.device();
-  for (const image::Image* image : images) {
-    const at::Tensor pixels = image::preprocess(*image, parts_.preprocessing).unsqueeze(0).to(device);
-    embeds.push_back(parts_.model->vision_model.forward(pixels));  // one at a time: it fills the machine by itself
+  for (size_t begin = 0; begin < images.size(); begin += at_once) {
+    std::vector<at::Tensor> pixels;
+    for (const image::Image* image : images.subspan(begin, std::min(at_once, images.size() - begin))) {
+      pixels.push_back(image::preprocess(*image, parts_.preprocessing));
+    }
+    embeds.push_back(vision.forward(at::stack(pixels).to(vision.class_embedding.device())));  // [B, P, C]
   }
   return parts_.model->text_decoder.prepare(at::cat(embeds));
 }

@@ -24,7 +24,7 @@ class BlipCaptioner final : public Captioner {
     std::shared_ptr<const text::Tokenizer> tokenizer;
     image::PreprocessOptions preprocessing;
     std::string description;
-    int64_t batch_size = 8;  // images at a time; each holds its keys and values of every layer meanwhile
+    int64_t batch_size = 0;  // images at a time; 0: as many as keep their keys and values below 256 MiB, at most 64
   };
 
   explicit BlipCaptioner(Parts parts);

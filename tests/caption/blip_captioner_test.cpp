@@ -80,9 +80,14 @@ TEST(BlipCaptioner, GivesTheSameAloneInABatchAndInAnotherOrder) {
       expect_same(captioner.caption(std::span(all).subspan(i, 1), options).front(), together[i]);
     }
     std::reverse(all.begin(), all.end());
-    all.insert(all.begin(), all.back());  // also over the limit of one batch
     const auto reversed = captioner.caption(all, options);
     for (size_t i = 0; i < together.size(); ++i) expect_same(reversed[reversed.size() - 1 - i], together[i]);
+    // More than one batch.
+    std::vector<Request> many;
+    for (int i = 0; i < 9; ++i) many.insert(many.end(), all.begin(), all.end());
+    const auto result = captioner.caption(many, options);
+    ASSERT_EQ(result.size(), many.size());
+    for (size_t i = 0; i < many.size(); ++i) expect_same(result[i], reversed[i % all.size()]);
   }
 }
 
