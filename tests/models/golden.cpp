@@ -8,6 +8,7 @@
 #include <map>
 
 #include "readback/base/error.h"
+#include "readback/train/optimizer.h"
 
 namespace readback::models {
 
@@ -61,17 +62,11 @@ void expect_same_gradients(const Golden& golden, const std::map<std::string, at:
 }  // namespace
 
 void expect_same_training(const Golden& golden, const nn::Weights& weights, const Loss& loss) {
-  std::vector<at::Tensor> parameters, gradients, first_moments, second_moments, steps;
-  for (const auto& [key, parameter] : weights.parameters()) {
-    parameter.requires_grad_(true);
-    parameters.push_back(parameter);
-    first_moments.push_back(at::zeros_like(parameter));
-    second_moments.push_back(at::zeros_like(parameter));
-    steps.push_back(at::zeros({}, at::kFloat));
-  }
+  constexpr double kLearningRate = 1e-3;
+  train::AdamW optimizer(weights.parameters(), {.clip_norm = 0});  // otherwise torch's defaults, as the reference's
   const at::Tensor& expected = golden["adamw_losses"];
   for (int64_t step = 0; step < expected.size(0); ++step) {
-    for (const at::Tensor& parameter : parameters) parameter.mutable_grad() = at::Tensor();
+    optimizer.zero_grad();
     const at::Tensor value = loss();
     EXPECT_LT(relative_error(value, expected[step]), kTolerance) << golden.name << ": loss before step " << step;
     value.backward();
@@ -80,14 +75,7 @@ void expect_same_training(const Golden& golden, const nn::Weights& weights, cons
       expect_same_gradients(golden, weights.parameters());
       if (testing::Test::HasFatalFailure()) return;
     }
-    at::NoGradGuard no_grad;
-    gradients.clear();
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      gradients.push_back(parameters[i].grad());
-      steps[i].add_(1);
-    }
-    at::_fused_adamw_(parameters, gradients, first_moments, second_moments, {}, steps, /*lr=*/1e-3, /*beta1=*/0.9,
-                      /*beta2=*/0.999, /*weight_decay=*/0.01, /*eps=*/1e-8, /*amsgrad=*/false, /*maximize=*/false);
+    optimizer.step(kLearningRate);
   }
 }
 
