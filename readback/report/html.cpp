@@ -112,7 +112,7 @@ std::string signed_number(double value) {
 std::string percent(double fraction) {
   if (std::isnan(fraction)) return "–";
   const double value = 100 * fraction;
-  return fmt::format("{:.{}f} %", value, value > 99.95 || value < 0.05 ? 0 : 1);
+  return fmt::format("{:.{}f}\u202F%", value, value > 99.95 || value < 0.05 ? 0 : 1);
 }
 
 std::string counted(int64_t n, std::string_view one, std::string_view many) {

@@ -46,8 +46,8 @@ Markup element(std::string_view tag, const Children&... children) {
 
 // Three or four digits that matter, with a true minus sign; a dash for NaN.
 std::string number(double value);
-std::string signed_number(double value);                                      // with + too
-std::string percent(double fraction);                                         // "82.5 %"
+std::string signed_number(double value);  // with + too
+std::string percent(double fraction);     // "82.5 %" with a narrow space that does not break
 std::string counted(int64_t n, std::string_view one, std::string_view many);  // "1 sample", "1,000 samples"
 
 }  // namespace readback::report

@@ -59,7 +59,7 @@ Markup mark(std::optional<double> truth) {
     return element("span.mark.right", Attributes{{"title", "entirely right"}}, "✓",
                    element("span.unseen", " entirely right"));
   }
-  const std::string share = fmt::format("{:.0f} %", 100 * *truth);
+  const std::string share = fmt::format("{:.0f}\u202F%", 100 * *truth);
   return element(*truth > 0.5 ? "span.mark.partly" : "span.mark.wrong",
                  Attributes{{"title", share + " of the scene is right"}}, pie(*truth), share,
                  element("span.unseen", " of the scene is right"));

@@ -80,7 +80,7 @@ Markup errors(const ReportData& data) {
   for (const roundtrip::ErrorRow& error : data.errors) {
     const std::string where = error.direction ? roundtrip::name(*error.direction) : "both";
     rows += element("tr", element("th", Attributes{{"scope", "row"}}, error.sample), element("td", where),
-                    element("td.n", error.candidate < 0 ? "all" : std::to_string(error.candidate)),
+                    element("td", error.candidate < 0 ? "all" : std::to_string(error.candidate)),
                     element("td", error.stage), element("td.message", error.message));
   }
   Markup head;

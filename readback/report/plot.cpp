@@ -35,7 +35,8 @@ class Axis {
 
 // As many decimals as tell the ticks apart.
 std::string tick_label(double value, double step) {
-  const int decimals = std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 6);
+  int decimals = 0;
+  for (double scaled = step; decimals < 6 && std::abs(scaled - std::round(scaled)) > 1e-6; scaled *= 10) ++decimals;
   std::string text = fmt::format("{:.{}f}", value, decimals);
   if (text.starts_with('-')) text.replace(0, 1, "−");
   return text;

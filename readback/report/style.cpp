@@ -61,7 +61,7 @@ header.opening { padding-block: clamp(1.5rem, 4vw, 2.75rem) clamp(2rem, 5vw, 3.5
 .emblem path { stroke-width: 3.2; stroke: var(--warm); }
 .emblem .back { stroke: var(--cool); }
 .said { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1.5rem clamp(2rem, 5vw, 4.5rem); margin-top: clamp(1.4rem, 3vw, 2.2rem); }
-.lede { max-width: 46rem; font-size: clamp(1.05rem, 1.6vw, 1.2rem); line-height: 1.6; }
+.lede { max-width: 46rem; overflow-wrap: anywhere; font-size: clamp(1.05rem, 1.6vw, 1.2rem); line-height: 1.6; }
 .answer { font: 500 clamp(1.15rem, 2vw, 1.4rem)/1.42 var(--serif); display: grid; gap: .9rem; align-content: start; }
 .answer > span { border-left: 3px solid var(--accent); padding-left: 1rem; }
 .answer strong { color: var(--accent); font-weight: 600; }
@@ -202,9 +202,9 @@ pre { margin-block: 1.4rem; padding: 1.1rem 1.3rem; background: var(--card); bor
 .listings { columns: 2 24rem; column-gap: 3rem; font-size: .88rem; margin-block: 1.5rem; }
 .listing { margin-bottom: 1.8rem; }
 .listing h3 { font-size: 1.1rem; margin-bottom: .5rem; break-after: avoid; }
-.listing dl > div { display: grid; grid-template-columns: minmax(8rem, 2fr) 3fr; gap: 1rem; padding-block: .28rem; border-bottom: 1px solid var(--line); break-inside: avoid; }
+.listing dl > div { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1.1fr); gap: 1rem; padding-block: .28rem; border-bottom: 1px solid var(--line); break-inside: avoid; }
 .listing dt { color: var(--soft); }
-.listing dd { overflow-wrap: anywhere; }
+.listing dt, .listing dd { overflow-wrap: anywhere; }
 )css";
 
 constexpr const char* kNarrow = R"css(
@@ -220,7 +220,12 @@ constexpr const char* kNarrow = R"css(
 @media (max-width: 34rem) {
   .journey { padding-inline: 1.1rem; }
   .journey .stages { gap: .4rem; }
-  .journey.i2t2i .stages, .journey.t2i2t .stages { grid-template-columns: minmax(0, 1fr) 1.5rem minmax(0, 1.15fr) 1.5rem minmax(0, 1fr); }
+  .journey.i2t2i .stages { grid-template-columns: minmax(0, 1fr) 1.5rem minmax(0, 1.15fr) 1.5rem minmax(0, 1fr); }
+  .journey.t2i2t .stages { grid-template-columns: 1fr; justify-items: center; gap: .8rem; }
+  .journey.t2i2t .arc { transform: rotate(90deg); }
+  .journey.t2i2t .image { width: 45%; }
+  .ranks th, .ranks td { padding-right: .6rem; white-space: normal; }
+  .between .saying { min-height: 0; }
   .journey .arc { width: 1.5rem; }
   .journey q { font-size: .95rem; }
   .exhibit .start { grid-template-columns: 7.5rem 1fr; }

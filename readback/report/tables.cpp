@@ -133,7 +133,9 @@ Markup curves(const ReportData& data) {
   const Markup lead =
       "The quality of what was in the middle, against the rank of what came back: where the line falls, the nearest "
       "reconstruction came from the best understanding. Better is up in every plot; the band is the 95 % bootstrap "
-      "interval over samples; the pairs that agree most within samples come first.";
+      "interval over samples. Δ is rank 0 minus the last rank; Spearman’s ρ and Kendall’s τ, over all candidates and "
+      "within samples, are positive where nearer goes with better. The pairs that agree most within samples come "
+      "first.";
   return section("curves", "Rank curves", lead,
                  body + element("details.more", element("summary", "All correlations as a table"), tables));
 }

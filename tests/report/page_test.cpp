@@ -49,8 +49,8 @@ void expect_well_formed(const std::string& html) {
 
 TEST(Page, ShowsARunOfTheSmallWorld) {
   worlds::Folder folder("scenes");
-  const auto dataset = worlds::with_broken(scenes(40), 7);
-  const auto store = worlds::make_run(folder, *dataset, 8);
+  const auto dataset = worlds::with_broken(scenes(24), 7);
+  const auto store = worlds::make_run(folder, *dataset, 6);
   write_report(store, folder / "report.html");
   const std::string html = read_file(folder / "report.html");
   expect_well_formed(html);
@@ -60,11 +60,34 @@ TEST(Page, ShowsARunOfTheSmallWorld) {
   EXPECT_EQ(count(html, "<img"), count(html, " alt="));
   EXPECT_NE(html.find("picture.png: expected an image"), std::string::npos);
   EXPECT_NE(html.find("0123456789abcdef"), std::string::npos);
-  EXPECT_NE(html.find("readback run emoji-scenes --limit 40 --num-candidates 8"), std::string::npos);
+  EXPECT_NE(html.find("readback run emoji-scenes --limit 24 --num-candidates 6"), std::string::npos);
   EXPECT_NE(html.find("semantic accuracy"), std::string::npos);
   EXPECT_EQ(html.find("http://"), std::string::npos);  // nothing from elsewhere
   EXPECT_EQ(html.find("https://"), std::string::npos);
-  EXPECT_EQ(html.find("nan"), std::string::npos);
+  for (const char* nothing : {">nan", "\"nan", " nan", ",nan"}) EXPECT_EQ(html.find(nothing), std::string::npos);
+}
+
+TEST(Page, RanksByTheFirstDistanceAndJudgesByTheTruth) {
+  worlds::Folder folder("ranks");
+  const auto store = worlds::make_run(folder, *scenes(6), 4);
+  const ReportData data = gather(store);
+  ASSERT_EQ(data.ways.size(), 2u);
+  EXPECT_EQ(data.ways[0].distance->name, "colour");
+  EXPECT_EQ(data.ways[0].quality->name, "oracle-text");
+  EXPECT_EQ(data.ways[1].distance->name, "word");
+  EXPECT_EQ(data.ways[1].quality->name, "oracle-image");
+  EXPECT_EQ(data.ways[1].back->metric.name, "oracle-text");
+  double right = 0;
+  for (const Exhibit& exhibit : data.ways[1].exhibits) {
+    ASSERT_EQ(exhibit.trips.size(), 4u);
+    for (size_t rank = 0; rank < 4; ++rank) {
+      if (rank > 0) EXPECT_GE(exhibit.trips[rank].distance, exhibit.trips[rank - 1].distance);
+      EXPECT_FALSE(exhibit.trips[rank].picture.uri.empty());
+      right += exhibit.trips[rank].text_truth == 1.0;
+    }
+  }
+  EXPECT_NEAR(data.ways[1].back->entirely.mean, right / 24, 1e-12);
+  EXPECT_GT(data.ways[1].back->score.mean, data.ways[1].back->floor.mean);
 }
 
 TEST(Page, ShowsPhotosWithoutTruthAndStaysSmall) {
@@ -73,14 +96,14 @@ TEST(Page, ShowsPhotosWithoutTruthAndStaysSmall) {
   worlds::Folder folder("photos");
   const auto annotations = photos / "captions.json";
   data::DatasetOptions options;
-  options.limit = 8;
+  options.limit = 4;
   const auto dataset = data::open_dataset("coco:" + annotations.string() + ":" + (photos / "images").string(), options);
-  const auto store = worlds::make_run(folder, *dataset, 4);
+  const auto store = worlds::make_run(folder, *dataset, 3);
   write_report(store, folder / "report.html");
   const std::string html = read_file(folder / "report.html");
   expect_well_formed(html);
   EXPECT_LT(html.size(), 6'000'000u);
-  EXPECT_GT(count(html, "class=\"photo\""), 2u * 8 * 4);
+  EXPECT_GE(count(html, "class=\"photo\""), 2u * 4 * (1 + 3));
   EXPECT_EQ(html.find("entirely right"), std::string::npos);  // nothing knows the truth here
 }
 
@@ -98,8 +121,10 @@ TEST(Page, SaysSoWhenThereIsNothingYet) {
 TEST(Page, OneCandidateIsBestAndOnly) {
   worlds::Folder folder("single");
   const auto store = worlds::make_run(folder, *scenes(3), 1);
+  fs::remove(folder / store.samples().front().image);
   const std::string html = render(gather(store));
   expect_well_formed(html);
+  EXPECT_NE(html.find("no picture"), std::string::npos);
   EXPECT_EQ(count(html, "class=\"outcome best\""), 6u);
   EXPECT_EQ(count(html, "class=\"outcome worst\""), 0u);
   EXPECT_EQ(count(html, "<svg class=\"plot\""), 0u);

@@ -35,8 +35,8 @@ TEST(Numbers, KeepTheDigitsThatMatter) {
   EXPECT_EQ(signed_number(0.5), "+0.500");
   EXPECT_EQ(signed_number(0.0001), "0.000");
   EXPECT_EQ(signed_number(-0.5), "−0.500");
-  EXPECT_EQ(percent(0.825), "82.5 %");
-  EXPECT_EQ(percent(1), "100 %");
+  EXPECT_EQ(percent(0.825), "82.5\u202F%");
+  EXPECT_EQ(percent(1), "100\u202F%");
   EXPECT_EQ(counted(1, "sample", "samples"), "1 sample");
   EXPECT_EQ(counted(1234567, "sample", "samples"), "1,234,567 samples");
   EXPECT_EQ(counted(123, "sample", "samples"), "123 samples");
@@ -78,6 +78,13 @@ TEST(RankPlot, PutsBetterUp) {
   EXPECT_NE(higher.find("aria-label=\"Quality by rank of Distance: 3.00 at rank 0, 1.00 at rank 2\""),
             std::string::npos);
   EXPECT_NE(higher.find("rank 1: 2.00 (1.50 to 2.50)"), std::string::npos);
+}
+
+TEST(RankPlot, LabelsTellTicksApart) {
+  roundtrip::RankCurve narrow = curve(score::Direction::kHigherIsBetter);
+  for (score::Interval& rank : narrow.ranks) rank = {rank.mean / 3.75, rank.low / 3.75, rank.high / 3.75, 10};
+  const std::string svg = rank_plot(narrow).html();  // 0.13 to 0.93
+  for (const char* label : {">0.25<", ">0.50<", ">0.75<"}) EXPECT_NE(svg.find(label), std::string::npos);
 }
 
 TEST(RankPlot, DrawsAConstantCurveAndASingleRank) {
