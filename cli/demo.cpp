@@ -16,6 +16,7 @@ void add_demo(CLI::App& app) {
   options.dataset_options.limit = 24;
   options.num_candidates = 8;
   options.generation.num_inference_steps = 20;
+  options.generation.guidance_scale = 3.0;
   flags->output = "runs/demo";
   verb->add_option("--limit", options.dataset_options.limit, "Scenes of the test split")
       ->capture_default_str()
