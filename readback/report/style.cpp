@@ -158,7 +158,7 @@ constexpr const char* kGallery = R"css(
 .between img { width: 100%; border-radius: 6px; aspect-ratio: 1; object-fit: cover; }
 .between li { position: relative; }
 .pie { display: inline-block; width: .8em; height: .8em; margin-right: .35em; border-radius: 50%; border: 1.5px solid currentColor; background: conic-gradient(currentColor var(--share), var(--card) 0); vertical-align: -.06em; }
-.between .pie { position: absolute; right: .25rem; bottom: .25rem; margin: 0; width: .85rem; height: .85rem; color: var(--wrong); }
+.between .pie { position: absolute; right: .25rem; bottom: .25rem; margin: 0; width: .85rem; height: .85rem; color: var(--wrong); box-shadow: 0 0 0 1.5px var(--card); }
 .between .saying { margin-top: .7rem; font-size: .88rem; line-height: 1.35; min-height: 2.7em; }
 .words-of-all { border-top: 1px solid var(--line); padding: .7rem clamp(1.1rem, 2.4vw, 1.7rem); font-size: .92rem; }
 .words-of-all summary { color: var(--soft); font-size: .86rem; }
@@ -208,7 +208,7 @@ pre { margin-block: 1.4rem; padding: 1.1rem 1.3rem; background: var(--card); bor
 )css";
 
 constexpr const char* kNarrow = R"css(
-@media (max-width: 60rem) {
+@media screen and (max-width: 60rem) {
   .exhibit .stages { grid-template-columns: 1fr 1fr; }
   .exhibit .between { grid-column: 1 / -1; grid-row: 3; }
   .exhibit .start { grid-column: 1 / -1; display: grid; grid-template-columns: minmax(0, 11rem) 1fr; column-gap: 1.2rem; align-content: start; }
@@ -217,7 +217,7 @@ constexpr const char* kNarrow = R"css(
   .i2t2i .exhibit .start .image { grid-row: 2 / 4; }
   .between ol { grid-template-columns: repeat(auto-fill, minmax(3rem, 1fr)); }
 }
-@media (max-width: 34rem) {
+@media screen and (max-width: 34rem) {
   .journey { padding-inline: 1.1rem; }
   .journey .stages { gap: .4rem; }
   .journey.i2t2i .stages { grid-template-columns: minmax(0, 1fr) 1.5rem minmax(0, 1.15fr) 1.5rem minmax(0, 1fr); }
@@ -239,8 +239,8 @@ constexpr const char* kNarrow = R"css(
   body { font-size: 10pt; }
   .exhibit, .curve-card, .card, tr, .journey { break-inside: avoid; }
   .group, h2, h3 { break-after: avoid; }
-  .exhibit .stages { grid-template-columns: 1.15fr 1fr 1.05fr 1fr; }
-  .exhibit .start, .exhibit .between { grid-column: auto; grid-row: auto; }
+  .words-of-all:not([open]), .saying { display: none; }
+  .exhibit .stages { gap: 1rem; padding: 1rem; }
   .scroll { overflow: visible; }
 }
 )css";
@@ -265,7 +265,7 @@ for (const row of document.querySelectorAll(".between")) {
 }
 // Paper cannot unfold.
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details:not([open])")) {
+  for (const details of document.querySelectorAll("details.more:not([open])")) {
     details.open = true;
     details.dataset.printed = "";
   }
