@@ -52,7 +52,7 @@ class Captions:
         self.prompt = BertTokenizer.from_pretrained(self.repository)("a picture of ", return_tensors="pt")["input_ids"]
         self.options = dict(max_length=20, min_length=20)
         if self.sampling:
-            self.options.update(do_sample=True, top_p=0.9, num_return_sequences=10)
+            self.options.update(do_sample=True, top_p=0.9, top_k=0, num_return_sequences=10)
         else:
             self.options.update(num_beams=3)
 
@@ -141,7 +141,7 @@ class RoundTrips:
         start = time.perf_counter()
         for scene in scenes:
             pixels = self.processor(Image.open(scene).convert("RGB"), return_tensors="pt")["pixel_values"]
-            ids = self.captioner.generate(pixels.to(self.captioner.dtype), input_ids=prompt, do_sample=True, top_p=0.9,
+            ids = self.captioner.generate(pixels.to(self.captioner.dtype), input_ids=prompt, do_sample=True, top_p=0.9, top_k=0,
                                           num_return_sequences=self.CANDIDATES, max_length=20, min_length=5)
             texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
             self.generator([text.removeprefix("a picture of ") for text in texts], num_inference_steps=self.STEPS)
