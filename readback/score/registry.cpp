@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <functional>
+#include <set>
 
 #include "readback/base/error.h"
 #include "readback/score/embedding_metric.h"
@@ -33,6 +34,13 @@ Maker cider(CiderVariant variant) {
   };
 }
 
+Entry bleu(int order) {
+  return {{fmt::format("bleu-{}", order), fmt::format("BLEU-{}", order),
+           fmt::format("sentence BLEU up to {}-grams, closest reference length, not smoothed; PTB tokens", order),
+           Direction::kHigherIsBetter, Inputs::kReferences, ""},
+          [order](const MetricInfo& info, const MetricContext&) { return make_bleu_metric(info, order); }};
+}
+
 const std::vector<Entry>& table() {
   constexpr Direction kLower = Direction::kLowerIsBetter, kHigher = Direction::kHigherIsBetter;
   static const std::vector<Entry> entries = {
@@ -48,17 +56,26 @@ const std::vector<Entry>& table() {
       {{"clip-text-pooled", "CLIP text distance (pooled)",
         "1 − cos(pooler_output), before the projection; mean over references", kLower, Inputs::kTexts, ""},
        embedding(EmbeddingKind::kPooled)},
-      {{"bleu-4", "BLEU-4", "sentence BLEU up to 4-grams, closest reference length, not smoothed", kHigher,
-        Inputs::kReferences, ""},
-       [](const MetricInfo& info, const MetricContext&) { return make_bleu_metric(info, 4); }},
+      bleu(1),
+      bleu(2),
+      bleu(3),
+      bleu(4),
+      {{"rouge-l", "ROUGE-L",
+        "F of the longest common subsequence, β = 1.2, largest precision and recall over references; PTB tokens",
+        kHigher, Inputs::kReferences, ""},
+       [](const MetricInfo& info, const MetricContext&) { return make_rouge_metric(info); }},
       {{"cider", "CIDEr",
-        "10 · mean tf-idf cosine of 1- to 4-grams, clipped, σ = 6 (the COCO evaluation's CIDEr, by its authors called "
-        "CIDEr-D); document frequencies of all references of the data set",
+        "10 · mean tf-idf cosine of 1- to 4-grams, clipped, σ = 6: what the COCO evaluation calls CIDEr and its "
+        "authors "
+        "CIDEr-D; PTB tokens; document frequencies of all references of the data set",
         kHigher, Inputs::kReferences, ""},
        cider(CiderVariant::kD)},
+      {{"cider-d", "CIDEr-D", "the same numbers as cider, under the authors' name", kHigher, Inputs::kReferences, ""},
+       cider(CiderVariant::kD)},
       {{"cider-plain", "CIDEr (plain)",
-        "10 · mean tf-idf cosine of 1- to 4-grams, without clipping and length penalty; document frequencies of all "
-        "references of the data set",
+        "10 · mean tf-idf cosine of 1- to 4-grams, without clipping and length penalty: what its authors call CIDEr; "
+        "PTB "
+        "tokens; document frequencies of all references of the data set",
         kHigher, Inputs::kReferences, ""},
        cider(CiderVariant::kPlain)},
       {{"oracle-text", "Oracle, text", "F1 of the scene's objects, relation and background, as parsed from the text",
@@ -78,6 +95,12 @@ const Entry& find(const std::string& name) {
     names += (names.empty() ? "" : ", ") + entry.info.name;
   }
   throw UsageError(describe("metric", "one of " + names, "\"" + name + "\""));
+}
+
+// Another form of a metric that is measured by default.
+bool is_variant(const std::string& name) {
+  static const std::set<std::string> names = {"bleu-1", "bleu-2", "bleu-3", "cider-d", "cider-plain"};
+  return names.contains(name);
 }
 
 }  // namespace
@@ -103,7 +126,7 @@ std::vector<std::string> default_metrics(bool has_references, bool has_truth) {
   for (const MetricInfo& info : all_metrics()) {
     const bool needs_truth = info.inputs == Inputs::kTextTruth || info.inputs == Inputs::kImageTruth;
     const bool needs_references = info.inputs == Inputs::kReferences || info.inputs == Inputs::kTexts;
-    if (info.name != "cider-plain" && (has_truth || !needs_truth) && (has_references || !needs_references)) {
+    if (!is_variant(info.name) && (has_truth || !needs_truth) && (has_references || !needs_references)) {
       names.push_back(info.name);
     }
   }

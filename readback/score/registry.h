@@ -15,15 +15,17 @@ struct MetricContext {
   std::shared_ptr<EmbeddingCache> clip;          // for the clip-* metrics
 };
 
-// Every metric there is, in the order of tables: clip-image, clip-image-pooled, clip-text, clip-text-pooled, bleu-4,
-// cider, cider-plain, oracle-text, oracle-image. `checkpoint` is filled in when a metric is made.
+// Every metric there is, in the order of tables: clip-image, clip-image-pooled, clip-text, clip-text-pooled, bleu-1 to
+// bleu-4, rouge-l, cider, cider-d, cider-plain, oracle-text, oracle-image. `checkpoint` is filled in when a metric is
+// made.
 const std::vector<MetricInfo>& all_metrics();
 
 // Errors: UsageError that lists the names.
 const MetricInfo& find_metric(const std::string& name);
 std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext& context);
 
-// The metrics that a data set allows: the oracle's need the scenes' truth, BLEU and CIDEr reference texts.
+// The metrics that a data set allows, without further forms of one: the oracle's need the scenes' truth, BLEU, ROUGE-L
+// and CIDEr reference texts.
 std::vector<std::string> default_metrics(bool has_references, bool has_truth);
 
 }  // namespace readback::score

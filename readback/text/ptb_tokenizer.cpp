@@ -25,6 +25,10 @@ void append_utf16(std::u16string& text, std::string_view caption) {
     UChar32 c = bytes[i];
     if (c < 0x80) {
       ++i;
+    } else if (c == 0xED && i + 2 < size && bytes[i + 1] >= 0xA0 && U8_IS_TRAIL(bytes[i + 1]) &&
+               U8_IS_TRAIL(bytes[i + 2])) {
+      c = 0xFFFD;  // a surrogate in UTF-8 is one error to Java and three to ICU
+      i += 3;
     } else {
       U8_NEXT_OR_FFFD(bytes, i, size, c);
     }

@@ -22,8 +22,9 @@ class DocumentFrequencies {
   int64_t documents_ = 0;
 };
 
-// kD: term frequencies clipped to the reference's and a Gaussian penalty (sigma 6) on the difference in length.
-// The COCO caption evaluation and everything after it call this one "CIDEr". kPlain: the cosine without either.
+// kD: tf-idf weights clipped to the reference's and a Gaussian penalty (sigma 6) on the difference in length. The COCO
+// caption evaluation (pycocoevalcap) and everything after it call this one "CIDEr"; the authors' own code calls it
+// CIDEr-D and has kPlain, the cosine without either, as CIDEr.
 enum class CiderVariant { kPlain, kD };
 
 // One candidate against its references: 10 times the mean over n = 1 … 4 and over references of the cosine of the

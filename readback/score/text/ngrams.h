@@ -4,7 +4,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "readback/score/text/caption_tokens.h"
+#include "readback/score/text/words.h"
 
 namespace readback::score {
 

@@ -4,36 +4,45 @@
 #include <limits>
 
 #include "readback/score/text/bleu.h"
+#include "readback/score/text/rouge.h"
+#include "readback/text/ptb_tokenizer.h"
 
 namespace readback::score {
 
 namespace {
 
-std::vector<Tokens> tokenize(const std::vector<std::string>& texts) {
+Tokens caption_words(const std::string& text) { return split_tokens(text::ptb_tokens(text)); }
+Tokens caption_tokens(const std::string& text) { return text::ptb_tokens(text); }
+
+using Tokenizer = Tokens (*)(const std::string&);
+
+std::vector<Tokens> tokenize(const std::vector<std::string>& texts, Tokenizer tokenizer) {
   std::vector<Tokens> result;
-  for (const std::string& text : texts) result.push_back(caption_tokens(text));
+  for (const std::string& text : texts) result.push_back(tokenizer(text));
   return result;
 }
 
 class ReferenceMetric : public Metric {
  public:
   using Function = std::function<double(const Tokens&, std::span<const Tokens>)>;
-  ReferenceMetric(MetricInfo info, Function function) : info_(std::move(info)), function_(std::move(function)) {}
+  ReferenceMetric(MetricInfo info, Tokenizer tokenizer, Function function)
+      : info_(std::move(info)), tokenizer_(tokenizer), function_(std::move(function)) {}
 
   const MetricInfo& info() const override { return info_; }
 
   std::vector<double> score(std::span<const Comparison> comparisons) override {
     std::vector<double> values;
     for (const Comparison& comparison : comparisons) {
-      values.push_back(comparison.references.empty()
-                           ? std::numeric_limits<double>::quiet_NaN()
-                           : function_(caption_tokens(comparison.candidate_text), tokenize(comparison.references)));
+      values.push_back(comparison.references.empty() ? std::numeric_limits<double>::quiet_NaN()
+                                                     : function_(tokenizer_(comparison.candidate_text),
+                                                                 tokenize(comparison.references, tokenizer_)));
     }
     return values;
   }
 
  private:
   MetricInfo info_;
+  Tokenizer tokenizer_;
   Function function_;
 };
 
@@ -41,19 +50,23 @@ class ReferenceMetric : public Metric {
 
 std::unique_ptr<Metric> make_bleu_metric(MetricInfo info, int order) {
   return std::make_unique<ReferenceMetric>(
-      std::move(info), [order](const Tokens& candidate, std::span<const Tokens> references) {
+      std::move(info), caption_words, [order](const Tokens& candidate, std::span<const Tokens> references) {
         return bleu(count_bleu(candidate, references))[static_cast<size_t>(order - 1)];
       });
+}
+
+std::unique_ptr<Metric> make_rouge_metric(MetricInfo info) {
+  return std::make_unique<ReferenceMetric>(std::move(info), caption_tokens, rouge_l);
 }
 
 std::unique_ptr<Metric> make_cider_metric(MetricInfo info, CiderVariant variant,
                                           const std::vector<std::vector<std::string>>& corpus) {
   DocumentFrequencies frequencies;
   for (const auto& references : corpus) {
-    if (!references.empty()) frequencies.add(tokenize(references));
+    if (!references.empty()) frequencies.add(tokenize(references, caption_words));
   }
   return std::make_unique<ReferenceMetric>(
-      std::move(info),
+      std::move(info), caption_words,
       [variant, frequencies = std::move(frequencies)](const Tokens& candidate, std::span<const Tokens> references) {
         return cider(candidate, references, frequencies, variant);
       });

@@ -1,4 +1,4 @@
-// BLEU and CIDEr as metrics of single captions.
+// BLEU, ROUGE-L and CIDEr as metrics of single captions, each tokenized as a line of its own (text/ptb_tokenizer.h).
 #pragma once
 #include <memory>
 #include <string>
@@ -11,6 +11,9 @@ namespace readback::score {
 
 // Sentence BLEU of the given order, 1 … 4. NaN without references.
 std::unique_ptr<Metric> make_bleu_metric(MetricInfo info, int order);
+
+// ROUGE-L with beta 1.2. NaN without references.
+std::unique_ptr<Metric> make_rouge_metric(MetricInfo info);
 
 // Document frequencies come from `corpus` (the references of every sample), not from what is scored.
 std::unique_ptr<Metric> make_cider_metric(MetricInfo info, CiderVariant variant,
