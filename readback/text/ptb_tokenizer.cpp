@@ -25,10 +25,9 @@ void append_utf16(std::u16string& text, std::string_view caption) {
     UChar32 c = bytes[i];
     if (c < 0x80) {
       ++i;
-    } else if (c == 0xED && i + 2 < size && bytes[i + 1] >= 0xA0 && U8_IS_TRAIL(bytes[i + 1]) &&
-               U8_IS_TRAIL(bytes[i + 2])) {
-      c = 0xFFFD;  // a surrogate in UTF-8 is one error to Java and three to ICU
-      i += 3;
+    } else if (c == 0xED && i + 1 < size && bytes[i + 1] >= 0xA0 && bytes[i + 1] <= 0xBF) {
+      c = 0xFFFD;  // the code of a surrogate, whole or not, is one error to Java and several to ICU
+      i += i + 2 < size && U8_IS_TRAIL(bytes[i + 2]) ? 3 : 2;
     } else {
       U8_NEXT_OR_FFFD(bytes, i, size, c);
     }

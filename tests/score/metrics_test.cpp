@@ -77,7 +77,7 @@ TEST(Registry, DefaultsFollowTheDataSet) {
   EXPECT_EQ(default_metrics(false, false), (std::vector<std::string>{"clip-image", "clip-image-pooled"}));
   const auto all = default_metrics(true, true);
   EXPECT_EQ(all, (std::vector<std::string>{"clip-image", "clip-image-pooled", "clip-text", "clip-text-pooled", "bleu-4",
-                                           "cider", "oracle-text", "oracle-image"}));
+                                           "rouge-l", "cider", "oracle-text", "oracle-image"}));
 }
 
 TEST(EmbeddingMetrics, AreCosineDistances) {
@@ -140,8 +140,10 @@ TEST(ReferenceMetrics, TokenizeAndUseTheCorpus) {
     return make_metric(name, f.context)->score(std::span(&comparison, 1)).at(0);
   };
   EXPECT_NEAR(score("cider"), 10 * 3 / 4.0, 1e-9);  // 1- to 3-grams agree, there is no 4-gram
+  EXPECT_NEAR(score("cider-d"), 7.5, 1e-9);
   EXPECT_NEAR(score("cider-plain"), 7.5, 1e-9);
   EXPECT_GT(score("bleu-4"), 0);
+  for (const char* name : {"bleu-1", "bleu-2", "bleu-3", "rouge-l"}) EXPECT_NEAR(score(name), 1, 1e-8) << name;
   comparison.references = {"a red fox", "green grass"};
   EXPECT_NEAR(score("cider"), 3.75, 1e-9);
 }

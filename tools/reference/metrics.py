@@ -1,9 +1,11 @@
-"""Known answers of BLEU, CIDEr and the statistics, by pycocoevalcap and scipy.
+"""Known answers of BLEU, ROUGE-L, CIDEr and the statistics, by pycocoevalcap and scipy.
 
     python tools/reference/metrics.py [CAPTION_METRICS_FOLDER]
 
 Writes tests/goldens/score/{captions,statistics}.json and, given the folder with karpathy_test_gt.json and
-karpathy_test_predictions.json, karpathy.json (values only, with a hash of the texts that they belong to).
+karpathy_test_predictions.json, karpathy.safetensors: every value of every image, in the order in which images come first
+in karpathy_test_gt.json, after pycocoevalcap's own tokenizer (which needs Java). CIDEr in float64; BLEU and ROUGE-L, which
+lie in 0 … 1, as int32 multiples of 1 / (2^31 - 1), so rounded to 2.4e-10. Means and corpus values are in its metadata.
 """
 import json
 import math
@@ -15,9 +17,11 @@ import numpy as np
 import scipy.stats
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+from safetensors.numpy import save_file
 
 OUTPUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/score"
-KARPATHY_IMAGES = 300
 
 CASES = [  # (candidate, references): tokenized already
     ("a red fox on a blue background", ["a fox on a blue background", "a red fox", "there is a fox"]),
@@ -42,7 +46,7 @@ def ngrams(text):
 
 
 def plain_cider(candidates, references):
-    """CIDEr without clipping and length penalty, straight from the definition."""
+    """CIDEr without clipping and length penalty, straight from the definition: what its authors' code calls CIDEr."""
     frequency = Counter(g for refs in references for g in set(g for r in refs for c in ngrams(r) for g in c))
     log_documents = math.log(len(references))
 
@@ -66,27 +70,24 @@ def caption_scores(cases):
     references = {i: r for i, (_, r) in enumerate(cases)}
     corpus, sentences = Bleu(4).compute_score(references, candidates, verbose=0)
     cider_mean, cider = Cider().compute_score(references, candidates)
-    return {"corpus_bleu": corpus, "sentence_bleu": [list(row) for row in zip(*sentences)],
+    rouge_mean, rouge = Rouge().compute_score(references, candidates)
+    return {"rouge_mean": float(rouge_mean), "rouge": [float(v) for v in rouge], "corpus_bleu": corpus, "sentence_bleu": [list(row) for row in zip(*sentences)],
             "cider_mean": float(cider_mean), "cider": [float(v) for v in cider],
             "plain_cider": plain_cider([c for c, _ in cases], [r for _, r in cases])}
 
 
-def fnv1a(text):
-    value = 0xCBF29CE484222325
-    for byte in text.encode():
-        value = (value ^ byte) * 0x100000001B3 % 2**64
-    return f"{value:016x}"
-
-
 def karpathy(folder):
-    annotations = json.load(open(folder / "karpathy_test_gt.json"))["annotations"]
-    predictions = json.load(open(folder / "karpathy_test_predictions.json"))[:KARPATHY_IMAGES]
     references = {}
-    for annotation in annotations:
-        references.setdefault(annotation["image_id"], []).append(" ".join(annotation["caption"].lower().split()))
-    cases = [(" ".join(p["caption"].lower().split()), references[p["image_id"]]) for p in predictions]
-    return {"images": len(cases), "texts_fnv1a": fnv1a("\n".join("\n".join([c, *r]) for c, r in cases)),
-            **caption_scores(cases)}
+    for annotation in json.loads((folder / "karpathy_test_gt.json").read_text())["annotations"]:
+        references.setdefault(annotation["image_id"], []).append({"caption": annotation["caption"]})
+    predictions = {p["image_id"]: p["caption"] for p in json.loads((folder / "karpathy_test_predictions.json").read_text())}
+    candidates = {image: [{"caption": predictions[image]}] for image in references}
+    references, candidates = PTBTokenizer().tokenize(references), PTBTokenizer().tokenize(candidates)
+    scores = caption_scores([(candidates[image][0], references[image]) for image in references])
+    fixed = {name: np.rint(np.array(scores[name]) * (2**31 - 1)).astype(np.int32) for name in ("sentence_bleu", "rouge")}
+    exact = {name: np.array(scores[name]) for name in ("cider", "plain_cider")}
+    means = {name: json.dumps(scores[name]) for name in ("corpus_bleu", "rouge_mean", "cider_mean")}
+    save_file({**fixed, **exact}, OUTPUT / "karpathy.safetensors", metadata=means)
 
 
 def statistics():
@@ -123,4 +124,4 @@ if __name__ == "__main__":
     write("captions.json", {"cases": [{"candidate": c, "references": r} for c, r in CASES], **caption_scores(CASES)})
     write("statistics.json", statistics())
     if len(sys.argv) > 1:
-        write("karpathy.json", karpathy(pathlib.Path(sys.argv[1])))
+        karpathy(pathlib.Path(sys.argv[1]))
