@@ -4,6 +4,7 @@
 
 #include "models.h"
 #include "readback/base/error.h"
+#include "readback/base/stopwatch.h"
 #include "readback/image/codec.h"
 
 namespace readback::cli {
@@ -18,13 +19,15 @@ struct CaptionFlags {
   int64_t batch_size = 8;
 };
 
-void print(const std::string& image, const std::vector<caption::Caption>& captions, const std::string& format) {
+void print(const std::string& image, const std::vector<caption::Caption>& captions, double seconds,
+           const std::string& format) {
   if (format == "jsonl") {
     nlohmann::ordered_json line = {{"image", image}, {"captions", nlohmann::ordered_json::array()}};
     for (const caption::Caption& caption : captions) {
       line["captions"].push_back(
           {{"text", caption.text}, {"token_ids", caption.token_ids}, {"log_probability", caption.log_probability}});
     }
+    line["seconds"] = seconds;
     fmt::print("{}\n", line.dump());
     return;
   }
@@ -53,8 +56,10 @@ void run(CaptionFlags& flags) {
       }
     }
     if (!requests.empty()) {
+      const Stopwatch clock;
       const auto captions = captioner->caption(requests, flags.decoding);
-      for (size_t i = 0; i < requests.size(); ++i) print(requests[i].sample, captions[i], flags.format);
+      const double seconds = clock.seconds() / static_cast<double>(requests.size());
+      for (size_t i = 0; i < requests.size(); ++i) print(requests[i].sample, captions[i], seconds, flags.format);
     }
     progress->advance(std::min(flags.batch_size, total - begin));
   }

@@ -6,6 +6,7 @@
 
 #include "models.h"
 #include "readback/base/error.h"
+#include "readback/base/stopwatch.h"
 #include "readback/checkpoint/safetensors.h"
 #include "readback/image/codec.h"
 
@@ -75,7 +76,9 @@ void run(GenerateFlags& flags) {
     check_interrupt();
     const int64_t count = std::min(flags.batch_size, total - begin);
     const std::span<const generate::Request> batch(requests.data() + begin, static_cast<size_t>(count));
+    const Stopwatch clock;
     const std::vector<generate::Picture> pictures = generator->generate(batch, flags.generation);
+    const double seconds = clock.seconds() / static_cast<double>(count);
     for (size_t i = 0; i < batch.size(); ++i) {
       const generate::Picture& picture = pictures[i];
       const std::string stem = fmt::format("{}-{:03}", batch[i].sample.substr(7), batch[i].candidate);
@@ -94,7 +97,8 @@ void run(GenerateFlags& flags) {
         nlohmann::ordered_json line = {{"prompt", batch[i].prompt},
                                        {"candidate", batch[i].candidate},
                                        {"file", file.string()},
-                                       {"seed", picture.seed}};
+                                       {"seed", picture.seed},
+                                       {"seconds", seconds}};
         if (picture.truncated_tokens > 0) line["truncated_tokens"] = picture.truncated_tokens;
         if (picture.flagged) line["flagged"] = true;
         fmt::print("{}\n", line.dump());

@@ -65,16 +65,10 @@ BlipCaptioner::Parts load(const checkpoint::Repository& repository, c10::Device 
                                    fmt::format("{} of model_type {}", fmt::join(architectures, ", "), type),
                                    "A captioner is a repository like Salesforce/blip-image-captioning-base."));
   }
-  const auto build = [&] {
-    const nn::Weights weights(repository.tensors(), device, dtype, repository.name());
-    auto model = std::make_shared<models::Blip>(models::BlipConfig::read(std::move(config)), weights);
-    weights.finish();
-    return model;
-  };
-  const std::shared_ptr<models::Blip> model = build();
-  model->pack();
+  const nn::Weights weights = nn::Weights(repository.tensors(), device, dtype, repository.name()).for_inference();
   BlipCaptioner::Parts parts;
-  parts.model = model;
+  parts.model = std::make_shared<models::Blip>(models::BlipConfig::read(std::move(config)), weights);
+  weights.finish();
   parts.tokenizer = text::load_bert_tokenizer(repository.path());
   parts.preprocessing = image::read_preprocess_options(repository);
   parts.description = fmt::format("BLIP {}, {}", repository.name(), dtype_name(dtype));

@@ -1,6 +1,7 @@
 #include "readback/generate/stable_diffusion.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,6 +20,10 @@ namespace {
 
 using checkpoint::ConfigReader;
 using checkpoint::Repository;
+
+constexpr int64_t kSmallModelBytes = int64_t{64} << 20;
+// Latent positions that are denoised together: enough to fill the machine; more would only take memory.
+constexpr int64_t kPositionsOnCpu = 64 * 64, kPositionsOnGpu = 16 * 64 * 64;
 
 // model_index.json gives each part as [library, class], or [null, null] for one that the repository lacks.
 std::string part_class(ConfigReader& index, const std::string& part) {
@@ -49,12 +54,13 @@ nlohmann::json pipeline_scheduler_config(nlohmann::json config, const std::strin
 
 template <typename Model, typename Config>
 std::unique_ptr<Model> load_part(const Repository& repository, const std::string& part, c10::Device device,
-                                 c10::ScalarType dtype) {
+                                 c10::ScalarType dtype, int64_t* bytes = nullptr) {
   const std::string where = (repository.path() / part).string();
-  const nn::Weights weights(repository.tensors(part), device, dtype, where);
+  const nn::Weights weights = nn::Weights(repository.tensors(part), device, dtype, where).for_inference();
   auto model = std::make_unique<Model>(
       Config::read(ConfigReader(repository.json(part + "/config.json"), where + "/config.json")), weights);
   weights.finish();
+  if (bytes) *bytes = weights.bytes();
   return model;
 }
 
@@ -83,7 +89,7 @@ StableDiffusion::StableDiffusion(const Repository& repository, c10::Device devic
   scheduler_config_ = read_scheduler_config(repository.path() / "scheduler" / "scheduler_config.json");
   tokenizer_ = text::load_clip_tokenizer(repository.path() / "tokenizer");
   text_encoder_ = load_part<models::ClipTextModel, models::ClipTextConfig>(repository, "text_encoder", device, dtype);
-  unet_ = load_part<models::Unet, models::UnetConfig>(repository, "unet", device, dtype);
+  unet_ = load_part<models::Unet, models::UnetConfig>(repository, "unet", device, dtype, &unet_bytes_);
   vae_ = load_part<models::Vae, models::VaeConfig>(repository, "vae", device, dtype);
   if (!part_class(index, "safety_checker").empty()) {
     expect_class(index, "safety_checker", {"StableDiffusionSafetyChecker"});
@@ -150,9 +156,6 @@ std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests
     throw UsageError(describe("--height and --width", fmt::format("multiples of {}", factor),
                               fmt::format("{} and {}", height, width)));
   }
-  const std::unique_ptr<Scheduler> scheduler = make_scheduler(
-      options.scheduler, pipeline_scheduler_config(scheduler_config_, options.scheduler), options.num_inference_steps);
-
   std::vector<Picture> pictures(requests.size());
   std::vector<at::Tensor> noise;
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -174,16 +177,31 @@ std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests
 
   const bool guided = options.guidance_scale > 1.0;
   const Texts texts = encode(requests, options.negative_prompt, guided);
-  std::vector<int64_t> rows(guided ? requests.size() : 0, 0);
-  rows.insert(rows.end(), texts.rows.begin(), texts.rows.end());
-  const at::Tensor index = at::tensor(rows, at::TensorOptions(at::kLong).device(device_));
-  models::TextContext context = unet_->prepare(texts.states);
-  for (models::KeyValue& pair : context) {
-    pair = {pair.key.index_select(0, index), pair.value.index_select(0, index)};
+  const models::TextContext contexts = unet_->prepare(texts.states);
+  at::Tensor latents = at::cat(noise).to(device_);
+  const auto denoise_share = [&](int64_t first, int64_t last) {
+    c10::NoGradGuard no_grad_in_this_thread;
+    const auto count = static_cast<size_t>(last - first);
+    std::vector<int64_t> rows(guided ? count : 0, 0);
+    rows.insert(rows.end(), texts.rows.begin() + first, texts.rows.begin() + last);
+    const at::Tensor index = at::tensor(rows, at::TensorOptions(at::kLong).device(device_));
+    models::TextContext context;
+    for (const models::KeyValue& pair : contexts) {
+      context.push_back({pair.key.index_select(0, index), pair.value.index_select(0, index)});
+    }
+    at::Tensor share = latents.narrow(0, first, last - first);
+    share.copy_(denoise(requests.subspan(static_cast<size_t>(first), count), options, share, context, guided));
+  };
+  if (device_.is_cpu() && unet_bytes_ <= kSmallModelBytes) {
+    // The layers of a small model are too short to be shared between cores: each core takes pictures of its own.
+    at::parallel_for(0, latents.size(0), 1, denoise_share);
+  } else {
+    const int64_t positions = latents.size(2) * latents.size(3);
+    const int64_t at_once = std::max<int64_t>(1, (device_.is_cpu() ? kPositionsOnCpu : kPositionsOnGpu) / positions);
+    for (int64_t first = 0; first < latents.size(0); first += at_once) {
+      denoise_share(first, std::min(first + at_once, latents.size(0)));
+    }
   }
-
-  const at::Tensor latents = denoise(requests, options, at::cat(noise).to(device_) * scheduler->init_noise_sigma(),
-                                     *scheduler, context, guided);
   for (size_t i = 0; i < requests.size(); ++i) {
     pictures[i].latents = latents[static_cast<int64_t>(i)].cpu();
     pictures[i].truncated_tokens = texts.truncated[i];
@@ -199,8 +217,10 @@ std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests
 }
 
 at::Tensor StableDiffusion::denoise(std::span<const Request> requests, const GenerationOptions& options,
-                                    at::Tensor latents, Scheduler& scheduler, const models::TextContext& context,
-                                    bool guided) const {
+                                    at::Tensor latents, const models::TextContext& context, bool guided) const {
+  const std::unique_ptr<Scheduler> scheduler = make_scheduler(
+      options.scheduler, pipeline_scheduler_config(scheduler_config_, options.scheduler), options.num_inference_steps);
+  latents = latents * scheduler->init_noise_sigma();
   std::vector<Random> streams;
   for (const Request& request : requests) {
     streams.emplace_back(options.seed, request.sample + "/ancestral", static_cast<uint64_t>(request.candidate));
@@ -210,18 +230,18 @@ at::Tensor StableDiffusion::denoise(std::span<const Request> requests, const Gen
     for (Random& stream : streams) draws.push_back(normal(stream, latents.sizes().slice(1)));
     return at::stack(draws).to(latents.options());
   };
-  for (int64_t i = 0; i < scheduler.size(); ++i) {
+  for (int64_t i = 0; i < scheduler->size(); ++i) {
     check_interrupt();
-    const at::Tensor input = scheduler.scale_model_input(latents, i).to(dtype_);  // [B, c, h, w]
-    const at::Tensor batch = guided ? at::cat({input, input}) : input;            // [2B, c, h, w]
-    const at::Tensor time = at::full({batch.size(0)}, scheduler.timesteps()[static_cast<size_t>(i)],
+    const at::Tensor input = scheduler->scale_model_input(latents, i).to(dtype_);  // [B, c, h, w]
+    const at::Tensor batch = guided ? at::cat({input, input}) : input;             // [2B, c, h, w]
+    const at::Tensor time = at::full({batch.size(0)}, scheduler->timesteps()[static_cast<size_t>(i)],
                                      at::TensorOptions(at::kFloat).device(device_));
     at::Tensor output = unet_->forward(batch, time, context).to(at::kFloat);
     if (guided) {
       const std::vector<at::Tensor> halves = output.chunk(2);
       output = halves[0] + options.guidance_scale * (halves[1] - halves[0]);
     }
-    latents = scheduler.step(output, i, latents, ancestral_noise);
+    latents = scheduler->step(output, i, latents, ancestral_noise);
   }
   return latents;
 }

@@ -26,8 +26,9 @@ class StableDiffusion final : public Generator {
   // used when it has one. Errors: CheckpointError, also when a part is of another class.
   StableDiffusion(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
 
-  // All requests as one batch. Noise is drawn in fp32 on the CPU from the stream (seed, sample, candidate); what an
-  // ancestral scheduler adds comes from a stream of its own, so that a picture does not depend on its batch.
+  // As many requests at once as suit the machine. Noise is drawn in fp32 on the CPU from the stream (seed, sample,
+  // candidate); what an ancestral scheduler adds comes from a stream of its own, so that a picture does not depend on
+  // its batch.
   std::vector<Picture> generate(std::span<const Request> requests, const GenerationOptions& options) override;
   std::string description() const override { return description_; }
 
@@ -35,7 +36,7 @@ class StableDiffusion final : public Generator {
   struct Texts;  // text states of distinct prompts, and which of them each request wants
   Texts encode(std::span<const Request> requests, const std::string& negative_prompt, bool guided) const;
   at::Tensor denoise(std::span<const Request> requests, const GenerationOptions& options, at::Tensor latents,
-                     Scheduler& scheduler, const models::TextContext& context, bool guided) const;
+                     const models::TextContext& context, bool guided) const;
   std::vector<image::Image> decode(const at::Tensor& latents) const;
   std::vector<bool> check(const std::vector<image::Image>& images) const;
 
@@ -46,6 +47,7 @@ class StableDiffusion final : public Generator {
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::unique_ptr<models::ClipTextModel> text_encoder_;
   std::unique_ptr<models::Unet> unet_;
+  int64_t unet_bytes_ = 0;
   std::unique_ptr<models::Vae> vae_;
   std::unique_ptr<models::SafetyChecker> safety_checker_;  // null when the repository has none
   image::PreprocessOptions safety_preprocessing_;

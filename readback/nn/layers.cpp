@@ -6,6 +6,8 @@
 #include <limits>
 
 #include "readback/base/error.h"
+#include "readback/nn/fused_attention.h"
+#include "readback/nn/fused_norm.h"
 #include "readback/nn/packing.h"
 
 namespace readback::nn {
@@ -21,6 +23,7 @@ at::Tensor relu(const at::Tensor& x) { return at::relu(x); }
 Linear::Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias, Init init)
     : weight(weights.get("weight", {out, in}, init)) {
   if (with_bias) bias = weights.get("bias", {out}, Init::zeros());
+  if (weights.is_for_inference()) pack();
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
@@ -52,7 +55,15 @@ GroupNorm::GroupNorm(const Weights& weights, int64_t groups, int64_t channels, d
       groups(groups),
       epsilon(epsilon) {}
 
-at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, epsilon); }
+at::Tensor GroupNorm::operator()(const at::Tensor& x) const {
+  if (fuses_group_norm(x)) return fused_group_norm(x, groups, weight, bias, epsilon, /*silu=*/false);
+  return at::group_norm(x, groups, weight, bias, epsilon);
+}
+
+at::Tensor GroupNorm::with_silu(const at::Tensor& x) const {
+  if (fuses_group_norm(x)) return fused_group_norm(x, groups, weight, bias, epsilon, /*silu=*/true);
+  return at::silu(at::group_norm(x, groups, weight, bias, epsilon));
+}
 
 Conv2d::Conv2d(const Weights& weights, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
                bool with_bias)
@@ -62,9 +73,12 @@ Conv2d::Conv2d(const Weights& weights, int64_t in, int64_t out, int64_t kernel, 
       stride(stride),
       padding(padding) {
   if (with_bias) bias = weights.get("bias", {out}, Init::zeros());
+  if (weights.is_for_inference()) packed = pack_convolution(weight, stride, padding);
+  if (packed.defined()) weight.reset();
 }
 
 at::Tensor Conv2d::operator()(const at::Tensor& x) const {
+  if (packed.defined()) return packed_convolution(x, packed, bias);
   return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
 }
 
@@ -115,10 +129,11 @@ at::Tensor batched_attention(const at::Tensor& q, const at::Tensor& k, const at:
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::optional<at::Tensor>& mask, bool causal, std::optional<double> scale) {
+  const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
+  if (!mask && !causal && fuses_attention(q, k, v)) return fused_attention(q, k, v, factor);
   const at::Tensor mixed =  // [B, heads, T, D]
-      prefers_batches(q, k)
-          ? batched_attention(q, k, v, mask, causal, scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3)))))
-          : at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);
+      prefers_batches(q, k) ? batched_attention(q, k, v, mask, causal, factor)
+                            : at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);
   return mixed.transpose(1, 2).reshape({q.size(0), q.size(2), q.size(1) * v.size(3)});
 }
 

@@ -16,7 +16,8 @@ struct Linear {  // [..., in] → [..., out]
   Linear() = default;
   Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias = true, Init init = Init::normal(0.02));
   at::Tensor operator()(const at::Tensor& x) const;
-  // For inference: gives weight up for a layout that is faster, where there is one (see packing.h).
+  // For inference: gives weight up for a layout that is faster, where there is one (see packing.h). The constructor
+  // does it with Weights::for_inference().
   void pack();
 };
 
@@ -42,10 +43,12 @@ struct GroupNorm {  // [B, C, H, W]
   GroupNorm() = default;
   GroupNorm(const Weights& weights, int64_t groups, int64_t channels, double epsilon);
   at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor with_silu(const at::Tensor& x) const;  // silu of it
 };
 
 struct Conv2d {  // [B, in, H, W] → [B, out, H', W'], channels-last inside
   at::Tensor weight, bias;
+  at::Tensor packed;  // instead of weight, with Weights::for_inference() (see packing.h)
   int64_t stride = 1, padding = 0;
   Conv2d() = default;
   Conv2d(const Weights& weights, int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0,
@@ -63,7 +66,6 @@ at::Tensor split_heads(const at::Tensor& x, int64_t heads);
 // softmax(q kᵀ · scale + mask) v for q, k, v of [B, heads, T, D]; gives [B, T_q, heads · D].
 // scale: 1/√D unless given. mask: additive, broadcastable to [B, heads, T_q, T_k].
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const std::optional<at::Tensor>& mask = {}, bool causal = false,
-                     std::optional<double> scale = {});
+                     const std::optional<at::Tensor>& mask = {}, bool causal = false, std::optional<double> scale = {});
 
 }  // namespace readback::nn

@@ -15,13 +15,18 @@ std::optional<c10::OperatorHandle> find(const char* name) {
   return c10::Dispatcher::singleton().findSchema({name, ""});
 }
 
+bool has_layout(const at::Tensor& weight) {
+  const at::ScalarType type = weight.scalar_type();
+  return weight.device().is_cpu() && (type == at::kFloat || (type == at::kBFloat16 && cpu_has_bfloat16()));
+}
+
+c10::IValue optional(const at::Tensor& tensor) { return tensor.defined() ? c10::IValue(tensor) : c10::IValue(); }
+
 }  // namespace
 
 at::Tensor pack_weight(const at::Tensor& weight) {
   static const auto reorder = find("mkldnn::_reorder_linear_weight"), multiply = find("mkldnn::_linear_pointwise");
-  const at::ScalarType type = weight.scalar_type();
-  const bool known = type == at::kFloat || (type == at::kBFloat16 && cpu_has_bfloat16());
-  if (!reorder || !multiply || !known || !weight.device().is_cpu()) return {};
+  if (!reorder || !multiply || !has_layout(weight)) return {};
   // From a few dozen rows on oneDNN chooses the layout that also is the best for few and for many.
   constexpr int64_t kRows = 64;
   c10::Stack stack = {weight.contiguous(), kRows};
@@ -32,9 +37,29 @@ at::Tensor pack_weight(const at::Tensor& weight) {
 at::Tensor packed_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias) {
   static const auto multiply = find("mkldnn::_linear_pointwise");
   c10::List<std::optional<at::Scalar>> no_scalars;
-  c10::Stack stack = {x,      packed,     bias.defined() ? c10::IValue(bias) : c10::IValue(),
-                      "none", no_scalars, c10::IValue("")};
+  c10::Stack stack = {x, packed, optional(bias), "none", no_scalars, c10::IValue("")};
   multiply->callBoxed(stack);
+  return stack.front().toTensor();
+}
+
+at::Tensor pack_convolution(const at::Tensor& weight, int64_t stride, int64_t padding) {
+  static const auto reorder = find("mkldnn::_reorder_convolution_weight"),
+                    convolve = find("mkldnn::_convolution_pointwise");
+  const bool suits = weight.size(2) == 3 && weight.size(3) == 3 && stride == 1 && padding == 1;
+  if (!reorder || !convolve || !suits || !has_layout(weight)) return {};
+  // The order that oneDNN chooses for maps of this size is as fast as its own choice on all larger ones.
+  const std::vector<int64_t> one = {1, 1}, map = {8, weight.size(1), 8, 8};
+  c10::Stack stack = {weight, one, one, one, int64_t{1}, map};
+  reorder->callBoxed(stack);
+  return stack.front().toTensor();
+}
+
+at::Tensor packed_convolution(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias) {
+  static const auto convolve = find("mkldnn::_convolution_pointwise");
+  const std::vector<int64_t> one = {1, 1};
+  c10::List<std::optional<at::Scalar>> no_scalars;
+  c10::Stack stack = {x, packed, optional(bias), one, one, one, int64_t{1}, "none", no_scalars, c10::IValue("")};
+  convolve->callBoxed(stack);
   return stack.front().toTensor();
 }
 

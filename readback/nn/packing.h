@@ -11,4 +11,10 @@ at::Tensor pack_weight(const at::Tensor& weight);
 // x weightᵀ + bias: [..., in] → [..., out]; bias may be undefined. Not differentiable.
 at::Tensor packed_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias);
 
+// The same for the 3 × 3 kernels of convolutions with stride 1 and padding 1, which on small maps cost less than
+// bringing their weights into oneDNN's order: undefined for others. weight: [out, in, 3, 3].
+at::Tensor pack_convolution(const at::Tensor& weight, int64_t stride, int64_t padding);
+// [B, in, H, W] → [B, out, H, W]; bias may be undefined. Not differentiable.
+at::Tensor packed_convolution(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias);
+
 }  // namespace readback::nn

@@ -14,6 +14,8 @@ struct Weights::Source {
   c10::ScalarType dtype = at::kFloat;
   std::string where;
   std::optional<uint64_t> seed;
+  bool inference = false;
+  int64_t bytes = 0;
   std::map<std::string, at::Tensor> parameters;
   std::set<std::string> used;
   std::vector<std::string> missing, misshapen;
@@ -25,6 +27,11 @@ Weights::Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarT
   source_->device = device;
   source_->dtype = dtype;
   source_->where = std::move(where);
+}
+
+Weights Weights::for_inference() && {
+  source_->inference = true;
+  return std::move(*this);
 }
 
 Weights Weights::fresh(uint64_t seed, c10::Device device, c10::ScalarType dtype) {
@@ -40,6 +47,7 @@ Weights Weights::operator[](const std::string& name) const { return Weights(sour
 
 bool Weights::has(const std::string& name) const { return source_->tensors.contains(prefix_ + name); }
 bool Weights::is_fresh() const { return source_->seed.has_value(); }
+bool Weights::is_for_inference() const { return source_->inference; }
 void Weights::ignore(const std::string& name) const { source_->used.insert(prefix_ + name); }
 
 void Weights::rename(const std::string& old_name, const std::string& new_name) const {
@@ -87,7 +95,8 @@ at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape, Init ini
   tensor = tensor.to(source_->device, source_->dtype);
   // Convolutions run channels-last, and a checkpoint holds them channels-first.
   if (shape.size() == 4) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
-  source_->parameters[key] = tensor;
+  source_->bytes += static_cast<int64_t>(tensor.nbytes());
+  if (!source_->inference) source_->parameters[key] = tensor;
   return tensor;
 }
 
@@ -111,6 +120,8 @@ void Weights::finish() const {
     throw CheckpointError(describe(source_->where, "exactly the tensors of its configuration", problems));
   }
 }
+
+int64_t Weights::bytes() const { return source_->bytes; }
 
 const std::map<std::string, at::Tensor>& Weights::parameters() const { return source_->parameters; }
 

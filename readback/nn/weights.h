@@ -33,6 +33,9 @@ class Weights {
  public:
   // Tensors of a checkpoint, moved to `device` and `dtype` as they are asked for.
   Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarType dtype, std::string where);
+  // The same for inference only: layers take the layout that multiplies fastest (nn/packing.h) and give the original
+  // up, and nothing is kept for parameters(). Not differentiable.
+  Weights for_inference() &&;
   // Drawn from Random(seed, key): a parameter's values depend on its name only, not on the order of construction.
   static Weights fresh(uint64_t seed, c10::Device device = c10::kCPU, c10::ScalarType dtype = c10::kFloat);
 
@@ -42,8 +45,9 @@ class Weights {
   // The tensor `name` in this scope. Missing and misshapen keys are collected and reported by finish(); until then
   // the caller gets zeros of the right shape.
   at::Tensor get(const std::string& name, at::IntArrayRef shape, Init init = {}) const;
-  bool has(const std::string& name) const;      // always false for fresh parameters
+  bool has(const std::string& name) const;  // always false for fresh parameters
   bool is_fresh() const;
+  bool is_for_inference() const;
   // Keys that older exports carry and that the model does not need, e.g. "embeddings.position_ids".
   void ignore(const std::string& name) const;
   // Another name under which this scope may also be stored (documented legacy layouts only).
@@ -52,13 +56,16 @@ class Weights {
   // Throws CheckpointError that lists missing, unexpected and misshapen keys.
   void finish() const;
 
-  // Every parameter handed out so far, by full name; the tensors that the model computes with.
+  // Every parameter handed out so far, by full name; the tensors that the model computes with. Empty for inference.
   const std::map<std::string, at::Tensor>& parameters() const;
+  // Memory of all parameters handed out so far.
+  int64_t bytes() const;
   const std::string& prefix() const { return prefix_; }
 
  private:
   struct Source;
-  Weights(std::shared_ptr<Source> source, std::string prefix) : source_(std::move(source)), prefix_(std::move(prefix)) {}
+  Weights(std::shared_ptr<Source> source, std::string prefix)
+      : source_(std::move(source)), prefix_(std::move(prefix)) {}
   std::shared_ptr<Source> source_;
   std::string prefix_;
 };

@@ -3,25 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <map>
 #include <set>
 
 #include "readback/base/error.h"
+#include "readback/base/stopwatch.h"
 #include "readback/roundtrip/recording.h"
 
 namespace readback::roundtrip {
 
 namespace {
-
-class Clock {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 // One candidate on its way.
 struct Unit {
@@ -50,7 +42,7 @@ class Executor {
   }
 
   Summary run() {
-    const Clock clock;
+    const Stopwatch clock;
     std::vector<SampleRow> rows;
     for (const data::Sample& sample : plan_.samples) {
       rows.push_back({sample.id, static_cast<int64_t>(rows.size()), "", sample.references, sample.truth});
@@ -210,7 +202,7 @@ class Executor {
   }
 
   void caption_samples(const std::vector<Unit*>& firsts, std::vector<Unit>& units) {
-    const Clock clock;
+    const Stopwatch clock;
     std::vector<caption::Request> requests;
     for (const Unit* unit : firsts) requests.push_back({originals_.at(unit->sample), unit->sample->id, 0});
     const auto captions = captioner_.caption(requests, sampling_);
@@ -230,7 +222,7 @@ class Executor {
   }
 
   void read_images(const std::vector<Unit*>& units) {
-    const Clock clock;
+    const Stopwatch clock;
     std::vector<caption::Request> requests;
     for (const Unit* unit : units) {
       requests.push_back({unit->image.pixels.empty() ? store_.load_image(*unit->row.image) : unit->image,
@@ -246,7 +238,7 @@ class Executor {
   }
 
   void generate_images(const std::vector<Unit*>& units, const std::function<std::string(const Unit&)>& prompt) {
-    const Clock clock;
+    const Stopwatch clock;
     std::vector<generate::Request> requests;
     for (const Unit* unit : units) {
       requests.push_back({prompt(*unit), unit->sample->id, unit->row.key.candidate, {}});

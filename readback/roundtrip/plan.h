@@ -36,7 +36,7 @@ struct RunOptions {
 
   // The rest changes how a run goes, not what it stores.
   std::vector<std::string> metrics;  // score/registry.h; a later start with more of them measures these too
-  int64_t batch_size = 16;           // pictures or texts a model gets at once
+  int64_t batch_size = 32;           // pictures or texts a model gets at once
   int64_t max_errors = -1;           // end the run when more than this many samples failed; -1: never
 };
 

@@ -38,7 +38,8 @@ ClipEmbedder::ClipEmbedder(const checkpoint::Repository& repository, c10::Device
   tokenizer_ = text::load_clip_tokenizer(repository.path());
   begin_id_ = tokenizer_->id("<|startoftext|>");
   end_id_ = tokenizer_->id("<|endoftext|>");
-  const nn::Weights weights(repository.tensors(), device, dtype, repository.path().string());
+  const nn::Weights weights =
+      nn::Weights(repository.tensors(), device, dtype, repository.path().string()).for_inference();
   clip_ = std::make_unique<models::Clip>(
       models::ClipConfig::read({config, repository.path().string() + "/config.json"}), weights);
   weights.finish();

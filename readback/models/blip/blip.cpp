@@ -112,15 +112,6 @@ at::Tensor BlipVisionModel::forward(const at::Tensor& pixel_values) const {
   return post_layernorm(x);
 }
 
-void BlipVisionModel::pack() {
-  for (BlipVisionLayer& layer : layers) {
-    layer.qkv.pack();
-    layer.projection.pack();
-    layer.fc1.pack();
-    layer.fc2.pack();
-  }
-}
-
 BlipTextLayer::Attention::Attention(const nn::Weights& weights, const BlipTextConfig& config, int64_t source_width)
     : query(weights["self"]["query"], config.hidden_size, config.hidden_size),
       key(weights["self"]["key"], source_width, config.hidden_size),
@@ -176,6 +167,7 @@ BlipTextDecoder::BlipTextDecoder(const BlipTextConfig& config, const nn::Weights
   transform_norm = nn::LayerNorm(head["transform"]["LayerNorm"], config.hidden_size, config.layer_norm_eps);
   prediction.weight = word_embeddings.weight;
   prediction.bias = head.get("bias", {config.vocab_size}, Init::zeros());
+  if (weights.is_for_inference()) prediction.pack();
   head.ignore("decoder.weight");  // tied to the word embeddings and the bias above; some exports repeat them
   head.ignore("decoder.bias");
 }
@@ -225,30 +217,10 @@ at::Tensor BlipTextDecoder::logits(const at::Tensor& hidden) const {
   return prediction(transform_norm(act(transform(hidden))));
 }
 
-void BlipTextDecoder::pack() {
-  for (BlipTextLayer& layer : layers) {
-    for (BlipTextLayer::Attention* attention : {&layer.attention, &layer.crossattention}) {
-      attention->query.pack();
-      attention->key.pack();
-      attention->value.pack();
-      attention->output.pack();
-    }
-    layer.intermediate.pack();
-    layer.output.pack();
-  }
-  transform.pack();
-  prediction.pack();
-}
-
 Blip::Blip(const BlipConfig& config, const nn::Weights& weights)
     : config(config),
       vision_model(config.vision, weights["vision_model"]),
       text_decoder(config.text, weights["text_decoder"]) {}
-
-void Blip::pack() {
-  vision_model.pack();
-  text_decoder.pack();
-}
 
 at::Tensor Blip::forward(const at::Tensor& pixel_values, const at::Tensor& input_ids,
                          const at::Tensor& attention_mask) const {

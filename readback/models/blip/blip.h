@@ -52,7 +52,6 @@ struct BlipVisionModel {
   nn::LayerNorm post_layernorm;
   BlipVisionModel(const BlipVisionConfig& config, const nn::Weights& weights);
   at::Tensor forward(const at::Tensor& pixel_values) const;  // [B, 3, image_size, image_size] → [B, P, C]
-  void pack();
 };
 
 // One layer's keys and values: of the image (fixed), and of the tokens decoded so far (grow by a step's tokens).
@@ -97,7 +96,6 @@ struct BlipTextDecoder {
   at::Tensor hidden_states(const at::Tensor& input_ids, BlipState& state, bool cache,
                            const at::Tensor& attention_mask = {}) const;  // [S, T, C]
   at::Tensor logits(const at::Tensor& hidden) const;                      // [..., C] → [..., V]
-  void pack();
 };
 
 struct Blip {
@@ -105,7 +103,6 @@ struct Blip {
   BlipVisionModel vision_model;
   BlipTextDecoder text_decoder;
   Blip(const BlipConfig& config, const nn::Weights& weights);
-  void pack();  // for inference only, and once nothing else holds the weights: see nn::Linear::pack
   // Teacher-forced logits [B, T, V] for whole captions. attention_mask may be undefined.
   at::Tensor forward(const at::Tensor& pixel_values, const at::Tensor& input_ids,
                      const at::Tensor& attention_mask) const;

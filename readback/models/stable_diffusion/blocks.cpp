@@ -15,9 +15,9 @@ ResnetBlock::ResnetBlock(const nn::Weights& weights, int64_t in, int64_t out, in
 }
 
 at::Tensor ResnetBlock::forward(const at::Tensor& x, const at::Tensor& time) const {
-  at::Tensor h = conv1(at::silu(norm1(x)));                                     // [B, out, H, W]
+  at::Tensor h = conv1(norm1.with_silu(x));                                      // [B, out, H, W]
   if (time.defined()) h = h + time_emb_proj(time).unsqueeze(-1).unsqueeze(-1);  // [B, out, 1, 1]
-  h = conv2(at::silu(norm2(h)));
+  h = conv2(norm2.with_silu(h));
   return (conv_shortcut.weight.defined() ? conv_shortcut(x) : x) + h;
 }
 

@@ -208,7 +208,7 @@ at::Tensor Unet::time_embedding(const at::Tensor& timesteps) const {
   const at::Tensor angle = timesteps.to(at::kFloat).unsqueeze(1) * exponent.exp().unsqueeze(0);  // [B, C0 / 2]
   const at::Tensor wave = config.flip_sin_to_cos ? at::cat({angle.cos(), angle.sin()}, 1)
                                                  : at::cat({angle.sin(), angle.cos()}, 1);  // [B, C0]
-  return time_linear_2(at::silu(time_linear_1(wave.to(time_linear_1.weight.scalar_type()))));
+  return time_linear_2(at::silu(time_linear_1(wave.to(conv_in.bias.scalar_type()))));
 }
 
 at::Tensor Unet::forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextContext& text) const {
@@ -235,7 +235,7 @@ at::Tensor Unet::forward(const at::Tensor& sample, const at::Tensor& timesteps, 
     }
     if (level.upsample) x = level.upsample->forward(x, skips.back().sizes().slice(2));
   }
-  return conv_out(at::silu(conv_norm_out(x)));
+  return conv_out(conv_norm_out.with_silu(x));
 }
 
 }  // namespace readback::models

@@ -107,7 +107,7 @@ VaeMoments Vae::encode(const at::Tensor& pixels) const {
     // The reference pads right and bottom only.
     if (level.downsample) x = (*level.downsample)(at::constant_pad_nd(x, {0, 1, 0, 1}));
   }
-  x = encoder_conv_out(at::silu(encoder_norm_out(encoder_middle->forward(x))));  // [B, 2c, h, w]
+  x = encoder_conv_out(encoder_norm_out.with_silu(encoder_middle->forward(x)));  // [B, 2c, h, w]
   if (quant_conv.weight.defined()) x = quant_conv(x);
   const std::vector<at::Tensor> halves = x.chunk(2, 1);
   return {halves[0], halves[1].clamp(-30.0, 20.0)};
@@ -121,7 +121,7 @@ at::Tensor Vae::decode(const at::Tensor& latents) const {
     for (const ResnetBlock& resnet : level.resnets) x = resnet.forward(x);
     if (level.upsample) x = level.upsample->forward(x);
   }
-  return decoder_conv_out(at::silu(decoder_norm_out(x)));
+  return decoder_conv_out(decoder_norm_out.with_silu(x));
 }
 
 }  // namespace readback::models
