@@ -47,16 +47,16 @@ void for_each_place(const MeteorSentence& sentence, uint32_t node, Found found) 
 }  // namespace
 
 // The order of what is found here decides ties: first the reference's phrases, then the hypothesis's.
-void MeteorAligner::find_paraphrases(const MeteorTables& tables) {
+void MeteorAligner::find_paraphrases() {
   for (const MeteorPhrase& phrase : reference_->phrases) {
-    for (const uint32_t meaning : tables.paraphrases(phrase.node)) {
+    for (const uint32_t meaning : phrase.paraphrases) {
       for_each_place(*hypothesis_, meaning, [&](const MeteorPhrase& place) {
         add_paraphrase({phrase.start, phrase.length, place.start, place.length, kParaphrase});
       });
     }
   }
   for (const MeteorPhrase& phrase : hypothesis_->phrases) {
-    for (const uint32_t meaning : tables.paraphrases(phrase.node)) {
+    for (const uint32_t meaning : phrase.paraphrases) {
       for_each_place(*reference_, meaning, [&](const MeteorPhrase& place) {
         add_paraphrase({place.start, place.length, phrase.start, phrase.length, kParaphrase});
       });
@@ -70,14 +70,15 @@ void MeteorAligner::find_matches(int start) {
   here_.clear();
   stems_.clear();
   synonyms_.clear();
-  const MeteorWord& word = *reference_->words[start];
-  for (int i = 0; i < static_cast<int>(hypothesis_->words.size()); ++i) {
-    const MeteorWord& other = *hypothesis_->words[i];
-    if (word.key == other.key) {
+  const MeteorKeys word = reference_->keys[start];
+  for (int i = 0; i < static_cast<int>(hypothesis_->keys.size()); ++i) {
+    const MeteorKeys& other = hypothesis_->keys[i];
+    if (word.word == other.word) {
       here_.push_back({start, 1, i, 1, kExact});
     } else if (!identical_) {
-      if (word.stem_key == other.stem_key) stems_.push_back({start, 1, i, 1, kStem});
-      if ((word.synset_bits & other.synset_bits) != 0 && have_common(word.synsets, other.synsets)) {
+      if (word.stem == other.stem) stems_.push_back({start, 1, i, 1, kStem});
+      if ((word.synsets & other.synsets) != 0 &&
+          have_common(reference_->words[start]->synsets, hypothesis_->words[i]->synsets)) {
         synonyms_.push_back({start, 1, i, 1, kSynonym});
       }
     }
@@ -197,7 +198,11 @@ void MeteorAligner::search() {
   used_.assign(blocks_, 0);
   trace_.clear();
   for (int start = 0; start < size; ++start) {
-    if (fixed_[start].length == 0) find_matches(start);
+    if (fixed_[start].length == 0 && reference_cover_[start] > 0) {
+      find_matches(start);
+    } else {
+      here_.clear();
+    }
     candidates_.clear();
     for (size_t rank = 0; rank < paths_.size(); ++rank) extend(static_cast<int>(rank), start);
     advance(start);
@@ -214,16 +219,14 @@ void MeteorAligner::search() {
             [](const MeteorMatch& a, const MeteorMatch& b) { return a.start < b.start; });
 }
 
-std::span<const MeteorMatch> MeteorAligner::align(const MeteorTables& tables, const MeteorSentence& hypothesis,
-                                                  const MeteorSentence& reference) {
+std::span<const MeteorMatch> MeteorAligner::align(const MeteorSentence& hypothesis, const MeteorSentence& reference) {
   hypothesis_ = &hypothesis;
   reference_ = &reference;
-  identical_ =
-      std::equal(hypothesis.words.begin(), hypothesis.words.end(), reference.words.begin(), reference.words.end(),
-                 [](const MeteorWord* a, const MeteorWord* b) { return a->key == b->key; });
+  identical_ = std::equal(hypothesis.keys.begin(), hypothesis.keys.end(), reference.keys.begin(), reference.keys.end(),
+                          [](const MeteorKeys& a, const MeteorKeys& b) { return a.word == b.word; });
   if (paraphrases_.size() < reference.words.size()) paraphrases_.resize(reference.words.size());
   for (auto& matches : paraphrases_) matches.clear();
-  if (!identical_) find_paraphrases(tables);
+  if (!identical_) find_paraphrases();
   fix_certain_matches();
   search();
   return result_;

@@ -24,9 +24,8 @@ struct MeteorMatch {
 class MeteorAligner {
  public:
   // Matches that share no word, by their start in the reference; valid until the next call.
-  // Both sentences must come from one lexicon. Errors: DataError when its tables are damaged.
-  std::span<const MeteorMatch> align(const MeteorTables& tables, const MeteorSentence& hypothesis,
-                                     const MeteorSentence& reference);
+  // Both sentences must come from one lexicon.
+  std::span<const MeteorMatch> align(const MeteorSentence& hypothesis, const MeteorSentence& reference);
 
  private:
   struct Path {
@@ -47,7 +46,7 @@ class MeteorAligner {
     int previous;
   };
 
-  void find_paraphrases(const MeteorTables& tables);
+  void find_paraphrases();
   void add_paraphrase(const MeteorMatch& match) { paraphrases_[static_cast<size_t>(match.start)].push_back(match); }
   void find_matches(int start);
   void fix_certain_matches();

@@ -57,8 +57,7 @@ const MeteorWord& MeteorLexicon::word(const std::string& text) {
   if (found != words_.end()) return found->second;
   MeteorWord entry;
   const std::u16string characters = to_utf16(text);
-  entry.key = java_hash(characters);
-  entry.stem_key = java_hash(stem_english(characters));
+  entry.keys = {java_hash(characters), java_hash(stem_english(characters)), 0};
   entry.number = tables_->find(text);
   entry.phrase = tables_->child(0, entry.number);
   entry.is_function_word = tables_->has_flag(entry.number, meteor_format::kFunctionWord);
@@ -67,19 +66,21 @@ const MeteorWord& MeteorLexicon::word(const std::string& text) {
                         ? tables_->irregular_synsets(entry.number)
                         : base_synsets(*tables_, text, characters.size());
   std::set_union(own.begin(), own.end(), base.begin(), base.end(), std::back_inserter(entry.synsets));
-  entry.synset_bits = 0;
-  for (const uint32_t synset : entry.synsets) entry.synset_bits |= uint64_t{1} << (synset * 2654435761u >> 26);
+  for (const uint32_t synset : entry.synsets) entry.keys.synsets |= uint64_t{1} << (synset * 2654435761u >> 26);
   return words_.emplace(text, std::move(entry)).first->second;
 }
 
 MeteorSentence MeteorLexicon::analyse(std::string_view text) {
   MeteorSentence sentence;
-  for (const std::string& each : meteor_words(text, *tables_)) sentence.words.push_back(&word(each));
+  for (const std::string& each : meteor_words(text, *tables_)) {
+    sentence.words.push_back(&word(each));
+    sentence.keys.push_back(sentence.words.back()->keys);
+  }
   const int size = static_cast<int>(sentence.words.size());
   for (int start = 0; start < size; ++start) {
     uint32_t node = sentence.words[start]->phrase;
     for (int length = 1; node != MeteorTables::kNone; ++length) {
-      sentence.phrases.push_back({node, start, length});
+      sentence.phrases.push_back({node, start, length, tables_->paraphrases(node)});
       sentence.phrase_bits |= uint64_t{1} << (node % 64);
       node = start + length < size ? tables_->child(node, sentence.words[start + length]->number) : MeteorTables::kNone;
     }

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -11,13 +12,18 @@
 
 namespace readback::score {
 
-// The jar compares words and stems by Java's 32-bit String.hashCode, and so do these keys.
+// What two words are compared by. The jar takes Java's 32-bit String.hashCode of words and stems for themselves, and so
+// does this.
+struct MeteorKeys {
+  int32_t word, stem;
+  uint64_t synsets;  // one bit set for each synset: no bit in common means no synset in common
+};
+
 struct MeteorWord {
-  int32_t key, stem_key;
+  MeteorKeys keys;
   bool is_function_word;
   uint32_t number;                // in the tables
   uint32_t phrase;                // the phrase of this word alone, or kNone where none begins with it
-  uint64_t synset_bits;           // one bit set for each synset: no bit in common means no synset in common
   std::vector<uint32_t> synsets;  // ascending
 };
 
@@ -25,10 +31,12 @@ struct MeteorWord {
 struct MeteorPhrase {
   uint32_t node;
   int start, length;
+  std::span<const uint32_t> paraphrases;  // nodes
 };
 
 struct MeteorSentence {
   std::vector<const MeteorWord*> words;  // of the lexicon that made it
+  std::vector<MeteorKeys> keys;          // of the words
   std::vector<MeteorPhrase> phrases;     // by start, then length
   std::vector<MeteorPhrase> by_node;     // the same by node, then start
   uint64_t phrase_bits = 0;              // bit node % 64 of each phrase
@@ -38,7 +46,6 @@ struct MeteorSentence {
 class MeteorLexicon {
  public:
   explicit MeteorLexicon(std::shared_ptr<const MeteorTables> tables) : tables_(std::move(tables)) {}
-  const MeteorTables& tables() const { return *tables_; }
   // Errors: DataError when the tables are damaged.
   MeteorSentence analyse(std::string_view text);
 

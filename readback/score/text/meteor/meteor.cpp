@@ -103,7 +103,7 @@ MeteorScore Meteor::score(std::string_view hypothesis, std::span<const std::stri
   best.score = -1;
   for (const std::string& text : references) {
     const MeteorSentence reference = lexicon_.analyse(text);
-    const auto matches = aligner_.align(lexicon_.tables(), candidate, reference);
+    const auto matches = aligner_.align(candidate, reference);
     MeteorStatistics statistics;
     count_words(statistics.hypothesis, candidate);
     count_words(statistics.reference, reference);
