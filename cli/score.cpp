@@ -5,6 +5,8 @@
 #include "models.h"
 #include "readback/roundtrip/accuracy.h"
 #include "readback/score/registry.h"
+#include "readback/score/text/meteor/prepare.h"
+#include "readback/score/text/meteor/tables.h"
 
 namespace readback::cli {
 
@@ -75,6 +77,12 @@ void list_metrics() {
   }
 }
 
+void prepare_meteor(const std::string& package, const std::string& output) {
+  const auto made = score::prepare_meteor_tables(package, output);
+  fmt::print("{}: {} words, {} paraphrases, {:.1f} MB\n", output, made.words, made.paraphrases,
+             static_cast<double>(made.bytes) / 1e6);
+}
+
 }  // namespace
 
 void add_score(CLI::App& app) {
@@ -83,11 +91,20 @@ void add_score(CLI::App& app) {
   verb->footer(
       "Examples:\n"
       "  readback score list\n"
+      "  readback score prepare-meteor --package DIR/pycocoevalcap/meteor\n"
       "  readback score scenes --split test\n"
       "  readback score scenes --split novel-pairs --no-captioner --limit 200 --format json");
   verb->add_subcommand("list", "Every metric: name, which direction is better, title and formula")->callback([] {
     list_metrics();
   });
+
+  auto paths = std::make_shared<std::pair<std::string, std::string>>("", score::meteor_tables_path().string());
+  CLI::App* prepare =
+      verb->add_subcommand("prepare-meteor", "Make METEOR's tables out of the pycocoevalcap package; needed once");
+  prepare->add_option("--package", paths->first, "Folder pycocoevalcap/meteor of the package")->required();
+  prepare->add_option("--output", paths->second, "File; READBACK_METEOR names it for later runs")
+      ->capture_default_str();
+  prepare->callback([paths] { prepare_meteor(paths->first, paths->second); });
 
   auto flags = std::make_shared<ScenesFlags>();
   flags->options.generation.num_inference_steps = 25;

@@ -8,6 +8,7 @@
 #include "readback/base/error.h"
 #include "readback/score/embedding_metric.h"
 #include "readback/score/oracle_metric.h"
+#include "readback/score/text/meteor/tables.h"
 #include "readback/score/text/reference_metrics.h"
 
 namespace readback::score {
@@ -60,6 +61,11 @@ const std::vector<Entry>& table() {
       bleu(2),
       bleu(3),
       bleu(4),
+      {{"meteor", "METEOR",
+        "METEOR 1.5, English: exact, stem, synonym and paraphrase matches; α = 0.85, β = 0.2, γ = 0.6, δ = 0.75; the "
+        "best of the references; PTB tokens",
+        kHigher, Inputs::kReferences, ""},
+       [](const MetricInfo& info, const MetricContext&) { return make_meteor_metric(info); }},
       {{"rouge-l", "ROUGE-L",
         "F of the longest common subsequence, β = 1.2, largest precision and recall over references; PTB tokens",
         kHigher, Inputs::kReferences, ""},
@@ -126,6 +132,7 @@ std::vector<std::string> default_metrics(bool has_references, bool has_truth) {
   for (const MetricInfo& info : all_metrics()) {
     const bool needs_truth = info.inputs == Inputs::kTextTruth || info.inputs == Inputs::kImageTruth;
     const bool needs_references = info.inputs == Inputs::kReferences || info.inputs == Inputs::kTexts;
+    if (info.name == "meteor" && !has_meteor_tables()) continue;
     if (!is_variant(info.name) && (has_truth || !needs_truth) && (has_references || !needs_references)) {
       names.push_back(info.name);
     }

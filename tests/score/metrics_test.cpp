@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "meteor_tables.h"
 #include "readback/base/error.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/score/registry.h"
@@ -48,6 +49,8 @@ image::Image pixel(uint8_t value) {
 }
 
 TEST(Registry, MakesEveryMetricThatItLists) {
+  const MeteorFolder meteor;
+  write_file(meteor.file(), small_meteor_tables());
   Fixture f;
   std::set<std::string> names;
   for (const MetricInfo& info : all_metrics()) {
@@ -74,10 +77,15 @@ TEST(Registry, UnknownNamesListTheKnownOnes) {
 }
 
 TEST(Registry, DefaultsFollowTheDataSet) {
+  const MeteorFolder meteor;
   EXPECT_EQ(default_metrics(false, false), (std::vector<std::string>{"clip-image", "clip-image-pooled"}));
   const auto all = default_metrics(true, true);
   EXPECT_EQ(all, (std::vector<std::string>{"clip-image", "clip-image-pooled", "clip-text", "clip-text-pooled", "bleu-4",
                                            "rouge-l", "cider", "oracle-text", "oracle-image"}));
+  write_file(meteor.file(), small_meteor_tables());
+  auto with_meteor = all;
+  with_meteor.insert(with_meteor.begin() + 5, "meteor");
+  EXPECT_EQ(default_metrics(true, true), with_meteor);
 }
 
 TEST(EmbeddingMetrics, AreCosineDistances) {

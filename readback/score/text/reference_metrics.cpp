@@ -1,9 +1,12 @@
 #include "readback/score/text/reference_metrics.h"
 
+#include <fmt/ranges.h>
+
 #include <functional>
 #include <limits>
 
 #include "readback/score/text/bleu.h"
+#include "readback/score/text/meteor/meteor.h"
 #include "readback/score/text/rouge.h"
 #include "readback/text/ptb_tokenizer.h"
 
@@ -52,6 +55,17 @@ std::unique_ptr<Metric> make_bleu_metric(MetricInfo info, int order) {
   return std::make_unique<ReferenceMetric>(
       std::move(info), caption_words, [order](const Tokens& candidate, std::span<const Tokens> references) {
         return bleu(count_bleu(candidate, references))[static_cast<size_t>(order - 1)];
+      });
+}
+
+std::unique_ptr<Metric> make_meteor_metric(MetricInfo info) {
+  return std::make_unique<ReferenceMetric>(
+      std::move(info), caption_tokens,
+      [scorer = std::make_shared<Meteor>(MeteorTables::load())](const Tokens& candidate,
+                                                                std::span<const Tokens> references) {
+        std::vector<std::string> texts;
+        for (const Tokens& tokens : references) texts.push_back(fmt::format("{}", fmt::join(tokens, " ")));
+        return scorer->score(fmt::format("{}", fmt::join(candidate, " ")), texts).score;
       });
 }
 

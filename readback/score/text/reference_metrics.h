@@ -1,4 +1,5 @@
-// BLEU, ROUGE-L and CIDEr as metrics of single captions, each tokenized as a line of its own (text/ptb_tokenizer.h).
+// BLEU, METEOR, ROUGE-L and CIDEr as metrics of single captions, each tokenized as a line of its own
+// (text/ptb_tokenizer.h).
 #pragma once
 #include <memory>
 #include <string>
@@ -11,6 +12,9 @@ namespace readback::score {
 
 // Sentence BLEU of the given order, 1 … 4. NaN without references.
 std::unique_ptr<Metric> make_bleu_metric(MetricInfo info, int order);
+
+// METEOR with the tables of meteor_tables_path(). NaN without references. Errors: DataError without the tables.
+std::unique_ptr<Metric> make_meteor_metric(MetricInfo info);
 
 // ROUGE-L with beta 1.2. NaN without references.
 std::unique_ptr<Metric> make_rouge_metric(MetricInfo info);
