@@ -6,6 +6,7 @@
 #include "meteor_tables.h"
 #include "readback/base/error.h"
 #include "readback/score/text/meteor/prepare.h"
+#include "readback/score/text/meteor/tables.h"
 
 namespace readback::score {
 namespace {
@@ -58,7 +59,7 @@ TEST(Archive, DamagedZipFilesAreErrors) {
 
 TEST(Archive, Gunzips) {
   std::string text;
-  for (int i = 0; i < 300000; ++i) text += std::to_string(i * 7919 % 1000003);
+  for (int64_t i = 0; i < 300000; ++i) text += std::to_string(i * 7919 % 1000003);
   const std::string packed = gzip(text);
   EXPECT_EQ(gunzip(packed, "file.gz"), text);
   EXPECT_EQ(gunzip(gzip(""), "file.gz"), "");

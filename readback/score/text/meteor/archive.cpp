@@ -59,6 +59,7 @@ std::string read_zip_member(std::string_view zip, std::string_view member, const
   const auto number = [&](size_t at, size_t size) { return read_number(zip, at, size, where); };
   const size_t end = zip.rfind("PK\x05\x06");
   if (end == std::string_view::npos) fail(where, "a zip file", "no directory in it");
+  number(end + 20, 2);  // the end is whole
   size_t entry = number(end + 16, 4);
   for (uint32_t left = number(end + 10, 2); left > 0; --left) {
     if (number(entry, 4) != 0x02014b50) fail(where, "a zip directory", fmt::format("none at byte {}", entry));
