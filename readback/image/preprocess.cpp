@@ -32,7 +32,16 @@ PreprocessOptions defaults_of(ConfigReader& reader) {
   const std::string type = processor_type(reader);
   if (type == "CLIP") return {};
   if (type == "Blip") return {.shortest_edge = std::nullopt, .height = 384, .width = 384, .do_center_crop = false};
-  throw CheckpointError(describe(reader.where(), "a BlipImageProcessor or CLIPImageProcessor",
+  if (type == "ViT") {
+    return {.shortest_edge = std::nullopt,
+            .height = 224,
+            .width = 224,
+            .resample = Filter::kBilinear,
+            .do_center_crop = false,
+            .image_mean = {0.5, 0.5, 0.5},
+            .image_std = {0.5, 0.5, 0.5}};
+  }
+  throw CheckpointError(describe(reader.where(), "a BlipImageProcessor, CLIPImageProcessor or ViTImageProcessor",
                                  type.empty() ? "no image_processor_type" : reader.raw().dump()));
 }
 

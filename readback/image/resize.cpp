@@ -52,42 +52,53 @@ Kernel kernel_of(Filter filter) {
   }
 }
 
-// For each target position the first source position it draws from and their weights, which add up to 2^22.
-struct Weights {
+// For each target position the first source position it draws from and their weights, which add up to one.
+template <typename T>
+struct WeightsOf {
   struct Span {
     int64_t first, count;
   };
   int64_t stride = 0;
   std::vector<Span> spans;
-  std::vector<int32_t> values;  // target × stride
+  std::vector<T> values;  // target × stride
 
-  const int32_t* at(int64_t target) const { return values.data() + target * stride; }
+  const T* at(int64_t target) const { return values.data() + target * stride; }
 };
+using ExactWeights = WeightsOf<double>;
+using Weights = WeightsOf<int32_t>;  // in units of 2^-22
 
-Weights make_weights(int64_t source_size, int64_t target_size, Kernel kernel) {
+ExactWeights make_exact_weights(int64_t source_size, int64_t target_size, Kernel kernel) {
   const double scale = static_cast<double>(source_size) / static_cast<double>(target_size);
   const double filter_scale = std::max(scale, 1.0);
   const double support = kernel.support * filter_scale;
-  Weights weights;
+  ExactWeights weights;
   weights.stride = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
   weights.values.assign(static_cast<size_t>(target_size * weights.stride), 0);
-  std::vector<double> exact(static_cast<size_t>(weights.stride));
   for (int64_t target = 0; target < target_size; ++target) {
     const double centre = (static_cast<double>(target) + 0.5) * scale;
     const int64_t first = std::max<int64_t>(static_cast<int64_t>(centre - support + 0.5), 0);
     const int64_t end = std::min(static_cast<int64_t>(centre + support + 0.5), source_size);
     const int64_t count = end - first;
+    double* values = weights.values.data() + target * weights.stride;
     double sum = 0;
     for (int64_t i = 0; i < count; ++i) {
-      exact[i] = kernel.weight((static_cast<double>(i + first) - centre + 0.5) * (1.0 / filter_scale));
-      sum += exact[i];
+      values[i] = kernel.weight((static_cast<double>(i + first) - centre + 0.5) * (1.0 / filter_scale));
+      sum += values[i];
     }
-    int32_t* values = weights.values.data() + target * weights.stride;
-    for (int64_t i = 0; i < count; ++i) {
-      const double value = (sum != 0 ? exact[i] / sum : exact[i]) * (1 << kPrecisionBits);
-      values[i] = static_cast<int32_t>(value < 0 ? value - 0.5 : value + 0.5);
-    }
+    for (int64_t i = 0; i < count && sum != 0; ++i) values[i] /= sum;
     weights.spans.push_back({first, count});
+  }
+  return weights;
+}
+
+Weights make_weights(int64_t source_size, int64_t target_size, Kernel kernel) {
+  const ExactWeights exact = make_exact_weights(source_size, target_size, kernel);
+  Weights weights;
+  weights.stride = exact.stride;
+  for (const auto& [first, count] : exact.spans) weights.spans.push_back({first, count});
+  for (const double value : exact.values) {
+    const double scaled = value * (1 << kPrecisionBits);
+    weights.values.push_back(static_cast<int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5));
   }
   return weights;
 }
@@ -152,7 +163,64 @@ Image resize_height(const Image& image, int64_t height, const Weights& weights) 
   return resized;
 }
 
+// target[x] = Σ_i weights_x[i] × source[…]: along rows of `width` pixels, or along columns of `height`.
+template <typename T>
+std::vector<float> sum_along_rows(const T* source, int64_t rows, int64_t source_width, const ExactWeights& weights) {
+  const auto width = static_cast<int64_t>(weights.spans.size());
+  std::vector<float> target(static_cast<size_t>(rows * width * 3));
+  for (int64_t y = 0; y < rows; ++y) {
+    for (int64_t x = 0; x < width; ++x) {
+      const auto [first, count] = weights.spans[x];
+      const T* pixel = source + (y * source_width + first) * 3;
+      double sums[3] = {};
+      for (int64_t i = 0; i < count; ++i) {
+        for (int64_t c = 0; c < 3; ++c) sums[c] += pixel[i * 3 + c] * weights.at(x)[i];
+      }
+      for (int64_t c = 0; c < 3; ++c) target[(y * width + x) * 3 + c] = static_cast<float>(sums[c]);
+    }
+  }
+  return target;
+}
+
+template <typename T>
+std::vector<float> sum_along_columns(const T* source, int64_t width, const ExactWeights& weights) {
+  const int64_t row_size = width * 3;
+  std::vector<float> target;
+  target.reserve(weights.spans.size() * static_cast<size_t>(row_size));
+  std::vector<double> sums(static_cast<size_t>(row_size));
+  for (size_t y = 0; y < weights.spans.size(); ++y) {
+    const auto [first, count] = weights.spans[y];
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (int64_t i = 0; i < count; ++i) {
+      const T* row = source + (first + i) * row_size;
+      const double weight = weights.at(static_cast<int64_t>(y))[i];
+      for (int64_t j = 0; j < row_size; ++j) sums[j] += row[j] * weight;
+    }
+    for (const double sum : sums) target.push_back(static_cast<float>(sum));
+  }
+  return target;
+}
+
+bool takes_height_first(const Image& image, int64_t width, int64_t height) {
+  const int64_t fewer_rows = image.height - height, fewer_columns = image.width - width;
+  return fewer_rows > 0 && fewer_rows > fewer_columns * 2;
+}
+
 }  // namespace
+
+std::vector<float> resize_unrounded(const Image& image, int64_t width, int64_t height, Filter filter) {
+  check_size(image.width, image.height, "resize: the source");
+  check_size(width, height, "resize: the target");
+  const Kernel kernel = kernel_of(filter);
+  const ExactWeights across = make_exact_weights(image.width, width, kernel);
+  const ExactWeights down = make_exact_weights(image.height, height, kernel);
+  if (takes_height_first(image, width, height)) {
+    const std::vector<float> lower = sum_along_columns(image.pixels.data(), image.width, down);
+    return sum_along_rows(lower.data(), height, image.width, across);
+  }
+  const std::vector<float> narrower = sum_along_rows(image.pixels.data(), image.height, image.width, across);
+  return sum_along_columns(narrower.data(), width, down);
+}
 
 Image resize(const Image& image, int64_t width, int64_t height, Filter filter) {
   check_size(image.width, image.height, "resize: the source");
@@ -165,9 +233,7 @@ Image resize(const Image& image, int64_t width, int64_t height, Filter filter) {
     if (height == source.height) return source;
     return resize_height(source, height, make_weights(source.height, height, kernel));
   };
-  const int64_t fewer_rows = image.height - height, fewer_columns = image.width - width;
-  const bool height_first = fewer_rows > 0 && fewer_rows > fewer_columns * 2;
-  return height_first ? fit_width(fit_height(image)) : fit_height(fit_width(image));
+  return takes_height_first(image, width, height) ? fit_width(fit_height(image)) : fit_height(fit_width(image));
 }
 
 }  // namespace readback::image

@@ -4,6 +4,8 @@
 // Earlier releases always took the width first: where the order differs (many upright photos) single values differ,
 // by up to 13 levels beside sharp edges, where the first pass clips.
 #pragma once
+#include <vector>
+
 #include "readback/image/image.h"
 
 namespace readback::image {
@@ -12,5 +14,9 @@ enum class Filter { kBilinear, kBicubic, kLanczos };  // Pillow's BILINEAR, BICU
 
 // Errors: DataError when a side of the source or of the target is below 1, or the target has over kMaxPixels pixels.
 Image resize(const Image& image, int64_t width, int64_t height, Filter filter);
+
+// height × width × 3, neither rounded nor clipped: Pillow's resize of each channel as an image of mode "F".
+// Errors: as resize().
+std::vector<float> resize_unrounded(const Image& image, int64_t width, int64_t height, Filter filter);
 
 }  // namespace readback::image

@@ -1,0 +1,92 @@
+#include "readback/score/image/inception_extractor.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <string_view>
+#include <vector>
+
+#include "readback/base/error.h"
+#include "readback/base/random.h"
+#include "readback/image/codec.h"
+
+namespace readback::score {
+
+namespace {
+
+models::Inception load(const std::string& name, c10::Device device) {
+  const nn::Weights weights(models::load_inception_tensors(name), device, at::kFloat, name);
+  models::Inception inception(weights);
+  weights.finish();
+  return inception;
+}
+
+}  // namespace
+
+InceptionExtractor::InceptionExtractor(const std::string& weights, c10::Device device, InceptionOptions options)
+    : device_(device), options_(std::move(options)), inception_(load(weights, device)) {
+  if (options_.batch_size < 1 || options_.layers.empty()) {
+    throw UsageError(describe("Inception", "a batch size of at least 1 and at least one layer",
+                              fmt::format("{} and {}", options_.batch_size, options_.layers.size())));
+  }
+}
+
+models::InceptionFeatures InceptionExtractor::extract(std::span<const image::Image* const> images) const {
+  return extract(static_cast<int64_t>(images.size()), [&](int64_t i) { return *images[i]; });
+}
+
+models::InceptionFeatures InceptionExtractor::extract(std::span<const std::filesystem::path> files,
+                                                      Progress* progress) const {
+  return extract(
+      static_cast<int64_t>(files.size()), [&](int64_t i) { return image::load(files[i]); }, progress);
+}
+
+models::InceptionFeatures InceptionExtractor::extract(int64_t count,
+                                                      const std::function<image::Image(int64_t)>& picture,
+                                                      Progress* progress) const {
+  if (count == 0) throw DataError(describe("Inception", "at least one image", "none"));
+  c10::NoGradGuard no_grad;
+  std::map<models::InceptionLayer, std::vector<at::Tensor>> parts;
+  for (int64_t begin = 0; begin < count; begin += options_.batch_size) {
+    check_interrupt();
+    const int64_t size = std::min(options_.batch_size, count - begin);
+    const at::Tensor pixels = inception_input(
+                                  size, [&](int64_t i) { return picture(begin + i); }, options_.mode)
+                                  .to(device_);
+    for (auto& [layer, features] : inception_.forward(pixels, options_.layers)) parts[layer].push_back(features.cpu());
+    if (progress != nullptr) progress->advance(size);
+  }
+  models::InceptionFeatures all;
+  for (const auto& [layer, batches] : parts) all[layer] = at::cat(batches);
+  return all;
+}
+
+std::string InceptionExtractor::source() const {
+  const at::Tensor sample = inception_.fc_weight.cpu().contiguous();
+  const std::string_view bytes(static_cast<const char*>(sample.const_data_ptr()), sample.nbytes());
+  return fmt::format("Inception 2048, weights {:08x}, {}", static_cast<uint32_t>(fnv1a(bytes)), name_of(options_.mode));
+}
+
+std::vector<std::filesystem::path> list_images(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    std::string extension = entry.path().extension().string();
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
+    const bool known = extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".webp";
+    if (known && entry.is_regular_file()) files.push_back(entry.path());
+  }
+  if (files.empty()) {
+    throw DataError(describe(folder.string(), "a folder with .png, .jpg, .jpeg or .webp files",
+                             error ? error.message() : "none of them"));
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace readback::score
