@@ -82,7 +82,7 @@ TEST(Preprocess, RefusesWhatItDoesNotDo) {
            {"image_mean", {0.5}},
            {"pad_size", {{"height", 30}, {"width", 30}}},
            {"sharpen", true},
-           {"image_processor_type", "ViTImageProcessor"}}) {
+           {"image_processor_type", "BitImageProcessor"}}) {
     nlohmann::json config = clip;
     config[key] = value;
     EXPECT_THROW(options_of(config), CheckpointError) << key << " " << value;

@@ -16,7 +16,13 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image, ImageOps
 from safetensors.torch import save_file
-from transformers import BlipImageProcessor, BlipImageProcessorPil, CLIPImageProcessor, CLIPImageProcessorPil
+from transformers import (
+    BlipImageProcessor,
+    BlipImageProcessorPil,
+    CLIPImageProcessor,
+    CLIPImageProcessorPil,
+    ViTImageProcessorPil,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = ROOT / "tests/goldens/image"
@@ -240,10 +246,13 @@ def write_preprocessing():
          (12, 5)),
         ("clip-legacy", legacy, (19, 23)),
         ("clip-defaults", {"image_processor_type": "CLIPImageProcessorFast", "crop_size": 6}, (40, 30)),
+        ("vit", ViTImageProcessorPil(size={"height": 24, "width": 20}).to_dict(), (31, 47)),
+        ("vit-legacy", {"feature_extractor_type": "ViTFeatureExtractor", "size": 24, "resample": 3}, (40, 31)),
     ]
     tensors, table = {}, {}
     for seed, (name, config, (width, height)) in enumerate(cases):
-        kind = BlipImageProcessorPil if name.startswith("blip") else CLIPImageProcessorPil
+        kinds = {"blip": BlipImageProcessorPil, "clip": CLIPImageProcessorPil, "vit": ViTImageProcessorPil}
+        kind = kinds[name.split("-")[0]]
         processor = kind(**{k: v for k, v in config.items() if not k.endswith("_type")})
         pixels = processor(noise(width, height, seed), return_tensors="pt")["pixel_values"][0]
         tensors[name] = pixels.to(torch.float32).contiguous()

@@ -40,24 +40,31 @@ std::array<double, kWindow> gaussian() {
   return weights;
 }
 
-// One row of both pictures: each moment summed over the window along the row, [kMoments][width].
+// Position i of a line of n pixels that goes on mirrored beyond its ends.
+int64_t reflect(int64_t i, int64_t n) { return i < 0 ? -i : i < n ? i : 2 * n - 2 - i; }
+
+// One row of both pictures: each moment summed over the window along the row, [kMoments][width · 3].
 // Values lie side by side by channel, so that a step to the next pixel is a step of 3.
 void sum_along_row(const uint8_t* a, const uint8_t* b, int64_t width, const std::array<double, kWindow>& weights,
                    std::vector<double>& products, double* sums) {
-  const int64_t size = width * 3, inner = size - (kWindow - 1) * 3;
-  for (int64_t i = 0; i < size; ++i) {
-    const double x = a[i], y = b[i];
-    products[i] = x;
-    products[size + i] = y;
-    products[2 * size + i] = x * x;
-    products[3 * size + i] = y * y;
-    products[4 * size + i] = x * y;
+  const int64_t inner = width * 3, outer = inner + (kWindow - 1) * 3;
+  for (int64_t p = 0; p < width + kWindow - 1; ++p) {
+    const int64_t source = reflect(p - kWindow / 2, width) * 3;
+    for (int64_t c = 0; c < 3; ++c) {
+      const double x = a[source + c], y = b[source + c];
+      double* product = products.data() + p * 3 + c;
+      product[0] = x;
+      product[outer] = y;
+      product[2 * outer] = x * x;
+      product[3 * outer] = y * y;
+      product[4 * outer] = x * y;
+    }
   }
   for (int64_t m = 0; m < kMoments; ++m) {
     double* sum = sums + m * inner;
     std::fill(sum, sum + inner, 0.0);
     for (int64_t k = 0; k < kWindow; ++k) {
-      const double* source = products.data() + m * size + k * 3;
+      const double* source = products.data() + m * outer + k * 3;
       for (int64_t i = 0; i < inner; ++i) sum[i] += weights[k] * source[i];
     }
   }
@@ -91,24 +98,25 @@ double psnr(const image::Image& a, const image::Image& b) {
 }
 
 double ssim(const image::Image& a, const image::Image& b) {
-  check_sizes("SSIM", a, b, kWindow);
+  check_sizes("SSIM", a, b, kWindow / 2 + 1);
   const std::array<double, kWindow> weights = gaussian();
-  const int64_t inner = (a.width - kWindow + 1) * 3, row_size = kMoments * inner;
+  const int64_t inner = a.width * 3, row_size = kMoments * inner;
   // The last 11 rows' sums, in a ring.
   std::vector<double> ring(static_cast<size_t>(kWindow * row_size)), moments(static_cast<size_t>(row_size));
-  std::vector<double> products(static_cast<size_t>(kMoments * a.width * 3));
+  std::vector<double> products(static_cast<size_t>(kMoments * (a.width + kWindow - 1) * 3));
   double sum = 0;
-  for (int64_t y = 0; y < a.height; ++y) {
-    sum_along_row(a.at(0, y), b.at(0, y), a.width, weights, products, ring.data() + y % kWindow * row_size);
-    if (y < kWindow - 1) continue;
+  for (int64_t row = 0; row < a.height + kWindow - 1; ++row) {
+    const int64_t y = reflect(row - kWindow / 2, a.height);
+    sum_along_row(a.at(0, y), b.at(0, y), a.width, weights, products, ring.data() + row % kWindow * row_size);
+    if (row < kWindow - 1) continue;
     std::fill(moments.begin(), moments.end(), 0.0);
     for (int64_t k = 0; k < kWindow; ++k) {
-      const double* source = ring.data() + (y - kWindow + 1 + k) % kWindow * row_size;
+      const double* source = ring.data() + (row - kWindow + 1 + k) % kWindow * row_size;
       for (int64_t i = 0; i < row_size; ++i) moments[i] += weights[k] * source[i];
     }
     sum += similarity_of_row(moments.data(), inner);
   }
-  return sum / static_cast<double>((a.height - kWindow + 1) * inner);
+  return sum / static_cast<double>(a.height * inner);
 }
 
 }  // namespace readback::score
