@@ -1,26 +1,6 @@
 #include "readback/text/ptb_scanner.h"
 
 namespace readback::text {
-namespace {
-
-// Characters that a caseless letter of the grammar matches.
-uint32_t fold(uint32_t c) {
-  if (c >= 'A' && c <= 'Z') return c + 32;
-  switch (c) {
-    case 0x130:
-    case 0x131:
-      return 'i';
-    case 0x17F:
-      return 's';
-    case 0x212A:
-      return 'k';
-    default:
-      return c;
-  }
-}
-
-}  // namespace
-
 PtbMatch PtbScanner::match(size_t begin) {
   begin_ = begin;
   // Most tokens are letters before a blank: a word, or two like "cannot".
@@ -46,13 +26,6 @@ void PtbScanner::offer(PtbRule rule, size_t length, size_t following) {
   const size_t end = begin_ + length + following;
   if (length == 0 || begin_ + length > limit_) return;
   if (end > best_.end || (end == best_.end && rule < best_.rule)) best_ = {rule, end, length, 0};
-}
-
-size_t PtbScanner::literal(size_t at, std::string_view lower) const {
-  for (size_t i = 0; i < lower.size(); ++i) {
-    if (fold(unit(at + i)) != static_cast<uint32_t>(lower[i])) return 0;
-  }
-  return lower.size();
 }
 
 size_t PtbScanner::blank(size_t at) const {

@@ -18,7 +18,7 @@ enum class PtbRule : uint8_t {
   kWordBeforeClitic,     // it/'s
   kWordBeforeNot,        // do/n't
   kWord,
-  kWordWithApostrophe,  // o'clock's kin: O'Neil, ma'am, 'em, c'mon
+  kWordWithApostrophe,  // O'Neil, ma'am, 'em, c'mon
   kYApostrophe,         // y'/all
   kUrl,
   kHost,  // www.example.org/path, example.com
@@ -44,7 +44,7 @@ enum class PtbRule : uint8_t {
   kAcronym,                   // U.S/ x
   kYear,                      // '99
   kFileName,                  // a.jpg/ x
-  kWordDotBeforeComma,        // Yahoo!s, etc.: word./,
+  kWordDotBeforeComma,        // "word." before a comma
   kPhone,
   kDoubleQuoteBefore,
   kDoubleQuote,
@@ -103,8 +103,18 @@ class PtbScanner {
   bool is_any(size_t at, std::u16string_view characters) const {
     return at < text_.size() && characters.find(text_[at]) != std::u16string_view::npos;
   }
+  // The lower-case letter that a letter of the grammar matches in either case, for all that matches it.
+  static uint32_t fold(uint32_t c) {
+    if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;
+    return c == 0x130 || c == 0x131 ? 'i' : c == 0x17F ? 's' : c == 0x212A ? 'k' : c;
+  }
   // Lengths of what begins at a place, 0 for no match. `lower` is matched without regard to case.
-  size_t literal(size_t at, std::string_view lower) const;
+  size_t literal(size_t at, std::string_view lower) const {
+    for (size_t i = 0; i < lower.size(); ++i) {
+      if (fold(unit(at + i)) != static_cast<uint32_t>(lower[i])) return 0;
+    }
+    return lower.size();
+  }
   size_t blank(size_t at) const;       // one blank; \r\n is one
   size_t apostrophe(size_t at) const;  // also &apos;
   size_t any_apostrophe(size_t at) const;

@@ -22,22 +22,19 @@ BleuCounts count_bleu(const Tokens& candidate, std::span<const Tokens> reference
   if (references.empty()) throw DataError(describe("BLEU", "at least one reference text", "none"));
   BleuCounts result;
   result.candidate_length = static_cast<int64_t>(candidate.size());
-  NgramCounts most;  // the largest count of each n-gram in any one reference
+  const NgramCounts guesses = count_ngrams(candidate);
+  std::vector<int64_t> most(guesses.size(), 0);  // the largest count of each n-gram in any one reference
   std::pair<int64_t, int64_t> closest{INT64_MAX, 0};
   for (const Tokens& reference : references) {
     const int64_t length = static_cast<int64_t>(reference.size());
     closest = std::min(closest, {std::abs(length - result.candidate_length), length});
-    for (const auto& [ngram, value] : count_ngrams(reference)) {
-      Ngram& entry = most.try_emplace(ngram, value).first->second;
-      entry.count = std::max(entry.count, value.count);
-    }
+    const NgramCounts counts = count_ngrams(reference);
+    for_common_ngrams(guesses, counts, [&](size_t i, size_t j) { most[i] = std::max(most[i], counts[j].count); });
   }
   result.reference_length = closest.second;
   for (int k = 0; k < kMaxOrder; ++k) result.guesses[k] = std::max<int64_t>(0, result.candidate_length - k);
-  for (const auto& [ngram, value] : count_ngrams(candidate)) {
-    if (const auto found = most.find(ngram); found != most.end()) {
-      result.matches[value.order - 1] += std::min(value.count, found->second.count);
-    }
+  for (size_t i = 0; i < guesses.size(); ++i) {
+    result.matches[guesses[i].order - 1] += std::min(guesses[i].count, most[i]);
   }
   return result;
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <unordered_set>
 
 #include "readback/base/error.h"
 
@@ -13,38 +12,39 @@ namespace {
 
 constexpr double kSigma = 6.0;
 
-// The tf-idf vectors of one text, one for each order.
+// The tf-idf vectors of one text, one for each order, side by side.
 struct Vectors {
-  std::array<std::unordered_map<std::string, double>, kMaxOrder> weights;
+  NgramCounts ngrams;
+  std::vector<double> weights;
   std::array<double, kMaxOrder> norms{};
   double length = 0;  // in bigrams, as the original code counts it
 };
 
 Vectors vectorize(const Tokens& words, const DocumentFrequencies& frequencies) {
   const double log_documents = std::log(static_cast<double>(std::max<int64_t>(1, frequencies.documents())));
-  Vectors result;
-  for (const auto& [ngram, value] : count_ngrams(words)) {
-    const double log_frequency = std::log(static_cast<double>(std::max<int64_t>(1, frequencies.frequency(ngram))));
-    const double weight = static_cast<double>(value.count) * (log_documents - log_frequency);
-    result.weights[value.order - 1][ngram] = weight;
-    result.norms[value.order - 1] += weight * weight;
-    if (value.order == 2) result.length += static_cast<double>(value.count);
+  Vectors result{.ngrams = count_ngrams(words), .weights = {}};
+  for (const NgramCount& entry : result.ngrams) {
+    const int64_t frequency = frequencies.frequency(entry.ngram);
+    const double idf = log_documents - (frequency > 1 ? std::log(static_cast<double>(frequency)) : 0);
+    const double weight = static_cast<double>(entry.count) * idf;
+    result.weights.push_back(weight);
+    result.norms[entry.order - 1] += weight * weight;
+    if (entry.order == 2) result.length += static_cast<double>(entry.count);
   }
   for (double& norm : result.norms) norm = std::sqrt(norm);
   return result;
 }
 
 double similarity(const Vectors& candidate, const Vectors& reference, CiderVariant variant) {
+  std::array<double, kMaxOrder> products{};
+  for_common_ngrams(candidate.ngrams, reference.ngrams, [&](size_t i, size_t j) {
+    const double weight = candidate.weights[i], other = reference.weights[j];
+    products[candidate.ngrams[i].order - 1] += (variant == CiderVariant::kD ? std::min(weight, other) : weight) * other;
+  });
   double sum = 0;
   for (int k = 0; k < kMaxOrder; ++k) {
-    double product = 0;
-    for (const auto& [ngram, weight] : candidate.weights[k]) {
-      const auto found = reference.weights[k].find(ngram);
-      if (found == reference.weights[k].end()) continue;
-      product += (variant == CiderVariant::kD ? std::min(weight, found->second) : weight) * found->second;
-    }
     const double norms = candidate.norms[k] * reference.norms[k];
-    sum += norms == 0 ? product : product / norms;
+    sum += norms == 0 ? products[k] : products[k] / norms;
   }
   if (variant == CiderVariant::kPlain) return sum;
   const double difference = candidate.length - reference.length;
@@ -54,17 +54,38 @@ double similarity(const Vectors& candidate, const Vectors& reference, CiderVaria
 }  // namespace
 
 void DocumentFrequencies::add(std::span<const Tokens> references) {
-  std::unordered_set<std::string> present;
+  std::vector<Ngram> present;
   for (const Tokens& reference : references) {
-    for (const auto& [ngram, value] : count_ngrams(reference)) present.insert(ngram);
+    for (const NgramCount& entry : count_ngrams(reference)) present.push_back(entry.ngram);
   }
-  for (const std::string& ngram : present) ++frequencies_[ngram];
+  std::sort(present.begin(), present.end());
+  present.erase(std::unique(present.begin(), present.end()), present.end());
+  for (const Ngram& ngram : present) {
+    if (2 * used_ >= slots_.size()) grow();
+    Slot& slot = slots_[find(ngram)];
+    if (slot.frequency++ == 0) {
+      slot.ngram = ngram;
+      ++used_;
+    }
+  }
   ++documents_;
 }
 
-int64_t DocumentFrequencies::frequency(const std::string& ngram) const {
-  const auto found = frequencies_.find(ngram);
-  return found == frequencies_.end() ? 0 : found->second;
+int64_t DocumentFrequencies::frequency(const Ngram& ngram) const { return slots_[find(ngram)].frequency; }
+
+size_t DocumentFrequencies::find(const Ngram& ngram) const {
+  const size_t mask = slots_.size() - 1;
+  size_t at = ngram.low & mask;
+  while (slots_[at].frequency != 0 && slots_[at].ngram != ngram) at = (at + 1) & mask;
+  return at;
+}
+
+void DocumentFrequencies::grow() {
+  std::vector<Slot> old(slots_.size() * 4);
+  old.swap(slots_);
+  for (const Slot& slot : old) {
+    if (slot.frequency != 0) slots_[find(slot.ngram)] = slot;
+  }
 }
 
 double cider(const Tokens& candidate, std::span<const Tokens> references, const DocumentFrequencies& frequencies,

@@ -2,8 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <span>
-#include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "readback/score/text/ngrams.h"
@@ -15,10 +13,19 @@ class DocumentFrequencies {
  public:
   void add(std::span<const Tokens> references);  // one document
   int64_t documents() const { return documents_; }
-  int64_t frequency(const std::string& ngram) const;
+  int64_t frequency(const Ngram& ngram) const;
 
  private:
-  std::unordered_map<std::string, int64_t> frequencies_;
+  struct Slot {
+    Ngram ngram;
+    int64_t frequency = 0;  // 0: free
+  };
+  // Where the n-gram is or would be put: a table of 2^n slots, looked through from the place that the hash names.
+  size_t find(const Ngram& ngram) const;
+  void grow();
+
+  std::vector<Slot> slots_ = std::vector<Slot>(1024);
+  size_t used_ = 0;
   int64_t documents_ = 0;
 };
 
