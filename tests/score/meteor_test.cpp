@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "meteor_tables.h"
 #include "readback/base/error.h"
-#include "readback/base/random.h"
 #include "readback/score/registry.h"
 #include "readback/score/text/meteor/normalizer.h"
 #include "readback/score/text/meteor/stemmer.h"
@@ -184,77 +182,6 @@ TEST(MeteorTables, SourcesWithoutTheirSecondLineAreErrors) {
   EXPECT_THROW(build_meteor_tables({"", "", "", "run\n", ""}), DataError);
   EXPECT_THROW(build_meteor_tables({"", "", "", "", "0.5\na dog\n"}), DataError);
   EXPECT_THROW(build_meteor_tables({"", "", "", "", "0.5\na dog\n \n"}), DataError);
-}
-
-// The whole of English: needs the tables that READBACK_METEOR names, and the captions.
-void expect_equal_to_the_jar(const std::string& golden_name,
-                             const std::vector<std::pair<std::string, std::vector<std::string>>>& captions) {
-  const json golden = read_json(kMeteorGoldens / golden_name);
-  const auto expected = golden["scores"].get<std::vector<double>>();
-  ASSERT_EQ(captions.size(), expected.size());
-  std::string texts;
-  for (const auto& [hypothesis, references] : captions) {
-    texts += (texts.empty() ? "" : "\n") + hypothesis;
-    for (const std::string& reference : references) texts += "\n" + reference;
-  }
-  ASSERT_EQ(fmt::format("{:016x}", fnv1a(texts)), golden["texts_fnv1a"].get<std::string>());
-  Meteor scorer(MeteorTables::load());
-  std::vector<MeteorStatistics> statistics;
-  for (size_t i = 0; i < captions.size(); ++i) {
-    const MeteorScore score = scorer.score(captions[i].first, captions[i].second);
-    EXPECT_NEAR(score.score, expected[i], 1e-6) << captions[i].first;
-    statistics.push_back(score.statistics);
-  }
-  EXPECT_NEAR(corpus_meteor(statistics), golden["corpus"].get<double>(), 1e-9);
-}
-
-std::string plain(const std::string& text) {
-  std::string result;
-  std::istringstream stream(text);
-  for (std::string word; stream >> word;) result += (result.empty() ? "" : " ") + word;
-  for (char& c : result) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  return result;
-}
-
-const fs::path kShared = fs::path(READBACK_SOURCE_DIR) / "../shared/data";
-constexpr const char* kHowToMake =
-    "READBACK_METEOR names no tables; make them with `readback score prepare-meteor --package "
-    "DIR/pycocoevalcap/meteor --output FILE` and set it to FILE";
-
-TEST(MeteorOfEnglish, EqualsTheJarOnKarpathysTestSplit) {
-  if (!std::getenv("READBACK_METEOR")) GTEST_SKIP() << kHowToMake;
-  const fs::path folder = kShared / "caption-metrics";
-  if (!fs::exists(folder)) GTEST_SKIP() << folder << " is not there";
-  std::map<std::string, std::vector<std::string>> references;
-  const json annotations = read_json(folder / "karpathy_test_gt.json");
-  for (const json& entry : annotations["annotations"]) {
-    references[entry["image_id"]].push_back(plain(entry["caption"]));
-  }
-  std::vector<std::pair<std::string, std::vector<std::string>>> captions;
-  for (const json& entry : read_json(folder / "karpathy_test_predictions.json")) {
-    captions.emplace_back(plain(entry["caption"]), references.at(entry["image_id"]));
-  }
-  expect_equal_to_the_jar("karpathy.json", captions);
-}
-
-TEST(MeteorOfEnglish, EqualsTheJarOnFlickr8k) {
-  if (!std::getenv("READBACK_METEOR")) GTEST_SKIP() << kHowToMake;
-  const fs::path path = kShared / "flickr8k-judgements/Flickr8k.token.txt";
-  if (!fs::exists(path)) GTEST_SKIP() << path << " is not there";
-  std::vector<std::pair<std::string, std::vector<std::string>>> captions;
-  std::istringstream lines(read_file(path));
-  std::string last;
-  for (std::string line; std::getline(lines, line);) {
-    const std::string image = line.substr(0, line.find('#')), caption = plain(line.substr(line.find('\t')));
-    if (image != last) {
-      if (!captions.empty() && captions.back().second.empty()) captions.pop_back();
-      captions.push_back({caption, {}});
-    } else {
-      captions.back().second.push_back(caption);
-    }
-    last = image;
-  }
-  expect_equal_to_the_jar("flickr8k.json", captions);
 }
 
 }  // namespace
