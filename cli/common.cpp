@@ -146,6 +146,19 @@ class Bar : public Progress {
 
 }  // namespace
 
+std::string shell_quoted(const std::string& text) {
+  constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,+=@%";
+  if (!text.empty() && text.find_first_not_of(kSafe) == std::string::npos) return text;
+  std::string quoted = "'";
+  for (char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+std::string& command_line() {
+  static std::string line;
+  return line;
+}
+
 std::unique_ptr<Progress> make_progress() { return std::make_unique<Bar>(); }
 
 }  // namespace readback::cli

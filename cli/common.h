@@ -30,6 +30,10 @@ std::unique_ptr<Progress> make_progress();
 // ones given there. A recipe is the value of --recipe, or the first argument of `train`. Errors: UsageError.
 std::vector<std::string> with_recipe(std::vector<std::string> arguments);
 
+// The whole command line, quoted for a shell: what a run's report says it was made by. `main` sets it.
+std::string& command_line();
+std::string shell_quoted(const std::string& text);
+
 // Adds the verb's options and what it does to `app`. One function per file of this folder.
 void add_demo(CLI::App& app);
 void add_caption(CLI::App& app);

@@ -42,6 +42,8 @@ int main(int argc, char** argv) {
   readback::cli::add_score(app);
   readback::cli::add_dataset(app);
   readback::cli::add_train(app);
+  readback::cli::command_line() = "readback";
+  for (int i = 1; i < argc; ++i) readback::cli::command_line() += " " + readback::cli::shell_quoted(argv[i]);
   try {
     std::vector<std::string> arguments = readback::cli::with_recipe({argv + 1, argv + argc});
     std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 takes them in

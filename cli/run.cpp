@@ -43,6 +43,7 @@ nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const 
            fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
           {"device", flags.machine.resolve_device().str()},
           {"batch_size", flags.options.batch_size},
+          {"command", command_line()},
           {"created", created}};
 }
 

@@ -18,9 +18,6 @@ Markup scores(const ReportData& data);       // both tables
 Markup errors(const ReportData& data);       // nothing when there are none
 Markup particulars(const ReportData& data);  // how to make this page again
 
-// The command that makes this run: the options that differ from the defaults. Quoted for a shell.
-std::string command(const ReportData& data);
-
 // Words for the two ways: "Picture → words → picture".
 std::string title(roundtrip::Direction direction);
 const char* middle(roundtrip::Direction direction);  // "caption", "picture"

@@ -38,41 +38,7 @@ Markup listing(const char* heading, const json& object) {
   return list.empty() ? list : element("div.listing", element("h3", heading), element("dl", list));
 }
 
-std::string shell_quoted(const std::string& text) {
-  constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,+=@%";
-  if (!text.empty() && text.find_first_not_of(kSafe) == std::string::npos) return text;
-  std::string quoted = "'";
-  for (char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
-// The flags for what differs from the defaults, in one object of options.
-std::string flags(const json& options, const json& defaults, std::initializer_list<const char*> names) {
-  std::string text;
-  for (const char* name : names) {
-    if (!options.contains(name) || (defaults.contains(name) && defaults.at(name) == options.at(name))) continue;
-    std::string flag = name;
-    for (char& c : flag) c = c == '_' ? '-' : c;
-    text += " --" + flag + " " + shell_quoted(plain(options.at(name)));
-  }
-  return text;
-}
-
 }  // namespace
-
-std::string command(const ReportData& data) {
-  const json& options = data.manifest.options;
-  const json defaults = roundtrip::identity({});
-  const auto part = [&](const char* name) { return options.contains(name) ? options.at(name) : json::object(); };
-  return "readback run " + shell_quoted(plain(options.value("dataset", json("DATASET")))) +
-         flags(options, defaults,
-               {"split", "limit", "directions", "num_candidates", "captioner", "generator", "seed", "dtype"}) +
-         flags(part("sampling"), defaults.at("sampling"),
-               {"prompt", "max_length", "min_length", "repetition_penalty", "top_p", "top_k", "temperature"}) +
-         flags(part("generation"), defaults.at("generation"),
-               {"negative_prompt", "num_inference_steps", "guidance_scale", "scheduler", "height", "width"}) +
-         " --output " + shell_quoted(data.folder);
-}
 
 Markup errors(const ReportData& data) {
   if (data.errors.empty()) return {};
@@ -98,9 +64,10 @@ Markup errors(const ReportData& data) {
 
 Markup particulars(const ReportData& data) {
   const roundtrip::Manifest& manifest = data.manifest;
+  const std::string command = manifest.about.is_object() ? manifest.about.value("command", "") : "";
   return element("footer", Attributes{{"id", "particulars"}, {"aria-labelledby", "particulars-title"}},
                  element("h2", Attributes{{"id", "particulars-title"}}, "How it was made"),
-                 element("pre", Attributes{{"tabindex", "0"}}, element("code", command(data))),
+                 command.empty() ? Markup() : element("pre", Attributes{{"tabindex", "0"}}, element("code", command)),
                  element("div.listings", listing("About", manifest.about), listing("Digests", manifest.digests),
                          listing("Options", manifest.options)),
                  element("p.soft",

@@ -8,6 +8,7 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/base/folder_lock.h"
 #include "readback/image/codec.h"
 #include "readback/roundtrip/database.h"
 #include "readback/roundtrip/store_files.h"
@@ -128,7 +129,7 @@ Store Store::open_for_writing(const fs::path& folder, const Manifest& manifest) 
   if (error) throw StoreError(describe(folder.string(), "a folder that can be made", error.message()));
   auto impl = std::make_unique<Impl>();
   impl->folder = folder;
-  impl->lock = std::make_unique<FolderLock>(folder);
+  impl->lock = std::make_unique<FolderLock>(folder / "run.lock");
   if (fs::exists(folder / "run.json")) {
     impl->manifest = read_manifest(folder);
     check_same_run(folder, impl->manifest, manifest);

@@ -1,8 +1,6 @@
 #include "readback/roundtrip/store_files.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -79,30 +77,6 @@ void write_without_sync(const fs::path& path, std::string_view bytes) {
                               error == ENOSPC ? "Free some space and start again; what was committed is safe" : ""));
   }
 }
-
-FolderLock::FolderLock(const fs::path& folder) {
-  const fs::path path = folder / "run.lock";
-  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (file_ < 0) throw StoreError(describe(path.string(), "to be written", std::strerror(errno)));
-  if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
-    const int reason = errno;
-    char holder[32] = {};
-    const ssize_t read = ::pread(file_, holder, sizeof(holder) - 1, 0);
-    ::close(file_);
-    if (reason != EWOULDBLOCK) throw StoreError(describe(path.string(), "to be locked", std::strerror(reason)));
-    throw StoreError(describe(folder.string(), "a run folder that nobody is writing",
-                              read > 0 ? fmt::format("one in use by process {}", holder) : "one in use",
-                              "Wait for it to end, or give another --output"));
-  }
-  const std::string own = std::to_string(::getpid());
-  if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, own.data(), own.size(), 0) < 0) {
-    const int reason = errno;
-    ::close(file_);
-    throw StoreError(describe(path.string(), "to be written", std::strerror(reason)));
-  }
-}
-
-FolderLock::~FolderLock() { ::close(file_); }
 
 void check_run_folder(const fs::path& folder) {
   std::error_code error;

@@ -18,18 +18,6 @@ std::string file_stem(const std::string& sample);
 // Errors: StoreError.
 void write_without_sync(const std::filesystem::path& path, std::string_view bytes);
 
-// flock on run.lock for as long as it lives; ends with the process, however that ends.
-class FolderLock {
- public:
-  // Errors: StoreError when another process holds it (its id is in the message).
-  explicit FolderLock(const std::filesystem::path& folder);
-  FolderLock(const FolderLock&) = delete;
-  ~FolderLock();
-
- private:
-  int file_ = -1;
-};
-
 // Errors: StoreError unless `folder` is missing, empty or holds a run.
 void check_run_folder(const std::filesystem::path& folder);
 

@@ -10,6 +10,7 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/base/folder_lock.h"
 
 namespace readback::train {
 
@@ -60,6 +61,7 @@ class State {
 void train(Task& task, const TrainOptions& options, const fs::path& folder, Progress& progress) {
   const fs::path training = folder / "training";
   fs::create_directories(training);
+  const FolderLock lock(training / "train.lock");
   const State state(training, options);
   AdamW optimizer(task.parameters(), options.optimizer);
   const int64_t begin = state.load(optimizer);

@@ -237,6 +237,7 @@ roundtrip::Store make_run(const std::filesystem::path& folder, const data::Datas
                 {"dataset", dataset.description()},
                 {"captioner", captioner.description()},
                 {"generator", generator.description()},
+                {"command", "readback run emoji-scenes --limit 24 --num-candidates 6 --output run"},
                 {"machine", "a test"}}});
   Progress progress;
   roundtrip::execute(plan, dataset, captioner, generator, store, progress);

@@ -14,6 +14,7 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/base/folder_lock.h"
 #include "readback/base/random.h"
 #include "readback/checkpoint/safetensors.h"
 
@@ -114,6 +115,19 @@ TEST(Trainer, TenKillsLeaveTheWeightsOfAnUndisturbedTraining) {
     }
     run_here(folder);
     EXPECT_EQ(final_state(folder), expected);
+  }
+}
+
+TEST(Trainer, TwoTrainingsInOneFolderAreRefused) {
+  Folder folder;
+  fs::create_directories(folder / "training");
+  const FolderLock other(folder / "training" / "train.lock");
+  try {
+    run_here(folder);
+    FAIL() << "trained beside another process";
+  } catch (const StoreError& error) {
+    EXPECT_NE(std::string(error.what()).find("in use by process " + std::to_string(::getpid())), std::string::npos)
+        << error.what();
   }
 }
 
