@@ -28,7 +28,8 @@ DinoEmbedder::DinoEmbedder(const checkpoint::Repository& repository, c10::Device
     preprocessing_.shortest_edge = std::nullopt;
     preprocessing_.height = preprocessing_.width = *options.side;
   }
-  const nn::Weights weights(repository.tensors(), device, dtype, repository.path().string());
+  const nn::Weights weights =
+      nn::Weights(repository.tensors(), device, dtype, repository.path().string()).for_inference();
   dino_ = std::make_unique<models::Dino>(config, weights);
   weights.finish();
 }

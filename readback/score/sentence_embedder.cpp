@@ -97,7 +97,8 @@ SentenceEmbedder::SentenceEmbedder(const checkpoint::Repository& repository, c10
     throw CheckpointError(describe(repository.path().string(), "[CLS], [SEP] and a max_seq_length of at least 2",
                                    "a tokenizer without them"));
   }
-  const nn::Weights weights(repository.tensors(modules.transformer), device, dtype, repository.path().string());
+  const nn::Weights weights =
+      nn::Weights(repository.tensors(modules.transformer), device, dtype, repository.path().string()).for_inference();
   bert_ = std::make_unique<models::Bert>(config, weights);
   weights.finish();
 }

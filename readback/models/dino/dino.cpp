@@ -96,7 +96,7 @@ at::Tensor Dino::forward(const at::Tensor& pixel_values, PositionScaling scaling
     throw UsageError(describe("DINO", "at least " + std::to_string(patch) + " pixels a side",
                               std::to_string(pixel_values.size(3)) + " × " + std::to_string(pixel_values.size(2))));
   }
-  const at::Tensor patches = patch_embeddings(pixel_values.to(patch_embeddings.weight.scalar_type()))  // [B, C, h, w]
+  const at::Tensor patches = patch_embeddings(pixel_values.to(cls_token.scalar_type()))  // [B, C, h, w]
                                  .flatten(2)
                                  .transpose(1, 2);  // [B, h·w, C]
   at::Tensor x = at::cat({cls_token.expand({batch, 1, -1}), patches}, 1) +

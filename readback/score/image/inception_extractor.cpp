@@ -19,7 +19,8 @@ namespace readback::score {
 namespace {
 
 models::Inception load(const std::string& name, c10::Device device) {
-  const nn::Weights weights(models::load_inception_tensors(name), device, at::kFloat, name);
+  const nn::Weights weights =
+      nn::Weights(models::load_inception_tensors(name), device, at::kFloat, name).for_inference();
   models::Inception inception(weights);
   weights.finish();
   return inception;
