@@ -87,23 +87,36 @@ std::string dtype_name(c10::ScalarType dtype) {
   return c10::toString(dtype);
 }
 
-bool cpu_has_bfloat16() {
 #if defined(__x86_64__)
+namespace {
+
+// Register states that the operating system saves: a processor's feature counts only with those it works on.
+bool saves_registers(unsigned states) {
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kOsxsave = 1u << 27;
   if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsxsave) == 0) return false;
-  // The processor's feature counts only where the operating system saves the registers it works on.
   unsigned enabled = 0, upper = 0;
   __asm__("xgetbv" : "=a"(enabled), "=d"(upper) : "c"(0));
-  constexpr unsigned kAvx512Registers = 0xe6, kTileRegisters = 0x60000;
-  constexpr unsigned kAvx512Bf16 = 1u << 5, kAmxBf16 = 1u << 22;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  if ((d & kAmxBf16) != 0 && (enabled & kTileRegisters) == kTileRegisters) return true;
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return false;
-  return (a & kAvx512Bf16) != 0 && (enabled & kAvx512Registers) == kAvx512Registers;
-#else
-  return false;
-#endif
+  return (enabled & states) == states;
 }
+
+}  // namespace
+
+bool cpu_has_amx_bfloat16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAmxBf16 = 1u << 22, kTileRegisters = 0x60000;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxBf16) != 0 && saves_registers(kTileRegisters);
+}
+
+bool cpu_has_bfloat16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAvx512Bf16 = 1u << 5, kAvx512Registers = 0xe6;
+  if (cpu_has_amx_bfloat16()) return true;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvx512Bf16) != 0 && saves_registers(kAvx512Registers);
+}
+#else
+bool cpu_has_amx_bfloat16() { return false; }
+bool cpu_has_bfloat16() { return false; }
+#endif
 
 }  // namespace readback

@@ -20,5 +20,6 @@ std::string dtype_name(c10::ScalarType dtype);
 
 // True when the CPU has AVX-512 BF16 or AMX-BF16.
 bool cpu_has_bfloat16();
+bool cpu_has_amx_bfloat16();
 
 }  // namespace readback

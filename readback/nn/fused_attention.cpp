@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "readback/base/device.h"
 #include "readback/nn/simd.h"
 
 namespace readback::nn {
@@ -192,8 +193,9 @@ bool fuses_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     return x.device().is_cpu() && x.scalar_type() == q.scalar_type() && x.stride(3) == 1 &&
            !(c10::GradMode::is_enabled() && x.requires_grad());
   };
-  return (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16) && q.size(2) >= 2 * kRows && fits(q) &&
-         fits(k) && fits(v);
+  static const bool amx = cpu_has_amx_bfloat16();
+  const bool known = q.scalar_type() == at::kFloat || (q.scalar_type() == at::kBFloat16 && !amx);
+  return known && q.size(2) >= 2 * kRows && fits(q) && fits(k) && fits(v);
 }
 
 at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "readback/base/device.h"
 #include "readback/base/error.h"
 #include "readback/nn/fused_attention.h"
 #include "readback/nn/fused_norm.h"
@@ -98,18 +99,14 @@ at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
 
 namespace {
 
-// The fused kernel multiplies head by head. In bfloat16 on a CPU that is slow where the matrices are as small as in a
-// training step, since setting up each of those products costs more than the products, and everywhere without AMX, for
-// which alone it has a good product. Then all heads go through one batched product, unless their scores, which the
-// fused kernel never holds, would be large.
+// What our own kernel leaves (fused_attention.h) goes to libtorch's, which multiplies head by head. In bfloat16 on a
+// CPU that is slow where the matrices are as small as in a training step, since setting up each of those products costs
+// more than the products, and everywhere without AMX, for which alone it has a good product. Then all heads go through
+// one batched product, unless their scores, which libtorch's kernel never holds, would be large.
 bool prefers_batches(const at::Tensor& q, const at::Tensor& k) {
   if (!q.device().is_cpu() || q.scalar_type() != at::kBFloat16) return false;
   if (q.requires_grad()) return k.size(2) <= 256;
-#if defined(__x86_64__)
-  static const bool amx = __builtin_cpu_supports("amx-bf16");
-#else
-  static const bool amx = false;
-#endif
+  static const bool amx = cpu_has_amx_bfloat16();
   constexpr int64_t kLargest = int64_t{1} << 23;
   return !amx && q.size(0) * q.size(1) * q.size(2) * k.size(2) <= kLargest;
 }
