@@ -52,16 +52,21 @@ nlohmann::json pipeline_scheduler_config(nlohmann::json config, const std::strin
   return config;
 }
 
+template <typename Model>
+struct Part {
+  std::unique_ptr<Model> model;
+  int64_t bytes;  // of its weights
+};
+
 template <typename Model, typename Config>
-std::unique_ptr<Model> load_part(const Repository& repository, const std::string& part, c10::Device device,
-                                 c10::ScalarType dtype, int64_t* bytes = nullptr) {
+Part<Model> load_part(const Repository& repository, const std::string& part, c10::Device device,
+                      c10::ScalarType dtype) {
   const std::string where = (repository.path() / part).string();
   const nn::Weights weights = nn::Weights(repository.tensors(part), device, dtype, where).for_inference();
   auto model = std::make_unique<Model>(
       Config::read(ConfigReader(repository.json(part + "/config.json"), where + "/config.json")), weights);
   weights.finish();
-  if (bytes) *bytes = weights.bytes();
-  return model;
+  return {std::move(model), weights.bytes()};
 }
 
 at::Tensor normal(Random& random, at::IntArrayRef shape) {
@@ -88,12 +93,16 @@ StableDiffusion::StableDiffusion(const Repository& repository, c10::Device devic
 
   scheduler_config_ = read_scheduler_config(repository.path() / "scheduler" / "scheduler_config.json");
   tokenizer_ = text::load_clip_tokenizer(repository.path() / "tokenizer");
-  text_encoder_ = load_part<models::ClipTextModel, models::ClipTextConfig>(repository, "text_encoder", device, dtype);
-  unet_ = load_part<models::Unet, models::UnetConfig>(repository, "unet", device, dtype, &unet_bytes_);
-  vae_ = load_part<models::Vae, models::VaeConfig>(repository, "vae", device, dtype);
+  text_encoder_ =
+      load_part<models::ClipTextModel, models::ClipTextConfig>(repository, "text_encoder", device, dtype).model;
+  auto unet = load_part<models::Unet, models::UnetConfig>(repository, "unet", device, dtype);
+  unet_ = std::move(unet.model);
+  unet_bytes_ = unet.bytes;
+  vae_ = load_part<models::Vae, models::VaeConfig>(repository, "vae", device, dtype).model;
   if (!part_class(index, "safety_checker").empty()) {
     expect_class(index, "safety_checker", {"StableDiffusionSafetyChecker"});
-    safety_checker_ = load_part<models::SafetyChecker, models::ClipConfig>(repository, "safety_checker", device, dtype);
+    safety_checker_ =
+        load_part<models::SafetyChecker, models::ClipConfig>(repository, "safety_checker", device, dtype).model;
     safety_preprocessing_ = image::read_preprocess_options(repository, "feature_extractor");
   }
   expect_equal(repository, "the UNet's cross_attention_dim", unet_->config.cross_attention_dim,
