@@ -39,6 +39,7 @@ function(readback_test name)
   if(arg_TORCH AND TARGET readback_pch)
     target_precompile_headers(test_${name} REUSE_FROM readback_pch)
   endif()
-  gtest_discover_tests(test_${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+  # Listed when ctest starts: a build does not run what it builds, and compilers do not compete with it for memory.
+  gtest_discover_tests(test_${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}" PROPERTIES LABELS "${name}")
 endfunction()

@@ -1,0 +1,9 @@
+// The verbs below `readback score`, one file each.
+#pragma once
+#include <CLI/CLI.hpp>
+
+namespace readback::cli {
+
+void add_score_scenes(CLI::App& score);
+
+}  // namespace readback::cli

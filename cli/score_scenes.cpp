@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "models.h"
+#include "readback/roundtrip/accuracy.h"
+#include "score.h"
+
+namespace readback::cli {
+
+namespace {
+
+struct ScenesFlags {
+  Machine machine;
+  roundtrip::AccuracyOptions options;
+  std::string captioner = "emoji-scenes/captioner", generator = "emoji-scenes/generator", split = "test",
+              format = "text";
+  bool no_captioner = false, no_generator = false;
+};
+
+nlohmann::ordered_json to_json(const score::Interval& interval) {
+  return {{"value", interval.mean}, {"low", interval.low}, {"high", interval.high}, {"n", interval.count}};
+}
+
+std::string percent(const score::Interval& interval) {
+  return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * interval.mean, 100 * interval.low, 100 * interval.high);
+}
+
+void print(const std::vector<roundtrip::SceneAccuracy>& rows, const ScenesFlags& flags) {
+  if (flags.format == "json") {
+    nlohmann::ordered_json result = nlohmann::ordered_json::array();
+    for (const auto& row : rows) {
+      result.push_back({{"model", row.model},
+                        {"split", flags.split},
+                        {"scenes", row.scenes},
+                        {"objects", to_json(row.objects)},
+                        {"relation", to_json(row.relation)},
+                        {"background", to_json(row.background)},
+                        {"all", to_json(row.all)},
+                        {"semantic", to_json(row.semantic)}});
+    }
+    fmt::print("{}\n", result.dump(2));
+    return;
+  }
+  fmt::print("| model | split | scenes | n | objects | relation | background | all right |\n");
+  fmt::print("|---|---|---|---|---|---|---|---|\n");
+  for (const auto& row : rows) {
+    fmt::print("| {} | {} | {} | {} | {} | {} | {} | **{}** |\n", row.model, flags.split, row.scenes, row.all.count,
+               percent(row.objects), percent(row.relation), percent(row.background), percent(row.all));
+  }
+}
+
+void score_scenes(ScenesFlags& flags) {
+  flags.machine.apply_threads();
+  flags.options.split = data::parse_split(flags.split);
+  const auto progress = make_progress();
+  std::vector<roundtrip::SceneAccuracy> rows;
+  if (!flags.no_captioner) {
+    const auto captioner = load_captioner(flags.captioner, flags.machine);
+    rows = roundtrip::captioner_accuracy(*captioner, flags.options, *progress);
+  }
+  if (!flags.no_generator) {
+    const auto generator = load_generator(flags.generator, flags.machine);
+    const auto more = roundtrip::generator_accuracy(*generator, flags.options, *progress);
+    rows.insert(rows.end(), more.begin(), more.end());
+  }
+  print(rows, flags);
+}
+
+}  // namespace
+
+void add_score_scenes(CLI::App& score) {
+  auto flags = std::make_shared<ScenesFlags>();
+  flags->options.generation.num_inference_steps = 25;
+  flags->options.generation.guidance_scale = 3.0;
+  CLI::App* scenes =
+      score.add_subcommand("scenes", "Share of scenes that a captioner and a generator get right, by the oracle");
+  scenes->add_option("--captioner", flags->captioner, "Repository")->capture_default_str();
+  scenes->add_option("--generator", flags->generator, "Repository")->capture_default_str();
+  scenes->add_flag("--no-captioner", flags->no_captioner, "Leave the captioner out");
+  scenes->add_flag("--no-generator", flags->no_generator, "Leave the generator out");
+  scenes->add_option("--split", flags->split, "train, validation, test or novel-pairs")->capture_default_str();
+  scenes->add_option("--limit", flags->options.limit, "The first N scenes; 0: all")->capture_default_str();
+  scenes->add_option("--batch-size", flags->options.batch_size)->capture_default_str()->check(CLI::PositiveNumber);
+  scenes->add_option("--seed", flags->options.generation.seed)->capture_default_str();
+  scenes->add_option("--format", flags->format, "text (a Markdown table) or json")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "json"}));
+  add_decoding_flags(*scenes, flags->options.reading);
+  add_generation_flags(*scenes, flags->options.generation);
+  flags->machine.add_to(*scenes);
+  scenes->callback([flags] { score_scenes(*flags); });
+}
+
+}  // namespace readback::cli
