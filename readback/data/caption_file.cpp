@@ -1,0 +1,248 @@
+#include "readback/data/caption_file.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/text/unicode.h"
+
+namespace readback::data {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kFormats =
+    "captions: COCO results or annotations, an object of captions by id, JSON Lines, or a caption a line";
+
+class Collector {
+ public:
+  explicit Collector(std::string source) { file_.source = std::move(source); }
+
+  void add(const std::string& id, std::string caption) {
+    const auto [place, is_new] = places_.emplace(id, file_.ids.size());
+    if (is_new) {
+      file_.ids.push_back(id);
+      file_.captions.emplace_back();
+    }
+    file_.captions[place->second].push_back(std::move(caption));
+  }
+
+  CaptionFile finish() {
+    if (file_.ids.empty()) throw DataError(describe(file_.source, "at least one caption", "none"));
+    return std::move(file_);
+  }
+
+ private:
+  CaptionFile file_;
+  std::unordered_map<std::string, size_t> places_;
+};
+
+// 7 and "7" are one id.
+std::string id_of(const json& value, const std::string& where) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_integer()) return value.dump();
+  throw DataError(describe(where, "an id that is a string or a whole number", value.dump()));
+}
+
+std::string caption_of(const json& value, const std::string& where) {
+  const json& text = value.is_object() && value.contains("text") ? value.at("text") : value;
+  if (!text.is_string()) throw DataError(describe(where, "a caption that is a string", text.dump()));
+  return text.get<std::string>();
+}
+
+const json* first_of(const json& object, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (const auto found = object.find(key); found != object.end()) return &*found;
+  }
+  return nullptr;
+}
+
+// The value of an object of captions by id, or of a key that may hold one caption or many.
+void add_all(Collector& collector, const std::string& id, const json& value, const std::string& where) {
+  if (!value.is_array()) return collector.add(id, caption_of(value, where));
+  if (value.empty()) throw DataError(describe(where, "at least one caption", "an empty list"));
+  for (const json& caption : value) collector.add(id, caption_of(caption, where));
+}
+
+void add_record(Collector& collector, const json& record, const std::string& where) {
+  const json* id = record.is_object() ? first_of(record, {"id", "image_id", "image", "file_name"}) : nullptr;
+  const json* captions = record.is_object() ? first_of(record, {"caption", "text", "captions", "references"}) : nullptr;
+  if (id == nullptr || captions == nullptr) {
+    throw DataError(describe(where, "an object with an id (id, image_id, image or file_name) and a caption",
+                             record.dump().substr(0, 80)));
+  }
+  add_all(collector, id_of(*id, where), *captions, where);
+}
+
+// COCO's records have an `id` of their own beside the image's.
+void add_coco(Collector& collector, const json& records, const std::string& source) {
+  for (size_t i = 0; i < records.size(); ++i) {
+    const std::string where = fmt::format("{}, entry {}", source, i + 1);
+    const json& record = records[i];
+    const json* id = record.is_object() ? first_of(record, {"image_id"}) : nullptr;
+    if (id == nullptr || !record.contains("caption")) {
+      add_record(collector, record, where);
+    } else {
+      collector.add(id_of(*id, where), caption_of(record.at("caption"), where));
+    }
+  }
+}
+
+void add_document(Collector& collector, const json& document, const std::string& source) {
+  if (document.is_array()) return add_coco(collector, document, source);
+  if (const auto annotations = document.find("annotations"); annotations != document.end() && annotations->is_array()) {
+    return add_coco(collector, *annotations, source);
+  }
+  for (const auto& [id, captions] : document.items()) {
+    add_all(collector, id, captions, fmt::format("{}, \"{}\"", source, id));
+  }
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    lines.push_back(line);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+
+// Nothing where the text is not one JSON value; `reason` then says why.
+std::optional<json> parse(std::string_view text, std::string& reason) {
+  try {
+    return json::parse(text);
+  } catch (const json::exception& error) {
+    reason = error.what();
+    return std::nullopt;
+  }
+}
+
+bool has_json_name(const fs::path& path) { return path.extension() == ".json" || path.extension() == ".jsonl"; }
+
+void require_utf8(std::string_view text, const std::string& source) {
+  int64_t line = 1;
+  for (const std::string_view& each : lines_of(text)) {
+    const std::string decoded = text::encode_utf8(text::decode_utf8(each));
+    if (decoded != each) {
+      throw DataError(describe(fmt::format("{}:{}", source, line), "UTF-8", "other bytes",
+                               "Convert the file, for example with iconv -f latin1 -t utf-8"));
+    }
+    ++line;
+  }
+}
+
+}  // namespace
+
+CaptionFile read_caption_file(const fs::path& path) {
+  const std::string source = path.string(), bytes = read_file(path);
+  std::string_view text = bytes;
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  require_utf8(text, source);
+
+  Collector collector(source);
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  const bool may_be_json = begin != std::string_view::npos && (text[begin] == '{' || text[begin] == '[');
+  std::string reason = "other text";
+  std::optional<json> document = may_be_json ? parse(text, reason) : std::nullopt;
+  const std::vector<std::string_view> lines = lines_of(text);
+  std::string line_reason;
+  if (document && document->is_structured()) {
+    // One line of JSON Lines is an object too, but not one of captions by id.
+    const bool is_record = document->is_object() &&
+                           first_of(*document, {"id", "image_id", "image", "file_name"}) != nullptr &&
+                           first_of(*document, {"caption", "text", "captions", "references"}) != nullptr;
+    is_record ? add_record(collector, *document, source) : add_document(collector, *document, source);
+  } else if (may_be_json && text[begin] == '{' && parse(lines.front(), line_reason)) {
+    for (size_t i = 0; i < lines.size(); ++i) {
+      if (is_blank(lines[i])) continue;
+      const std::string where = fmt::format("{}:{}", source, i + 1);
+      const std::optional<json> record = parse(lines[i], line_reason);
+      if (!record) throw DataError(describe(where, "a JSON object", line_reason));
+      add_record(collector, *record, where);
+    }
+  } else if (has_json_name(path)) {
+    throw DataError(describe(source, kFormats, reason));
+  } else {
+    for (size_t i = 0; i < lines.size(); ++i) collector.add(std::to_string(i + 1), std::string(lines[i]));
+  }
+  return collector.finish();
+}
+
+CaptionFile read_caption_files(std::span<const std::string> paths) {
+  if (paths.size() == 1) return read_caption_file(paths.front());
+  Collector collector(fmt::format("{}", fmt::join(paths, ", ")));
+  for (const std::string& path : paths) {
+    CaptionFile file = read_caption_file(path);
+    for (size_t i = 0; i < file.ids.size(); ++i) {
+      for (std::string& caption : file.captions[i]) collector.add(file.ids[i], std::move(caption));
+    }
+  }
+  return collector.finish();
+}
+
+MatchedCaptions match_captions(const CaptionFile& candidates, const CaptionFile& references, bool allow_missing) {
+  std::unordered_map<std::string, size_t> places;
+  std::vector<std::string> doubled;
+  for (size_t i = 0; i < candidates.ids.size(); ++i) {
+    places.emplace(candidates.ids[i], i);
+    if (candidates.captions[i].size() > 1) doubled.push_back(candidates.ids[i]);
+  }
+  if (!doubled.empty())
+    throw DataError(describe(candidates.source, "one caption an id", "more for " + listed(doubled)));
+
+  MatchedCaptions matched;
+  std::vector<std::string> without_candidate;
+  for (size_t i = 0; i < references.ids.size(); ++i) {
+    const auto place = places.find(references.ids[i]);
+    if (place == places.end()) {
+      without_candidate.push_back(references.ids[i]);
+      continue;
+    }
+    matched.ids.push_back(references.ids[i]);
+    matched.candidates.push_back(candidates.captions[place->second].front());
+    matched.references.push_back(references.captions[i]);
+    places.erase(place);
+  }
+  std::vector<std::string> without_references;
+  for (const std::string& id : candidates.ids) {
+    if (places.contains(id)) without_references.push_back(id);
+  }
+  const std::string next = "Give --allow-missing to leave them out";
+  if (matched.ids.empty()) {
+    throw DataError(describe(candidates.source, "ids of " + references.source + " such as " + references.ids.front(),
+                             "none of them, but " + listed(candidates.ids)));
+  }
+  if (!allow_missing && !without_references.empty()) {
+    throw DataError(describe(references.source, "references for every id of " + candidates.source,
+                             "none for " + listed(without_references), next));
+  }
+  if (!allow_missing && !without_candidate.empty()) {
+    throw DataError(describe(candidates.source, "a caption for every id of " + references.source,
+                             "none for " + listed(without_candidate), next));
+  }
+  return matched;
+}
+
+std::string listed(const std::vector<std::string>& ids) {
+  constexpr size_t kShown = 5;
+  const size_t shown = std::min(ids.size(), kShown);
+  std::string text = fmt::format("{}", fmt::join(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
+  if (ids.size() > shown) text += fmt::format(" and {} more", ids.size() - shown);
+  return text;
+}
+
+}  // namespace readback::data

@@ -1,0 +1,42 @@
+// Captions in files, by the id of what they describe: what metrics of captions and of texts read.
+#pragma once
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace readback::data {
+
+struct CaptionFile {
+  std::string source;                              // the path, or several of them
+  std::vector<std::string> ids;                    // each once, in the file's order
+  std::vector<std::vector<std::string>> captions;  // of each id, at least one; a caption may be empty
+};
+
+// Told apart by content, ids being strings or whole numbers:
+//   COCO results      [{"image_id": 1, "caption": "…"}, …]
+//   COCO annotations  {"annotations": [{"image_id": 1, "caption": "…"}, …], …}
+//   by id             {"1": "…", "2": ["…", …], …}
+//   JSON Lines        {"id": 1, "caption": "…"}, or `image_id`, `image`, `file_name` with `text`, or `captions`,
+//                     `references` with a list (of texts, or of objects with a `text`, as `readback caption` prints)
+//   anything else     a caption a line; its id is the line's number
+// Errors: DataError that says where (file and line), also for bytes that are not UTF-8 and for a file without captions.
+CaptionFile read_caption_file(const std::filesystem::path& path);
+// Several files as one: the captions of an id one after the other, as when each file holds one reference a line.
+CaptionFile read_caption_files(std::span<const std::string> paths);
+
+// Candidates with their references, in the references' order.
+struct MatchedCaptions {
+  std::vector<std::string> ids;
+  std::vector<std::string> candidates;
+  std::vector<std::vector<std::string>> references;
+};
+
+// By id. What only one side has is an error that lists it, unless `allow_missing` leaves it out.
+// Errors: DataError, also for a second candidate of an id and when nothing matches.
+MatchedCaptions match_captions(const CaptionFile& candidates, const CaptionFile& references, bool allow_missing);
+
+// "one, two, three and 97 more": ids in a message.
+std::string listed(const std::vector<std::string>& ids);
+
+}  // namespace readback::data

@@ -1,0 +1,104 @@
+#include "readback/data/caption_file.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+
+namespace readback::data {
+namespace {
+
+namespace fs = std::filesystem;
+using Captions = std::vector<std::vector<std::string>>;
+using Ids = std::vector<std::string>;
+
+class CaptionFileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("readback_captions_" + std::to_string(::getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string write(const std::string& name, const std::string& text) {
+    write_file(folder_ / name, text);
+    return (folder_ / name).string();
+  }
+  void expect(const std::string& name, const std::string& text, const Ids& ids, const Captions& captions) {
+    const CaptionFile file = read_caption_file(write(name, text));
+    EXPECT_EQ(file.ids, ids) << text;
+    EXPECT_EQ(file.captions, captions) << text;
+  }
+  std::string message(const std::string& name, const std::string& text) {
+    try {
+      read_caption_file(write(name, text));
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    ADD_FAILURE() << text << " was read";
+    return "";
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(CaptionFileTest, ReadsEveryFormat) {
+  const Captions two = {{"a cat", "one cat"}, {"a dog"}};
+  expect("results.json", R"([{"image_id": 7, "caption": "a cat"}, {"image_id": "b", "caption": "a dog"}])", {"7", "b"},
+         {{"a cat"}, {"a dog"}});
+  expect("annotations.json",
+         R"({"images": [], "annotations": [{"id": 0, "image_id": 7, "caption": "a cat"},
+             {"id": 1, "image_id": "b", "caption": "a dog"}, {"id": 2, "image_id": "7", "caption": "one cat"}]})",
+         {"7", "b"}, two);
+  expect("by_id.json", R"({"7": ["a cat", "one cat"], "b": "a dog"})", {"7", "b"}, two);
+  expect("lines.jsonl",
+         "{\"image\": \"x.jpg\", \"captions\": [{\"text\": \"a cat\"}, {\"text\": \"one cat\"}]}\n\n"
+         "{\"id\": 3, \"references\": [\"a dog\"]}\n",
+         {"x.jpg", "3"}, two);
+  expect("one_line.jsonl", "{\"image_id\": 3, \"caption\": \"a dog\"}", {"3"}, {{"a dog"}});
+  expect("lines.txt",
+         "\xEF\xBB\xBF"
+         "a cat\r\n\n{ not JSON\n",
+         {"1", "2", "3"}, {{"a cat"}, {""}, {"{ not JSON"}});
+}
+
+TEST_F(CaptionFileTest, SaysWhereAFileIsWrong) {
+  EXPECT_NE(message("cut.json", R"([{"image_id": 7, "caption": "a c)").find("cut.json"), std::string::npos);
+  EXPECT_NE(message("entry.json", R"([{"image_id": 7, "caption": "a"}, {"image_id": 8}])").find("entry 2"),
+            std::string::npos);
+  EXPECT_NE(message("number.json", R"({"7": 8})").find("\"7\""), std::string::npos);
+  EXPECT_NE(message("list.json", R"({"7": []})").find("an empty list"), std::string::npos);
+  EXPECT_NE(message("lines.jsonl", "{\"id\": 1, \"caption\": \"a\"}\n{\"id\": 1.5, \"caption\": \"a\"}\n").find(":2"),
+            std::string::npos);
+  EXPECT_NE(message("lines.jsonl", "{\"id\": 1, \"caption\": \"a\"}\n{\"id\": \n").find(":2"), std::string::npos);
+  EXPECT_NE(message("latin1.txt", "a cat\na caf\xE9\n").find("latin1.txt:2: expected UTF-8"), std::string::npos);
+  EXPECT_NE(message("empty.txt", "").find("at least one caption"), std::string::npos);
+  EXPECT_NE(message("empty.json", "[]").find("at least one caption"), std::string::npos);
+  EXPECT_THROW(read_caption_file(folder_ / "absent.json"), DataError);
+}
+
+TEST_F(CaptionFileTest, FilesOfOneReferenceALineGoTogether) {
+  const std::vector<std::string> paths = {write("1.txt", "a\nb\n"), write("2.txt", "c\nd\n")};
+  EXPECT_EQ(read_caption_files(paths).captions, (Captions{{"a", "c"}, {"b", "d"}}));
+}
+
+TEST_F(CaptionFileTest, MatchesByIdInTheReferencesOrder) {
+  const CaptionFile references{"r", {"1", "2", "3"}, {{"one"}, {"two", "zwei"}, {"three"}}};
+  const auto matched = match_captions({"c", {"2", "1", "3"}, {{"b"}, {"a"}, {"c"}}}, references, false);
+  EXPECT_EQ(matched.ids, (Ids{"1", "2", "3"}));
+  EXPECT_EQ(matched.candidates, (Ids{"a", "b", "c"}));
+  EXPECT_EQ(matched.references, references.captions);
+
+  const CaptionFile partial{"c", {"9", "2"}, {{"z"}, {"b"}}};
+  EXPECT_THROW(match_captions(partial, references, false), DataError);
+  EXPECT_THROW(match_captions({"c", {"2"}, {{"b"}}}, references, false), DataError);
+  EXPECT_EQ(match_captions(partial, references, true).ids, (Ids{"2"}));
+  EXPECT_THROW(match_captions({"c", {"9"}, {{"z"}}}, references, true), DataError);
+  EXPECT_THROW(match_captions({"c", {"1"}, {{"a", "b"}}}, references, true), DataError);
+}
+
+}  // namespace
+}  // namespace readback::data
