@@ -34,7 +34,16 @@ void add_train(CLI::App& app) {
   verb->add_option("--text-encoder", task.text_encoder, "diffusion: CLIP repository whose text model is the start");
   verb->add_option("--image-size", task.image_size, "Side of a scene in pixels")->capture_default_str();
   verb->add_option("--batch-size", task.batch_size)->capture_default_str()->check(CLI::PositiveNumber);
-  verb->add_option("--scenes", task.scenes, "diffusion: scenes whose latents are kept ready")->capture_default_str();
+  verb->add_option("--first-scene", task.first_scene, "Of the training split's: the first that is seen")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--scenes", task.scenes, "How many of the training split's scenes are seen")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--caption-noise", task.caption_noise,
+                   "captioner, diffusion: share of captions as the web has them: wrong, partly wrong or terse")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
   verb->add_option("--unconditional", task.unconditional, "diffusion: share of empty captions")->capture_default_str();
   verb->add_option("--snr-gamma", task.snr_gamma, "diffusion: min-SNR weighting; 0: none")->capture_default_str();
   verb->add_option("--kl-weight", task.kl_weight, "vae: weight of the KL term")->capture_default_str();

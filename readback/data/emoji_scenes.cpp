@@ -5,7 +5,6 @@
 #include <set>
 
 #include "readback/base/error.h"
-#include "readback/base/random.h"
 #include "readback/data/sprites.h"
 
 namespace readback::data {
@@ -191,6 +190,26 @@ std::vector<std::string> captions(const Scene& scene) {
   const std::string inverse = second + (beside ? " to the right of " : " below ") + first;
   return {forward + " on " + background, inverse + " with " + background, forward,
           first + " and " + second + " on " + color, first + " and " + second};
+}
+
+std::string noisy_caption(const Scene& scene, Random& random) {
+  const int64_t objects = static_cast<int64_t>(object_names().size()), kind = random.below(3);
+  if (kind == 0) return captions(make_scene(Split::kTrain, random.below(split_size(Split::kTrain))))[0];
+  if (kind == 1) {
+    Scene wrong = scene;
+    const int64_t things = scene.single() ? 2 : 3, thing = random.below(things);
+    if (thing == 0) {
+      const int64_t shift = 1 + random.below(static_cast<int64_t>(background_names().size()) - 1);
+      wrong.background = static_cast<int>((scene.background + shift) % static_cast<int64_t>(background_names().size()));
+    } else {
+      int& object = thing == 1 ? wrong.first : wrong.second;
+      while (object == scene.first || object == scene.second) object = static_cast<int>(random.below(objects));
+    }
+    return captions(wrong)[static_cast<size_t>(random.below(2))];
+  }
+  const int64_t choice = random.below(scene.single() ? 3 : 4);
+  if (choice < 2) return captions(scene)[static_cast<size_t>(3 + choice)];
+  return object_names().at(static_cast<size_t>(choice == 2 ? scene.first : scene.second));
 }
 
 std::vector<std::string> vocabulary() {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "readback/base/random.h"
 #include "readback/image/image.h"
 
 namespace readback::data {
@@ -56,6 +57,11 @@ std::vector<uint8_t> sprite_alpha(int object, int64_t side);
 
 // Five phrasings: [0] and [1] are complete, [2] drops the background, [3] the relation, [4] is terse.
 std::vector<std::string> captions(const Scene& scene);
+
+// A caption as the web might have it, which may also happen to be right. A third each: of another scene of the training
+// split; complete but for one thing, an object or the background, that is named wrongly; terse, which is captions()'
+// [3] or [4] or the name of one of the objects.
+std::string noisy_caption(const Scene& scene, Random& random);
 
 // All words that captions() and the prompt "a picture of" can contain, sorted.
 std::vector<std::string> vocabulary();

@@ -6,12 +6,12 @@
 
 namespace readback::train {
 
-std::vector<data::Scene> draw_scenes(Random& random, int64_t count) {
-  std::vector<data::Scene> scenes;
+std::vector<data::Scene> draw_scenes(Random& random, int64_t count, int64_t first, int64_t scenes) {
+  std::vector<data::Scene> drawn;
   for (int64_t i = 0; i < count; ++i) {
-    scenes.push_back(data::make_scene(data::Split::kTrain, random.below(data::split_size(data::Split::kTrain))));
+    drawn.push_back(data::make_scene(data::Split::kTrain, first + random.below(scenes)));
   }
-  return scenes;
+  return drawn;
 }
 
 at::Tensor render_scenes(std::span<const data::Scene> scenes, int64_t size) {
@@ -50,6 +50,11 @@ size_t draw_phrasing(Random& random) {
   const double draw = random.uniform();
   if (draw < 0.5) return 0;
   return 1 + static_cast<size_t>((draw - 0.5) * 8.0);  // 1 … 4, an eighth each
+}
+
+std::string draw_caption(const data::Scene& scene, double noise, Random& random) {
+  if (noise > 0 && random.uniform() < noise) return data::noisy_caption(scene, random);
+  return data::captions(scene)[draw_phrasing(random)];
 }
 
 at::Tensor normal_like(const at::Tensor& shape, Random& random) {

@@ -12,8 +12,8 @@
 
 namespace readback::train {
 
-// `count` scenes of the training split, drawn with replacement.
-std::vector<data::Scene> draw_scenes(Random& random, int64_t count);
+// `count` scenes of the training split, drawn with replacement from the `scenes` ones that begin at `first`.
+std::vector<data::Scene> draw_scenes(Random& random, int64_t count, int64_t first, int64_t scenes);
 
 // Float [B, 3, size, size] in [0, 1], channels-last.
 at::Tensor render_scenes(std::span<const data::Scene> scenes, int64_t size);
@@ -26,6 +26,9 @@ at::Tensor normalise(const at::Tensor& images, const image::PreprocessOptions& o
 
 // Which of the five phrasings to learn: the complete one most often, so that it is also the likeliest to be said.
 size_t draw_phrasing(Random& random);
+
+// A caption of `scene` in a phrasing that draw_phrasing() gives, or, for a share `noise` of the draws, a noisy one.
+std::string draw_caption(const data::Scene& scene, double noise, Random& random);
 
 // Standard normal values in fp32 on the CPU.
 at::Tensor normal_like(const at::Tensor& shape, Random& random);

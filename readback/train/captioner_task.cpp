@@ -30,10 +30,11 @@ class CaptionerTask : public Task {
 
   at::Tensor loss(int64_t step, Figures& figures) override {
     Random random(options_.seed, "captioner batch", static_cast<uint64_t>(step));
-    const std::vector<data::Scene> scenes = draw_scenes(random, options_.batch_size);
+    const std::vector<data::Scene> scenes =
+        draw_scenes(random, options_.batch_size, options_.first_scene, options_.scenes);
     std::vector<std::vector<int64_t>> texts;
     for (const data::Scene& scene : scenes) {
-      texts.push_back(tokenizer_->encode(kPrompt + data::captions(scene)[draw_phrasing(random)]));
+      texts.push_back(tokenizer_->encode(kPrompt + draw_caption(scene, options_.caption_noise, random)));
     }
     const at::Tensor images = degrade(render_scenes(scenes, options_.image_size), options_.degradation, random);
     const at::Tensor pixels = normalise(images, preprocess_).to(options_.device, options_.dtype);

@@ -29,7 +29,8 @@ class ClipTask : public Task {
 
   at::Tensor loss(int64_t step, Figures& figures) override {
     Random random(options_.seed, "clip batch", static_cast<uint64_t>(step));
-    const std::vector<data::Scene> scenes = draw_scenes(random, options_.batch_size);
+    const std::vector<data::Scene> scenes =
+        draw_scenes(random, options_.batch_size, options_.first_scene, options_.scenes);
     std::vector<std::string> texts;
     for (const data::Scene& scene : scenes) texts.push_back(data::captions(scene)[draw_phrasing(random)]);
     const at::Tensor images = degrade(render_scenes(scenes, options_.image_size), options_.degradation, random);

@@ -61,10 +61,12 @@ class DiffusionTask : public Task {
     at::Tensor ids = at::empty({batch, cache_.ids.size(2)}, at::kLong);
     for (int64_t i = 0; i < batch; ++i) {
       const int64_t scene = random.below(options_.scenes);
-      const auto phrasing = static_cast<int64_t>(draw_phrasing(random));
+      const bool noisy = options_.caption_noise > 0 && random.uniform() < options_.caption_noise;
+      const at::Tensor text = noisy ? tokens({data::noisy_caption(scene_at(scene), random)})[0]
+                                    : cache_.ids[scene][static_cast<int64_t>(draw_phrasing(random))];
       scenes[i] = scene;
       t[i] = random.below(schedule_.steps());
-      ids[i] = random.uniform() < options_.unconditional ? cache_.empty : cache_.ids[scene][phrasing];
+      ids[i] = random.uniform() < options_.unconditional ? cache_.empty : text;
     }
     const at::Tensor mean = cache_.mean.index_select(0, scenes);
     const at::Tensor latents = mean + cache_.deviation.index_select(0, scenes) * normal_like(mean, random);
@@ -108,6 +110,10 @@ class DiffusionTask : public Task {
     return nn::Weights(std::move(text), options_.device, options_.dtype, options_.text_encoder);
   }
 
+  data::Scene scene_at(int64_t index) const {
+    return data::make_scene(data::Split::kTrain, options_.first_scene + index);
+  }
+
   SceneCache encode_scenes(Progress& progress) const {
     c10::NoGradGuard no_grad;
     const auto config = models::VaeConfig::read({vae_repository_.json(), options_.vae + "/config.json"});
@@ -122,7 +128,7 @@ class DiffusionTask : public Task {
       std::vector<data::Scene> scenes;
       std::vector<std::string> texts;
       for (int64_t i = begin; i < std::min(begin + kBatch, options_.scenes); ++i) {
-        scenes.push_back(data::make_scene(data::Split::kTrain, i));
+        scenes.push_back(scene_at(i));
         for (std::string& caption : data::captions(scenes.back())) texts.push_back(std::move(caption));
       }
       const at::Tensor pixels = render_scenes(scenes, options_.image_size) * 2 - 1;

@@ -24,9 +24,10 @@ struct TaskOptions {
   std::string vae, text_encoder;  // diffusion: the trained VAE, and a CLIP repository whose text model is the start
   int64_t image_size = 32;
   int64_t batch_size = 64;
-  int64_t scenes = 50000;      // diffusion: how many training scenes' latents are kept ready
-  double unconditional = 0.1;  // diffusion: share of captions replaced by the empty one, for guidance
-  double snr_gamma = 5.0;      // diffusion: min-SNR weighting (https://arxiv.org/abs/2303.09556); 0: none
+  int64_t first_scene = 0, scenes = 50000;  // which of the training split's scenes are seen
+  double caption_noise = 0.0;               // captioner, diffusion: share of captions that data::noisy_caption() gives
+  double unconditional = 0.1;               // diffusion: share of captions replaced by the empty one, for guidance
+  double snr_gamma = 5.0;                   // diffusion: min-SNR weighting (https://arxiv.org/abs/2303.09556); 0: none
   double kl_weight = 2e-4, gradient_weight = 0.5;  // vae, per value
   double degradation = 0.5;  // clip, captioner: share of images with noise or blur, as generated pictures have
   uint64_t seed = 0;

@@ -58,7 +58,8 @@ class VaeTask : public Task {
 
  private:
   at::Tensor batch(Random& random) const {  // [B, 3, S, S] in [-1, 1]
-    const at::Tensor images = render_scenes(draw_scenes(random, options_.batch_size), options_.image_size);
+    const at::Tensor images = render_scenes(
+        draw_scenes(random, options_.batch_size, options_.first_scene, options_.scenes), options_.image_size);
     return (images * 2 - 1).to(options_.device, options_.dtype);
   }
 

@@ -10,6 +10,7 @@
 
 #include "readback/base/error.h"
 #include "readback/base/random.h"
+#include "readback/data/oracle.h"
 
 namespace readback::data {
 namespace {
@@ -154,6 +155,32 @@ TEST(EmojiScenes, CaptionsOfPairs) {
   scene.relation = Relation::kAbove;
   EXPECT_EQ(captions(scene)[0], "a rocket above a unicorn on a blue background");
   EXPECT_EQ(captions(scene)[1], "a unicorn below a rocket with a blue background");
+}
+
+TEST(EmojiScenes, NoisyCaptionsAreWrongPartlyWrongOrTerse) {
+  constexpr int kCount = 6000;
+  int wrong = 0, one_thing_wrong = 0, terse = 0;
+  for (int64_t i = 0; i < kCount; ++i) {
+    const Scene scene = make_scene(Split::kTest, i);
+    Random random(1, "noise", static_cast<uint64_t>(i)), same(1, "noise", static_cast<uint64_t>(i));
+    const std::string caption = noisy_caption(scene, random);
+    EXPECT_EQ(caption, noisy_caption(scene, same));
+    const Reading read = parse_caption(caption);
+    int mistakes = read.background >= 0 && read.background != scene.background;
+    for (const ReadObject& seen : read.objects) mistakes += seen.object != scene.first && seen.object != scene.second;
+    const bool complete = caption.ends_with(" background") || caption.find("background with") != std::string::npos;
+    const size_t objects = scene.single() ? 1 : 2;
+    if (!complete && mistakes == 0) {
+      ++terse;
+    } else if (mistakes == 1 && read.objects.size() == objects && read.relation == scene.relation) {
+      ++one_thing_wrong;
+    } else {
+      ++wrong;
+    }
+  }
+  EXPECT_NEAR(terse, kCount / 3.0, 5 * std::sqrt(kCount * 2 / 9.0));
+  EXPECT_NEAR(one_thing_wrong, kCount / 3.0, 0.05 * kCount);  // another scene may happen to be nearly right
+  EXPECT_NEAR(wrong, kCount / 3.0, 0.05 * kCount);
 }
 
 TEST(EmojiScenes, VocabularyIsExactlyTheWordsOfCaptions) {
