@@ -93,19 +93,20 @@ Markup summary_table(const Way& way) {
 Markup curve_table(const Way& way) {
   Markup rows;
   for (const RankCurve& curve : way.curves) {
-    rows += element("tr", element("th", Attributes{{"scope", "row"}}, curve.distance.title),
-                    element("td", curve.quality.title, " ", arrow(curve.quality)),
-                    element("td.n", element("strong", signed_number(curve.difference.mean))),
-                    element("td.n.soft", interval(curve.difference)), element("td.n", number(curve.spearman)),
-                    element("td.n", number(curve.kendall)), element("td.n", number(curve.spearman_within.mean)),
-                    element("td.n.soft", interval(curve.spearman_within)),
-                    element("td.n.soft", std::to_string(curve.samples)));
+    rows += element(
+        "tr", element("th", Attributes{{"scope", "row"}}, curve.distance.title),
+        element("td", curve.quality.title, " ", arrow(curve.quality)),
+        element("td.n", element("strong", signed_number(curve.difference.mean))),
+        element("td.n.soft", interval(curve.difference)), element("td.n", number(curve.spearman)),
+        element("td.n", number(curve.kendall)), element("td.n", number(curve.spearman_within.mean)),
+        element("td.n.soft", interval(curve.spearman_within)), element("td.n", number(curve.kendall_within.mean)),
+        element("td.n.soft", interval(curve.kendall_within)), element("td.n.soft", std::to_string(curve.samples)));
   }
   if (rows.empty()) return {};
-  const Markup head =
-      element("thead", element("tr", column("Distance", false), column("Quality", false), column("rank 0 − last"),
-                               column("95 % interval"), column("Spearman ρ"), column("Kendall τ"),
-                               column("ρ within samples"), column("95 % interval"), column("samples")));
+  const Markup head = element("thead", element("tr", column("Distance", false), column("Quality", false),
+                                               column("rank 0 − last"), column("95 % interval"), column("Spearman ρ"),
+                                               column("Kendall τ"), column("ρ within samples"), column("95 % interval"),
+                                               column("τ within samples"), column("95 % interval"), column("samples")));
   return element("div", Attributes{{"class", std::string("way ") + roundtrip::name(way.direction)}},
                  element("h3", title(way.direction)),
                  scrolling("Correlations, " + title(way.direction), element("table", head, element("tbody", rows))));

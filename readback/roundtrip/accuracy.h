@@ -8,7 +8,7 @@
 #include "readback/caption/captioner.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/generate/generator.h"
-#include "readback/score/statistics/statistics.h"
+#include "readback/score/statistics/bootstrap.h"
 
 namespace readback::roundtrip {
 

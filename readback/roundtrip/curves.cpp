@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "readback/score/statistics/correlation.h"
+
 namespace readback::roundtrip {
 
 using nlohmann::json;
@@ -46,7 +48,7 @@ RankCurve rank_curve(const Store& store, Direction direction, const MetricInfo& 
   curve.quality = quality;
   const size_t candidates = static_cast<size_t>(store.num_candidates());
   std::vector<std::vector<double>> columns(candidates + 1);  // the last: rank 0 minus the last rank
-  std::vector<double> nearness, goodness, within;
+  std::vector<double> nearness, goodness, spearmans, kendalls;
   int64_t samples = 0;
   for (const SampleRow& sample : store.samples()) {
     ++samples;
@@ -59,7 +61,8 @@ RankCurve rank_curve(const Store& store, Direction direction, const MetricInfo& 
     for (double value : d->second) near.push_back(sign(distance) * value);
     for (double value : q->second) good.push_back(sign(quality) * value);
     if (const double correlation = score::spearman(near, good); !std::isnan(correlation)) {
-      within.push_back(correlation);
+      spearmans.push_back(correlation);
+      kendalls.push_back(score::kendall_tau_b(near, good));
     }
     nearness.insert(nearness.end(), near.begin(), near.end());
     goodness.insert(goodness.end(), good.begin(), good.end());
@@ -69,7 +72,8 @@ RankCurve rank_curve(const Store& store, Direction direction, const MetricInfo& 
   curve.ranks.pop_back();
   curve.spearman = score::spearman(nearness, goodness);
   curve.kendall = score::kendall_tau_b(nearness, goodness);
-  curve.spearman_within = score::bootstrap_mean(within);
+  curve.spearman_within = score::bootstrap_mean(spearmans);
+  curve.kendall_within = score::bootstrap_mean(kendalls);
   curve.samples = static_cast<int64_t>(columns.front().size());
   curve.left_out = samples - curve.samples;
   return curve;
@@ -175,6 +179,7 @@ json to_json(const Store& store, const std::vector<MetricSummary>& summaries, co
                      {"spearman", number(curve.spearman)},
                      {"kendall", number(curve.kendall)},
                      {"spearman_within", to_json(curve.spearman_within)},
+                     {"kendall_within", to_json(curve.kendall_within)},
                      {"samples", curve.samples},
                      {"left_out", curve.left_out}});
   }

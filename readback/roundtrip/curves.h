@@ -7,7 +7,7 @@
 
 #include "readback/roundtrip/store.h"
 #include "readback/score/metric.h"
-#include "readback/score/statistics/statistics.h"
+#include "readback/score/statistics/bootstrap.h"
 
 namespace readback::roundtrip {
 
@@ -43,9 +43,10 @@ struct RankCurve {
   // Between nearness and goodness over all candidates: positive where nearer reconstructions come from better
   // intermediate results, whatever the signs of the two metrics.
   double spearman = 0, kendall = 0;
-  score::Interval spearman_within;  // the same within each sample, averaged over samples in which neither is constant
-  int64_t samples = 0;              // with every candidate measured
-  int64_t left_out = 0;             // samples that lack some
+  // The same within each sample, averaged over samples in which neither is constant.
+  score::Interval spearman_within, kendall_within;
+  int64_t samples = 0;   // with every candidate measured
+  int64_t left_out = 0;  // samples that lack some
 };
 
 std::vector<MetricSummary> summarize(const Store& store);

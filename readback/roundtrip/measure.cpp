@@ -6,7 +6,7 @@
 #include "readback/base/error.h"
 #include "readback/roundtrip/execute.h"
 #include "readback/roundtrip/recording.h"
-#include "readback/score/statistics/statistics.h"
+#include "readback/score/statistics/significance.h"
 
 namespace readback::roundtrip {
 

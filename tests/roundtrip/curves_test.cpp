@@ -64,6 +64,10 @@ TEST(RankCurves, SortEachSamplesCandidatesByDistance) {
   EXPECT_EQ(curve.samples, 2);
   // Within samples: 1, and (nearness ranks 2.5 1 2.5 against 3 1 2) √3 / 2.
   EXPECT_NEAR(curve.spearman_within.mean, (1 + std::sqrt(3) / 2) / 2, 1e-12);
+  // The same with Kendall's: 1, and 2 pairs that agree of 3, one of them tied on the left: 2 / √(2 · 3).
+  EXPECT_NEAR(curve.kendall_within.mean, (1 + 2 / std::sqrt(6)) / 2, 1e-12);
+  EXPECT_NEAR(curve.kendall_within.low, 2 / std::sqrt(6), 1e-12);
+  EXPECT_EQ(curve.kendall_within.count, 2);
 }
 
 TEST(RankCurves, HigherIsBetterDistancesPutTheLargestFirst) {
@@ -122,6 +126,8 @@ TEST(Loop, BetterCaptionsComeBackNearer) {
   EXPECT_LT(curves[0].difference.high, 0);  // quality is an error: lower at rank 0
   EXPECT_GT(curves[0].spearman, 0.95);
   EXPECT_GT(curves[0].spearman_within.low, 0.9);
+  EXPECT_GT(curves[0].kendall_within.low, 0.8);
+  EXPECT_LT(curves[0].kendall_within.mean, curves[0].spearman_within.mean);
   for (size_t rank = 1; rank < 10; ++rank) EXPECT_GE(curves[0].ranks[rank].mean, curves[0].ranks[rank - 1].mean);
 
   const auto summaries = summarize(store);
@@ -134,6 +140,8 @@ TEST(Loop, BetterCaptionsComeBackNearer) {
   const auto json = to_json(store, summaries, curves);
   EXPECT_EQ(json.at("rank_curves").size(), 2u);
   EXPECT_EQ(json.at("rank_curves")[0].at("ranks").size(), 10u);
+  EXPECT_EQ(json.at("rank_curves")[0].at("kendall_within").at("mean"), curves[0].kendall_within.mean);
+  EXPECT_TRUE(json.at("rank_curves")[1].at("kendall_within").at("mean").is_null());
   EXPECT_EQ(json.at("summaries")[0].at("floor").at("samples"), 40);
   EXPECT_EQ(json.at("errors"), 0);
   // T2I2T comes back exactly, so nothing varies and no correlation exists.

@@ -1,8 +1,8 @@
-"""Known answers of BLEU, ROUGE-L, CIDEr and the statistics, by pycocoevalcap and scipy.
+"""Known answers of BLEU, ROUGE-L and CIDEr, by pycocoevalcap.
 
     python tools/reference/metrics.py [CAPTION_METRICS_FOLDER]
 
-Writes tests/goldens/score/{captions,statistics}.json and, given the folder with karpathy_test_gt.json and
+Writes tests/goldens/score/captions.json and, given the folder with karpathy_test_gt.json and
 karpathy_test_predictions.json, karpathy.safetensors: every value of every image, in the order in which images come first
 in karpathy_test_gt.json, after pycocoevalcap's own tokenizer (which needs Java). CIDEr in float64; BLEU and ROUGE-L, which
 lie in 0 … 1, as int32 multiples of 1 / (2^31 - 1), so rounded to 2.4e-10. Means and corpus values are in its metadata.
@@ -14,7 +14,6 @@ import sys
 from collections import Counter
 
 import numpy as np
-import scipy.stats
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
@@ -90,31 +89,6 @@ def karpathy(folder):
     save_file({**fixed, **exact}, OUTPUT / "karpathy.safetensors", metadata=means)
 
 
-def statistics():
-    generator = np.random.default_rng(7)
-    pairs = []
-    for n, levels in ((2, 50), (5, 3), (40, 4), (40, 1000), (200, 6), (500, 100000)):
-        x = generator.integers(0, levels, n)
-        y = (x + generator.integers(0, levels, n)) // 2
-        pairs.append((x, y))
-    pairs.append((np.arange(6), np.arange(6)[::-1]))
-    correlations = [{"x": x.tolist(), "y": y.tolist(), "spearman": float(scipy.stats.spearmanr(x, y)[0]),
-                     "kendall_b": float(scipy.stats.kendalltau(x, y)[0]),
-                     "kendall_c": float(scipy.stats.kendalltau(x, y, variant="c")[0])} for x, y in pairs]
-    bootstraps = []
-    for n in (10, 200):
-        values = np.round(generator.gamma(2.0, 1.0, n), 4)
-        result = scipy.stats.bootstrap((values,), np.mean, n_resamples=200000, method="percentile", batch=1000,
-                                       rng=np.random.default_rng(1)).confidence_interval
-        bootstraps.append({"values": values.tolist(), "mean": float(values.mean()),
-                           "standard_error": float(values.std(ddof=1) / np.sqrt(n)),
-                           "low": float(result.low), "high": float(result.high)})
-    values = np.sort(generator.normal(size=9))
-    quantiles = {"values": values.tolist(), "q": [0.0, 0.025, 0.3, 0.5, 0.975, 1.0]}
-    quantiles["expected"] = np.quantile(values, quantiles["q"]).tolist()
-    return {"correlations": correlations, "bootstraps": bootstraps, "quantiles": quantiles}
-
-
 def write(name, content):
     OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / name).write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -122,6 +96,5 @@ def write(name, content):
 
 if __name__ == "__main__":
     write("captions.json", {"cases": [{"candidate": c, "references": r} for c, r in CASES], **caption_scores(CASES)})
-    write("statistics.json", statistics())
     if len(sys.argv) > 1:
         karpathy(pathlib.Path(sys.argv[1]))
