@@ -13,11 +13,13 @@ enum class Direction { kLowerIsBetter, kHigherIsBetter };
 
 // What a metric reads of a Comparison.
 enum class Inputs {
-  kImages,      // candidate image against original image
-  kTexts,       // candidate text against original text
-  kReferences,  // candidate text against reference texts
-  kTextTruth,   // candidate text against the scene's truth
-  kImageTruth,  // candidate image against the scene's truth
+  kImages,               // candidate image against original image
+  kTexts,                // candidate text against original text
+  kReferences,           // candidate text against reference texts
+  kTextTruth,            // candidate text against the scene's truth
+  kImageTruth,           // candidate image against the scene's truth
+  kImageText,            // candidate text with original image, or candidate image with original text
+  kImageTextReferences,  // candidate text with original image and reference texts
 };
 
 struct MetricInfo {
