@@ -24,7 +24,7 @@ struct WmdOptions {
 };
 
 // Above it a text is no caption, and the exact answer would take minutes.
-inline constexpr size_t kMostWmdWords = 2000;  // different ones on a side
+inline constexpr size_t kMostWmdWords = 4000;  // different ones on a side
 
 class WordMover {
  public:

@@ -18,7 +18,7 @@ namespace readback::score {
 // in glove.840B do.
 //
 // The file is read once to check every number and stays mapped; a word's numbers are read again when it is asked for.
-// So 400,000 words of 200 numbers (690 MB) take about a second on two cores and 30 MB of memory.
+// So 400,000 words of 200 numbers (690 MB) take two seconds of processor time and 30 MB of memory.
 class WordVectors {
  public:
   // Errors: CheckpointError that names the line: another width than the first line's, no finite number, a word that is
