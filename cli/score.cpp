@@ -1,8 +1,8 @@
-#include "common.h"
 #include "score.h"
 
 #include <fmt/format.h>
 
+#include "common.h"
 #include "readback/score/registry.h"
 #include "readback/score/text/meteor/prepare.h"
 #include "readback/score/text/meteor/tables.h"
@@ -28,10 +28,11 @@ void prepare_meteor(const std::string& package, const std::string& output) {
 }  // namespace
 
 void add_score(CLI::App& app) {
-  CLI::App* verb = app.add_subcommand("score", "What the metrics are, and how good models are on the small world");
+  CLI::App* verb = app.add_subcommand("score", "Every metric: of captions, of models on the small world");
   verb->require_subcommand(1);
   verb->footer(
       "Examples:\n"
+      "  readback score captions --predictions results.json --references captions_val2014.json\n"
       "  readback score list\n"
       "  readback score prepare-meteor --package DIR/pycocoevalcap/meteor\n"
       "  readback score scenes --split test\n"
@@ -48,6 +49,7 @@ void add_score(CLI::App& app) {
       ->capture_default_str();
   prepare->callback([paths] { prepare_meteor(paths->first, paths->second); });
 
+  add_score_captions(*verb);
   add_score_scenes(*verb);
 }
 

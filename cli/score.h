@@ -4,6 +4,7 @@
 
 namespace readback::cli {
 
+void add_score_captions(CLI::App& score);
 void add_score_scenes(CLI::App& score);
 
 }  // namespace readback::cli

@@ -5,6 +5,7 @@
 #include "models.h"
 #include "readback/roundtrip/accuracy.h"
 #include "score.h"
+#include "score_table.h"
 
 namespace readback::cli {
 
@@ -18,9 +19,6 @@ struct ScenesFlags {
   bool no_captioner = false, no_generator = false;
 };
 
-nlohmann::ordered_json to_json(const score::Interval& interval) {
-  return {{"value", interval.mean}, {"low", interval.low}, {"high", interval.high}, {"n", interval.count}};
-}
 
 std::string percent(const score::Interval& interval) {
   return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * interval.mean, 100 * interval.low, 100 * interval.high);

@@ -53,41 +53,6 @@ double similarity(const Vectors& candidate, const Vectors& reference, CiderVaria
 
 }  // namespace
 
-void DocumentFrequencies::add(std::span<const Tokens> references) {
-  std::vector<Ngram> present;
-  for (const Tokens& reference : references) {
-    for (const NgramCount& entry : count_ngrams(reference)) present.push_back(entry.ngram);
-  }
-  std::sort(present.begin(), present.end());
-  present.erase(std::unique(present.begin(), present.end()), present.end());
-  for (const Ngram& ngram : present) {
-    if (2 * used_ >= slots_.size()) grow();
-    Slot& slot = slots_[find(ngram)];
-    if (slot.frequency++ == 0) {
-      slot.ngram = ngram;
-      ++used_;
-    }
-  }
-  ++documents_;
-}
-
-int64_t DocumentFrequencies::frequency(const Ngram& ngram) const { return slots_[find(ngram)].frequency; }
-
-size_t DocumentFrequencies::find(const Ngram& ngram) const {
-  const size_t mask = slots_.size() - 1;
-  size_t at = ngram.low & mask;
-  while (slots_[at].frequency != 0 && slots_[at].ngram != ngram) at = (at + 1) & mask;
-  return at;
-}
-
-void DocumentFrequencies::grow() {
-  std::vector<Slot> old(slots_.size() * 4);
-  old.swap(slots_);
-  for (const Slot& slot : old) {
-    if (slot.frequency != 0) slots_[find(slot.ngram)] = slot;
-  }
-}
-
 double cider(const Tokens& candidate, std::span<const Tokens> references, const DocumentFrequencies& frequencies,
              CiderVariant variant) {
   if (references.empty()) throw DataError(describe("CIDEr", "at least one reference text", "none"));

@@ -1,0 +1,126 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "common.h"
+#include "readback/base/error.h"
+#include "readback/score/text/caption_scores.h"
+#include "score.h"
+#include "score_table.h"
+
+namespace readback::cli {
+
+namespace {
+
+struct CaptionsFlags {
+  std::string predictions, frequencies = "batch", per_sample, format = "text", interval = "percentile";
+  std::vector<std::string> references;
+  std::vector<std::string> metrics = score::CaptionScoreOptions().metrics;
+  bool allow_missing = false;
+};
+
+int64_t count_references(const data::MatchedCaptions& captions) {
+  size_t count = 0;
+  for (const auto& references : captions.references) count += references.size();
+  return static_cast<int64_t>(count);
+}
+
+// Below this share of known words the frequencies are of another set: CIDEr would take every n-gram for a rare one.
+constexpr double kLeastCoverage = 0.9;
+
+score::StoredFrequencies load_frequencies(const CaptionsFlags& flags, const data::MatchedCaptions& captions) {
+  auto frequencies = score::DocumentFrequencies::load(flags.frequencies);
+  const double coverage = score::word_coverage(captions, frequencies);
+  if (coverage < kLeastCoverage && !flags.allow_missing) {
+    throw DataError(describe(flags.frequencies, "document frequencies of a set that these references belong to",
+                             fmt::format("one that knows {:.0f} % of their words", 100 * coverage),
+                             "Give the right file, or --allow-missing to use it nevertheless"));
+  }
+  const std::string source =
+      fmt::format("{} ({} documents)", std::filesystem::path(flags.frequencies).filename().string(),
+                  with_commas(frequencies.documents()));
+  return {source, std::move(frequencies)};
+}
+
+void score_captions(const CaptionsFlags& flags) {
+  const data::CaptionFile references = data::read_caption_files(flags.references);
+  const data::MatchedCaptions captions =
+      data::match_captions(data::read_caption_file(flags.predictions), references, flags.allow_missing);
+  score::CaptionScoreOptions options;
+  options.metrics = flags.metrics;
+  if (flags.frequencies != "batch") options.frequencies = load_frequencies(flags, captions);
+  const score::CaptionScores scores = score::score_captions(captions, options);
+  if (scores.groups.empty()) {
+    throw DataError(describe("--metrics", "one that can be computed here", scores.absent.front().second));
+  }
+
+  ScoreTable table{fmt::format("{} captions, {} references", with_commas(static_cast<int64_t>(captions.ids.size())),
+                               with_commas(count_references(captions))),
+                   {},
+                   scores.absent};
+  std::vector<SampleColumn> columns;
+  const score::BootstrapOptions bootstrap{
+      .method = flags.interval == "bca" ? score::BootstrapMethod::kBca : score::BootstrapMethod::kPercentile};
+  for (const score::CaptionScoreGroup& group : scores.groups) {
+    const std::vector<score::Interval> intervals = score::bootstrap(group.aggregate, bootstrap);
+    for (size_t i = 0; i < group.scores.size(); ++i) {
+      table.lines.push_back({group.scores[i].title, group.scores[i].formula, intervals[i], {}});
+      columns.push_back({group.scores[i].title, &group.scores[i].samples});
+    }
+  }
+  if (!flags.per_sample.empty()) write_samples(flags.per_sample, captions.ids, columns);
+  print_scores(table, flags.format);
+}
+
+void make_frequencies(const std::vector<std::string>& references, const std::string& output) {
+  const score::DocumentFrequencies frequencies = score::document_frequencies(data::read_caption_files(references));
+  frequencies.save(output);
+  fmt::print("{}: {} documents, {} n-grams\n", output, with_commas(frequencies.documents()),
+             with_commas(frequencies.ngrams()));
+}
+
+constexpr const char* kFileHelp = "COCO file, JSON of captions by id, JSON Lines, or text with a caption a line";
+
+}  // namespace
+
+void add_score_captions(CLI::App& score) {
+  auto flags = std::make_shared<CaptionsFlags>();
+  CLI::App* verb = score.add_subcommand("captions", "Captions against reference captions, as the COCO evaluation does");
+  verb->footer(
+      "Examples:\n"
+      "  readback score captions --predictions results.json --references captions_val2014.json\n"
+      "  readback score captions --predictions mine.txt --references first.txt --references second.txt --format json\n"
+      "  readback score captions --predictions results.json --references val.json --metrics cider \\\n"
+      "      --document-frequencies coco-val2014.df --per-sample scores.jsonl");
+  verb->add_option("--predictions", flags->predictions, kFileHelp)->required();
+  verb->add_option("--references", flags->references, std::string(kFileHelp) + "; several: one reference of each")
+      ->required()
+      ->allow_extra_args(false);
+  verb->add_option("--metrics", flags->metrics, "bleu, meteor, rouge, cider, cider-d, cider-plain, spice")
+      ->capture_default_str()
+      ->delimiter(',');
+  verb->add_option("--document-frequencies", flags->frequencies,
+                   "CIDEr's: batch (of these references), or a file of readback score document-frequencies")
+      ->capture_default_str();
+  verb->add_option("--per-sample", flags->per_sample, "JSON Lines file for the scores of every caption");
+  verb->add_flag("--allow-missing", flags->allow_missing, "Leave out ids that only one of the files has");
+  verb->add_option("--interval", flags->interval, "95 % bootstrap interval: percentile or bca")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"percentile", "bca"}));
+  verb->add_option("--format", flags->format, "text or json")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"text", "json"}));
+  verb->callback([flags] { score_captions(*flags); });
+
+  auto paths = std::make_shared<std::pair<std::vector<std::string>, std::string>>();
+  CLI::App* frequencies = score.add_subcommand("document-frequencies",
+                                               "CIDEr's document frequencies of a whole set, for scoring a part of it");
+  frequencies->footer(
+      "Example:\n"
+      "  readback score document-frequencies --references captions_val2014.json --output coco-val2014.df");
+  frequencies->add_option("--references", paths->first, kFileHelp)->required()->allow_extra_args(false);
+  frequencies->add_option("--output", paths->second, "File")->required();
+  frequencies->callback([paths] { make_frequencies(paths->first, paths->second); });
+}
+
+}  // namespace readback::cli

@@ -1,0 +1,78 @@
+#include "score_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "readback/base/files.h"
+
+namespace readback::cli {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+// JSON has no NaN.
+ordered_json number(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
+
+std::string interval(const score::Interval& value) {
+  if (std::isnan(value.low)) return "";
+  return fmt::format("[{:.4f}, {:.4f}]", value.low, value.high);
+}
+
+void print_text(const ScoreTable& table) {
+  size_t width = 0;
+  for (const ScoreLine& line : table.lines) width = std::max(width, line.title.size());
+  fmt::print("{}\n", table.what);
+  for (const ScoreLine& line : table.lines) {
+    fmt::print("{:<{}}  {:>9.4f}  {}", line.title, width, line.value.mean, interval(line.value));
+    if (line.floor) fmt::print("  random pairs {:.4f} {}", line.floor->mean, interval(*line.floor));
+    fmt::print("\n{:<{}}  {}\n", "", width, line.formula);
+  }
+  for (const auto& [metric, reason] : table.absent) fmt::print(stderr, "{} is left out: {}\n", metric, reason);
+}
+
+void print_json(const ScoreTable& table) {
+  ordered_json metrics = ordered_json::object(), absent = ordered_json::object();
+  for (const ScoreLine& line : table.lines) {
+    ordered_json& entry = metrics[line.title] = to_json(line.value);
+    if (line.floor) entry["floor"] = to_json(*line.floor);
+    entry["formula"] = line.formula;
+    entry.update(line.more);
+  }
+  for (const auto& [metric, reason] : table.absent) absent[metric] = reason;
+  fmt::print("{}\n", ordered_json{{"metrics", metrics}, {"absent", absent}}.dump(2));
+}
+
+}  // namespace
+
+ordered_json to_json(const score::Interval& interval) {
+  return {{"value", number(interval.mean)},
+          {"low", number(interval.low)},
+          {"high", number(interval.high)},
+          {"n", interval.count}};
+}
+
+void print_scores(const ScoreTable& table, const std::string& format) {
+  format == "json" ? print_json(table) : print_text(table);
+}
+
+void write_samples(const std::string& path, const std::vector<std::string>& ids,
+                   const std::vector<SampleColumn>& columns) {
+  AtomicFile file(path);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    ordered_json line = {{"id", ids[i]}};
+    for (const SampleColumn& column : columns) line[column.title] = number((*column.values)[i]);
+    file.append(line.dump() + "\n");
+  }
+  file.commit();
+}
+
+std::string with_commas(int64_t number) {
+  std::string digits = std::to_string(number);
+  for (int place = static_cast<int>(digits.size()) - 3; place > 0; place -= 3) digits.insert(place, ",");
+  return digits;
+}
+
+}  // namespace readback::cli

@@ -1,0 +1,44 @@
+// How the verbs below `readback score` print metrics: for people, and as JSON for scripts.
+#pragma once
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "readback/score/statistics/bootstrap.h"
+
+namespace readback::cli {
+
+struct ScoreLine {
+  std::string title, formula;
+  score::Interval value;                                           // `low` and `high` NaN where there is no interval
+  std::optional<score::Interval> floor;                            // the same metric on random pairs
+  nlohmann::ordered_json more = nlohmann::ordered_json::object();  // further fields of the JSON
+};
+
+struct ScoreTable {
+  std::string what;  // "5,000 captions, 25,010 references"
+  std::vector<ScoreLine> lines;
+  std::vector<std::pair<std::string, std::string>> absent;  // metric, reason
+};
+
+// {"value": …, "low": …, "high": …, "n": …}; NaN becomes null.
+nlohmann::ordered_json to_json(const score::Interval& interval);
+
+// `format` is text or json. Text: a line a metric with its 95 % interval, its formula below; what is absent goes to
+// standard error. JSON: {"metrics": {TITLE: {"value": …, "low": …, "high": …, "n": …, "floor": …, "formula": …}},
+// "absent": {NAME: REASON}}.
+void print_scores(const ScoreTable& table, const std::string& format);
+
+// One JSON object a sample: {"id": …, TITLE: value, …}.
+struct SampleColumn {
+  std::string title;
+  const std::vector<double>* values;
+};
+void write_samples(const std::string& path, const std::vector<std::string>& ids,
+                   const std::vector<SampleColumn>& columns);
+
+std::string with_commas(int64_t number);  // 25010 → "25,010"
+
+}  // namespace readback::cli
