@@ -28,7 +28,8 @@ void prepare_meteor(const std::string& package, const std::string& output) {
 }  // namespace
 
 void add_score(CLI::App& app) {
-  CLI::App* verb = app.add_subcommand("score", "Every metric: of captions, of models on the small world");
+  CLI::App* verb = app.add_subcommand(
+      "score", "Every metric: of captions, texts and pictures, and how good models are on the small world");
   verb->require_subcommand(1);
   verb->footer(
       "Examples:\n"

@@ -4,6 +4,7 @@
 
 #include "common.h"
 #include "readback/base/error.h"
+#include "readback/score/statistics/significance.h"
 #include "readback/score/text/caption_scores.h"
 #include "score.h"
 #include "score_table.h"
@@ -13,7 +14,7 @@ namespace readback::cli {
 namespace {
 
 struct CaptionsFlags {
-  std::string predictions, frequencies = "batch", per_sample, format = "text", interval = "percentile";
+  std::string predictions, baseline, frequencies = "batch", per_sample, format = "text", interval = "percentile";
   std::vector<std::string> references;
   std::vector<std::string> metrics = score::CaptionScoreOptions().metrics;
   bool allow_missing = false;
@@ -42,6 +43,35 @@ score::StoredFrequencies load_frequencies(const CaptionsFlags& flags, const data
   return {source, std::move(frequencies)};
 }
 
+score::BootstrapOptions bootstrap_options(const CaptionsFlags& flags) {
+  return {.method = flags.interval == "bca" ? score::BootstrapMethod::kBca : score::BootstrapMethod::kPercentile};
+}
+
+// Fills in every line's comparison with the captions of --baseline.
+void compare(ScoreTable& table, const score::CaptionScores& scores, const data::MatchedCaptions& captions,
+             const data::CaptionFile& references, const score::CaptionScoreOptions& options,
+             const CaptionsFlags& flags) {
+  const data::MatchedCaptions others =
+      data::match_captions(data::read_caption_file(flags.baseline), references, flags.allow_missing);
+  if (others.ids != captions.ids) {
+    throw DataError(describe(flags.baseline, "captions of the same ids as " + flags.predictions, "other ids"));
+  }
+  const score::CaptionScores baseline = score::score_captions(others, options);
+  std::vector<double> p_values;
+  auto line = table.lines.begin();
+  for (size_t g = 0; g < scores.groups.size(); ++g) {
+    const score::Aggregate &ours = scores.groups[g].aggregate, &theirs = baseline.groups[g].aggregate;
+    const auto differences = score::paired_difference(ours, theirs, bootstrap_options(flags));
+    const auto p = score::paired_permutation(ours, theirs);
+    for (size_t i = 0; i < p.size(); ++i, ++line) {
+      line->comparison = {line->value.mean - differences[i].mean, differences[i], p[i]};
+      p_values.push_back(p[i]);
+    }
+  }
+  const std::vector<double> corrected = score::holm(p_values);
+  for (size_t i = 0; i < corrected.size(); ++i) table.lines[i].comparison->p_holm = corrected[i];
+}
+
 void score_captions(const CaptionsFlags& flags) {
   const data::CaptionFile references = data::read_caption_files(flags.references);
   const data::MatchedCaptions captions =
@@ -59,15 +89,15 @@ void score_captions(const CaptionsFlags& flags) {
                    {},
                    scores.absent};
   std::vector<SampleColumn> columns;
-  const score::BootstrapOptions bootstrap{
-      .method = flags.interval == "bca" ? score::BootstrapMethod::kBca : score::BootstrapMethod::kPercentile};
+  const score::BootstrapOptions bootstrap = bootstrap_options(flags);
   for (const score::CaptionScoreGroup& group : scores.groups) {
     const std::vector<score::Interval> intervals = score::bootstrap(group.aggregate, bootstrap);
     for (size_t i = 0; i < group.scores.size(); ++i) {
-      table.lines.push_back({group.scores[i].title, group.scores[i].formula, intervals[i], {}});
+      table.lines.push_back({group.scores[i].title, group.scores[i].formula, intervals[i], {}, {}});
       columns.push_back({group.scores[i].title, &group.scores[i].samples});
     }
   }
+  if (!flags.baseline.empty()) compare(table, scores, captions, references, options, flags);
   if (!flags.per_sample.empty()) write_samples(flags.per_sample, captions.ids, columns);
   print_scores(table, flags.format);
 }
@@ -91,11 +121,14 @@ void add_score_captions(CLI::App& score) {
       "  readback score captions --predictions results.json --references captions_val2014.json\n"
       "  readback score captions --predictions mine.txt --references first.txt --references second.txt --format json\n"
       "  readback score captions --predictions results.json --references val.json --metrics cider \\\n"
-      "      --document-frequencies coco-val2014.df --per-sample scores.jsonl");
+      "      --document-frequencies coco-val2014.df --per-sample scores.jsonl\n"
+      "  readback score captions --predictions after.json --baseline before.json --references val.json");
   verb->add_option("--predictions", flags->predictions, kFileHelp)->required();
   verb->add_option("--references", flags->references, std::string(kFileHelp) + "; several: one reference of each")
       ->required()
       ->allow_extra_args(false);
+  verb->add_option("--baseline", flags->baseline,
+                   "Captions of another system for the same ids: differences, with a paired permutation test");
   verb->add_option("--metrics", flags->metrics, "bleu, meteor, rouge, cider, cider-d, cider-plain, spice")
       ->capture_default_str()
       ->delimiter(',');

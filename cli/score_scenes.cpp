@@ -19,7 +19,6 @@ struct ScenesFlags {
   bool no_captioner = false, no_generator = false;
 };
 
-
 std::string percent(const score::Interval& interval) {
   return fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * interval.mean, 100 * interval.low, 100 * interval.high);
 }

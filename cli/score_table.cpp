@@ -26,10 +26,16 @@ void print_text(const ScoreTable& table) {
   for (const ScoreLine& line : table.lines) width = std::max(width, line.title.size());
   fmt::print("{}\n", table.what);
   for (const ScoreLine& line : table.lines) {
-    fmt::print("{:<{}}  {:>9.4f}  {}", line.title, width, line.value.mean, interval(line.value));
-    if (line.floor) fmt::print("  random pairs {:.4f} {}", line.floor->mean, interval(*line.floor));
-    fmt::print("\n{:<{}}  {}\n", "", width, line.formula);
+    fmt::print("{:<{}}  {:>8.4f}  {:<18}", line.title, width, line.value.mean, interval(line.value));
+    if (line.floor) fmt::print("  random pairs {:.4f}", line.floor->mean);
+    if (line.comparison) {
+      fmt::print("  {:+.4f} {} to the baseline, p = {:.2g}, Holm {:.2g}", line.comparison->difference.mean,
+                 interval(line.comparison->difference), line.comparison->p, line.comparison->p_holm);
+    }
+    fmt::print("\n");
   }
+  fmt::print("\n");
+  for (const ScoreLine& line : table.lines) fmt::print("{:<{}}  {}\n", line.title, width, line.formula);
   for (const auto& [metric, reason] : table.absent) fmt::print(stderr, "{} is left out: {}\n", metric, reason);
 }
 
@@ -38,6 +44,13 @@ void print_json(const ScoreTable& table) {
   for (const ScoreLine& line : table.lines) {
     ordered_json& entry = metrics[line.title] = to_json(line.value);
     if (line.floor) entry["floor"] = to_json(*line.floor);
+    if (line.comparison) {
+      const BaselineComparison& comparison = *line.comparison;
+      entry["baseline"] = {{"value", number(comparison.baseline)},
+                           {"difference", to_json(comparison.difference)},
+                           {"p", number(comparison.p)},
+                           {"p_holm", number(comparison.p_holm)}};
+    }
     entry["formula"] = line.formula;
     entry.update(line.more);
   }

@@ -10,10 +10,18 @@
 
 namespace readback::cli {
 
+// Against a baseline on the same samples.
+struct BaselineComparison {
+  double baseline = 0;         // its value
+  score::Interval difference;  // value minus baseline's, bootstrap by pairs
+  double p = 0, p_holm = 0;    // paired permutation test; the latter corrected for all lines of the table
+};
+
 struct ScoreLine {
   std::string title, formula;
   score::Interval value;                                           // `low` and `high` NaN where there is no interval
   std::optional<score::Interval> floor;                            // the same metric on random pairs
+  std::optional<BaselineComparison> comparison;
   nlohmann::ordered_json more = nlohmann::ordered_json::object();  // further fields of the JSON
 };
 
@@ -26,9 +34,9 @@ struct ScoreTable {
 // {"value": …, "low": …, "high": …, "n": …}; NaN becomes null.
 nlohmann::ordered_json to_json(const score::Interval& interval);
 
-// `format` is text or json. Text: a line a metric with its 95 % interval, its formula below; what is absent goes to
-// standard error. JSON: {"metrics": {TITLE: {"value": …, "low": …, "high": …, "n": …, "floor": …, "formula": …}},
-// "absent": {NAME: REASON}}.
+// `format` is text or json. Text: a line a metric with its 95 % interval, then the formulas; what is absent goes to
+// standard error. JSON: {"metrics": {TITLE: {"value": …, "low": …, "high": …, "n": …, "floor": …, "baseline": …,
+// "formula": …}}, "absent": {NAME: REASON}}.
 void print_scores(const ScoreTable& table, const std::string& format);
 
 // One JSON object a sample: {"id": …, TITLE: value, …}.

@@ -36,10 +36,11 @@ Maker cider(CiderVariant variant) {
 }
 
 Entry bleu(int order) {
-  return {{fmt::format("bleu-{}", order), fmt::format("BLEU-{}", order),
-           fmt::format("sentence BLEU up to {}-grams, closest reference length, not smoothed; PTB tokens", order),
-           Direction::kHigherIsBetter, Inputs::kReferences, ""},
-          [order](const MetricInfo& info, const MetricContext&) { return make_bleu_metric(info, order); }};
+  return {
+      {fmt::format("bleu-{}", order), fmt::format("BLEU-{}", order),
+       fmt::format("clipped precisions of up to {}-grams, closest reference length, not smoothed; PTB tokens", order),
+       Direction::kHigherIsBetter, Inputs::kReferences, ""},
+      [order](const MetricInfo& info, const MetricContext&) { return make_bleu_metric(info, order); }};
 }
 
 const std::vector<Entry>& table() {
