@@ -1,9 +1,13 @@
 #include "models.h"
 
+#include <nlohmann/json.hpp>
+
 #include "readback/caption/blip_captioner.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/generate/stable_diffusion.h"
 #include "readback/score/clip_embedder.h"
+#include "readback/score/dino_embedder.h"
+#include "readback/score/sentence_embedder.h"
 
 namespace readback::cli {
 
@@ -20,6 +24,66 @@ std::unique_ptr<generate::Generator> load_generator(const std::string& repositor
 std::shared_ptr<score::ImageTextEmbedder> load_embedder(const std::string& repository, const Machine& machine) {
   return std::make_shared<score::ClipEmbedder>(checkpoint::Repository(repository), machine.resolve_device(),
                                                machine.resolve_dtype());
+}
+
+void MetricFlags::add_to(CLI::App& verb) {
+  const char* group = "Checkpoints of metrics";
+  verb.add_option("--clip", clip, "CLIP repository")->capture_default_str()->group(group);
+  verb.add_option("--dino", dino, "DINO repository, such as facebook/dino-vitb8")->group(group);
+  verb.add_option("--dino-size", dino_size, "Pixels that DINO sees of a side (384 in the paper); 0: the repository's")
+      ->capture_default_str()
+      ->group(group)
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--sbert", sbert, "Repository of a sentence encoder, such as sentence-transformers/all-MiniLM-L6-v2")
+      ->group(group);
+  verb.add_option("--vectors", vectors, "Word vectors in GloVe's text format")->group(group);
+}
+
+std::set<std::string> MetricFlags::given() const {
+  std::set<std::string> flags;
+  if (!clip.empty()) flags.insert("--clip");
+  if (!dino.empty()) flags.insert("--dino");
+  if (!sbert.empty()) flags.insert("--sbert");
+  if (!vectors.empty()) flags.insert("--vectors");
+  return flags;
+}
+
+nlohmann::json MetricFlags::digests() const {
+  nlohmann::json digests = nlohmann::json::object();
+  if (!clip.empty()) digests["clip"] = checkpoint::Repository(clip).digest();
+  if (!dino.empty()) digests["dino"] = checkpoint::Repository(dino).digest();
+  if (dino_size > 0) digests["dino size"] = dino_size;
+  if (!sbert.empty()) digests["sbert"] = checkpoint::Repository(sbert).digest();
+  if (!vectors.empty()) digests["vectors"] = score::WordVectors::digest(vectors);
+  return digests;
+}
+
+score::MetricContext MetricFlags::context(const Machine& machine) const {
+  using Cache = score::Lazy<score::EmbeddingCache>;
+  const auto cached = [](std::shared_ptr<score::ImageTextEmbedder> embedder) {
+    return std::make_shared<score::EmbeddingCache>(std::move(embedder));
+  };
+  score::MetricContext context;
+  if (!clip.empty()) context.clip = Cache([=, *this] { return cached(load_embedder(clip, machine)); });
+  if (!dino.empty()) {
+    context.dino = Cache([=, *this] {
+      score::DinoOptions options;
+      if (dino_size > 0) options.side = dino_size;
+      return cached(std::make_shared<score::DinoEmbedder>(checkpoint::Repository(dino), machine.resolve_device(),
+                                                          machine.resolve_dtype(), options));
+    });
+  }
+  if (!sbert.empty()) {
+    context.sbert = Cache([=, *this] {
+      return cached(std::make_shared<score::SentenceEmbedder>(checkpoint::Repository(sbert), machine.resolve_device(),
+                                                              machine.resolve_dtype()));
+    });
+  }
+  if (!vectors.empty()) {
+    context.vectors = score::Lazy<const score::WordVectors>(
+        [path = vectors] { return std::make_shared<const score::WordVectors>(path); });
+  }
+  return context;
 }
 
 void add_decoding_flags(CLI::App& verb, caption::DecodingOptions& options) {

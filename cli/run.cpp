@@ -47,20 +47,28 @@ nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const 
           {"created", created}};
 }
 
-std::vector<std::unique_ptr<score::Metric>> make_metrics(const RunFlags& flags, const roundtrip::Plan& plan) {
-  score::MetricContext context;
+// What to measure, checked before anything is made. Errors: UsageError.
+std::vector<std::string> metric_names(const RunFlags& flags, const roundtrip::Plan& plan) {
   bool has_references = false, has_truth = false;
   for (const data::Sample& sample : plan.samples) {
-    context.corpus.push_back(sample.references);
     has_references = has_references || !sample.references.empty();
     has_truth = has_truth || !sample.truth.empty();
   }
-  const std::vector<std::string> names =
-      flags.options.metrics.empty() ? score::default_metrics(has_references, has_truth) : flags.options.metrics;
-  const auto needs_clip = [](const std::string& name) { return name.starts_with("clip-"); };
-  if (std::any_of(names.begin(), names.end(), needs_clip)) {
-    context.clip = std::make_shared<score::EmbeddingCache>(load_embedder(flags.clip, flags.machine));
+  const std::set<std::string> given = flags.checkpoints.given();
+  if (flags.options.metrics.empty()) return score::default_metrics(has_references, has_truth, given);
+  for (const std::string& name : flags.options.metrics) {
+    const std::string flag = score::find_metric(name).flag;
+    if (!flag.empty() && !given.contains(flag)) {
+      throw UsageError(describe(name, "a checkpoint to measure with", "none", "Give one with " + flag));
+    }
   }
+  return flags.options.metrics;
+}
+
+std::vector<std::unique_ptr<score::Metric>> make_metrics(const std::vector<std::string>& names, const RunFlags& flags,
+                                                         const roundtrip::Plan& plan) {
+  score::MetricContext context = flags.checkpoints.context(flags.machine);
+  for (const data::Sample& sample : plan.samples) context.corpus.push_back(sample.references);
   std::vector<std::unique_ptr<score::Metric>> metrics;
   for (const std::string& name : names) metrics.push_back(score::make_metric(name, context));
   return metrics;
@@ -75,18 +83,19 @@ roundtrip::Store run_roundtrip(RunFlags& flags) {
 
   const auto dataset = data::open_dataset(options.dataset, options.dataset_options);
   const roundtrip::Plan plan = roundtrip::make_plan(options, *dataset);
+  const std::vector<std::string> names = metric_names(flags, plan);
+  nlohmann::json digests = flags.checkpoints.digests();
+  digests["dataset"] = dataset->digest();
+  digests["captioner"] = checkpoint::Repository(options.captioner).digest();
+  digests["generator"] = checkpoint::Repository(options.generator).digest();
   const auto captioner = load_captioner(options.captioner, flags.machine);
   const auto generator = load_generator(options.generator, flags.machine);
-  const roundtrip::Manifest manifest = {roundtrip::identity(options),
-                                        {{"dataset", dataset->digest()},
-                                         {"captioner", checkpoint::Repository(options.captioner).digest()},
-                                         {"generator", checkpoint::Repository(options.generator).digest()},
-                                         {"clip", checkpoint::Repository(flags.clip).digest()}},
+  const roundtrip::Manifest manifest = {roundtrip::identity(options), digests,
                                         about(flags, *dataset, *captioner, *generator)};
   roundtrip::Store store = roundtrip::Store::open_for_writing(flags.output, manifest);
   const auto progress = make_progress();
   const roundtrip::Summary summary = roundtrip::execute(plan, *dataset, *captioner, *generator, store, *progress);
-  roundtrip::measure(store, make_metrics(flags, plan), *progress);
+  roundtrip::measure(store, make_metrics(names, flags, plan), *progress);
 
   fmt::print(stderr, "{} round trips over {} samples in {:.1f} s", summary.units, plan.samples.size(), summary.seconds);
   if (summary.done_before > 0) fmt::print(stderr, ", {} of them done before", summary.done_before);
@@ -113,6 +122,10 @@ void add_run(CLI::App& app) {
       "  readback run photos/ --captioner Salesforce/blip-image-captioning-base \\\n"
       "      --generator CompVis/stable-diffusion-v1-4 --clip openai/clip-vit-base-patch32 --output runs/photos\n"
       "  readback run coco:captions.json:val2017 --directions i2t2i --num-candidates 4 --output runs/coco\n"
+      "  readback run photos/ --dino facebook/dino-vitb8 --dino-size 384 --sbert "
+      "sentence-transformers/all-MiniLM-L6-v2 "
+      "\\\n"
+      "      --vectors glove.6B.200d.txt --output runs/photos\n"
       "The same command again goes on where it stopped.");
   auto& options = flags->options;
   verb->add_option("DATASET", options.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")
@@ -128,8 +141,8 @@ void add_run(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   verb->add_option("--captioner", options.captioner, "Repository")->capture_default_str();
   verb->add_option("--generator", options.generator, "Repository")->capture_default_str();
-  verb->add_option("--clip", flags->clip, "Repository for the clip metrics")->capture_default_str();
-  verb->add_option("--metrics", options.metrics, "Names by comma; default: all that the data set allows")
+  verb->add_option("--metrics", options.metrics,
+                   "Names by comma (readback score list); default: what the data set and the checkpoints allow")
       ->delimiter(',');
   verb->add_option("--seed", options.seed)->capture_default_str();
   verb->add_option("--batch-size", options.batch_size, "Pictures or texts a model gets at once")
@@ -140,6 +153,7 @@ void add_run(CLI::App& app) {
   verb->add_option("--output", flags->output, "Run folder")->required();
   add_generation_flags(*verb, options.generation);
   add_decoding_flags(*verb, options.sampling);
+  flags->checkpoints.add_to(*verb);
   flags->machine.add_to(*verb);
   verb->callback([flags, directions] {
     flags->options.directions.clear();

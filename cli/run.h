@@ -8,7 +8,8 @@ namespace readback::cli {
 struct RunFlags {
   Machine machine;
   roundtrip::RunOptions options;
-  std::string clip = "emoji-scenes/clip", output;
+  MetricFlags checkpoints{.clip = "emoji-scenes/clip"};
+  std::string output;
 };
 
 // Runs (or goes on with) the run in flags.output and measures it. Prints a summary to standard error.

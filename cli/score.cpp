@@ -13,8 +13,9 @@ namespace {
 
 void list_metrics() {
   for (const score::MetricInfo& metric : score::all_metrics()) {
-    fmt::print("{:<18} {:<8} {}\n{:<27} {}\n", metric.name,
-               metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher", metric.title, "",
+    fmt::print("{:<18} {:<8} {:<22} {:<10} {}\n{:<18} {}\n", metric.name,
+               metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher",
+               score::inputs_name(metric.inputs), metric.flag.empty() ? "-" : metric.flag, metric.title, "",
                metric.formula);
   }
 }
@@ -38,9 +39,10 @@ void add_score(CLI::App& app) {
       "  readback score prepare-meteor --package DIR/pycocoevalcap/meteor\n"
       "  readback score scenes --split test\n"
       "  readback score scenes --split novel-pairs --no-captioner --limit 200 --format json");
-  verb->add_subcommand("list", "Every metric: name, which direction is better, title and formula")->callback([] {
-    list_metrics();
-  });
+  verb->add_subcommand(
+          "list",
+          "Every metric: name, which direction is better, what it compares, the flag of its checkpoint, title, formula")
+      ->callback([] { list_metrics(); });
 
   auto paths = std::make_shared<std::pair<std::string, std::string>>("", score::meteor_tables_path().string());
   CLI::App* prepare =

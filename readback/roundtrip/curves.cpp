@@ -92,7 +92,10 @@ json to_json(const Interval& interval) {
 }  // namespace
 
 Role role(Direction direction, score::Inputs inputs) {
-  const bool of_image = inputs == score::Inputs::kImages || inputs == score::Inputs::kImageTruth;
+  using score::Inputs;
+  // Images with texts are never compared across a whole round trip, whose ends are alike.
+  if (inputs == Inputs::kImageText || inputs == Inputs::kImageTextReferences) return Role::kQuality;
+  const bool of_image = inputs == Inputs::kImages || inputs == Inputs::kImageTruth;
   return of_image == (direction == Direction::kI2T2I) ? Role::kDistance : Role::kQuality;
 }
 

@@ -31,6 +31,8 @@ Summary execute(const Plan& plan, const data::Dataset& dataset, caption::Caption
 //   texts       I2T2I: candidate's text against each reference, averaged; T2I2T: against the text it began with
 //   references  I2T2I: candidate's text against all references; T2I2T: against the text it began with
 //   truths      candidate's text or image against the scene
+//   image text  I2T2I: the original with the candidate's text; T2I2T: the candidate's image with the text it began with
+//   image text references  I2T2I: the original with the candidate's text and all references; T2I2T: not defined
 void measure(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, Progress& progress);
 
 }  // namespace readback::roundtrip

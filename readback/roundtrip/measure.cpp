@@ -21,7 +21,10 @@ struct Original {
   std::optional<image::Image> image;
 };
 
-bool reads_images(Inputs inputs) { return inputs == Inputs::kImages || inputs == Inputs::kImageTruth; }
+bool reads_images(Inputs inputs) {
+  return inputs == Inputs::kImages || inputs == Inputs::kImageTruth || inputs == Inputs::kImageText ||
+         inputs == Inputs::kImageTextReferences;
+}
 
 // What one candidate is compared to; several only for texts against several references, whose mean counts.
 std::vector<Comparison> compare(const CandidateRow& candidate, const image::Image* image, const Original& original,
@@ -36,6 +39,17 @@ std::vector<Comparison> compare(const CandidateRow& candidate, const image::Imag
   comparison.candidate_text = *candidate.text;
   comparison.truth = sample.truth;
   if (inputs == Inputs::kReferences) comparison.references = targets;
+  // Of an image and a text, one is the intermediate result and the other what it was made from.
+  if (inputs == Inputs::kImageText || inputs == Inputs::kImageTextReferences) {
+    if (candidate.key.direction == Direction::kI2T2I) {
+      comparison.candidate_image = nullptr;
+      if (inputs == Inputs::kImageTextReferences) comparison.references = targets;
+    } else {
+      comparison.original_image = nullptr;
+      comparison.original_text = sample.prompt();
+    }
+    return {comparison};
+  }
   if (inputs != Inputs::kTexts || targets.empty()) return {comparison};
   std::vector<Comparison> result;
   for (const std::string& target : targets) {

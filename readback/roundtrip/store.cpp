@@ -50,23 +50,8 @@ CREATE TABLE floors (
 ) WITHOUT ROWID;
 )";
 
-constexpr std::pair<score::Inputs, const char*> kInputs[] = {{score::Inputs::kImages, "images"},
-                                                             {score::Inputs::kTexts, "texts"},
-                                                             {score::Inputs::kReferences, "references"},
-                                                             {score::Inputs::kTextTruth, "text truth"},
-                                                             {score::Inputs::kImageTruth, "image truth"}};
-
-const char* inputs_name(score::Inputs inputs) {
-  for (const auto& [value, name] : kInputs) {
-    if (value == inputs) return name;
-  }
-  return "";
-}
-
 score::Inputs parse_inputs(const std::string& text) {
-  for (const auto& [value, name] : kInputs) {
-    if (text == name) return value;
-  }
+  if (const auto inputs = score::parse_inputs(text)) return *inputs;
   throw StoreError(describe("run.sqlite", "inputs of a metric that this version knows", "\"" + text + "\""));
 }
 
@@ -133,6 +118,9 @@ Store Store::open_for_writing(const fs::path& folder, const Manifest& manifest) 
   if (fs::exists(folder / "run.json")) {
     impl->manifest = read_manifest(folder);
     check_same_run(folder, impl->manifest, manifest);
+    const json before = impl->manifest.digests;
+    impl->manifest.digests.update(manifest.digests);
+    if (impl->manifest.digests != before) write_file(folder / "run.json", to_json(impl->manifest).dump(2) + "\n");
   } else {
     impl->manifest = manifest;
     write_file(folder / "run.json", to_json(manifest).dump(2) + "\n");
@@ -317,7 +305,7 @@ void Store::clear_errors() { impl_->database->execute("DELETE FROM errors"); }
 void Store::put_metric(const score::MetricInfo& metric) {
   Statement(*impl_->database, "INSERT OR IGNORE INTO metrics VALUES (?, (SELECT COUNT(*) FROM metrics), ?, ?, ?, ?, ?)")
       .run(metric.name, metric.title, metric.formula,
-           metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher", inputs_name(metric.inputs),
+           metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher", score::inputs_name(metric.inputs),
            metric.checkpoint);
 }
 

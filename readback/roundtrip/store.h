@@ -34,10 +34,11 @@ namespace readback::roundtrip {
 
 class Database;  // roundtrip/database.h
 
-// run.json. Two runs are the same run when options and digests are equal; `about` is for people.
+// run.json. Two runs are the same run when options are equal and so are the digests of what both name; `about` is for
+// people. A later start adds the digests of checkpoints that its further metrics read.
 struct Manifest {
   nlohmann::json options;  // identity(RunOptions)
-  nlohmann::json digests;  // {"dataset": …, "captioner": …, "generator": …, "clip": …}
+  nlohmann::json digests;  // {"dataset": …, "captioner": …, "generator": …, "clip": …, and of metrics}
   nlohmann::json about;    // version, libtorch, machine, descriptions of models and data, batch size, created
 };
 

@@ -45,6 +45,15 @@ std::string differences(const std::string& title, const json& stored, const json
   return lines;
 }
 
+// The entries of `a` whose keys `b` has too.
+json shared(const json& a, const json& b) {
+  json result = json::object();
+  for (const auto& [key, value] : a.items()) {
+    if (b.contains(key)) result[key] = value;
+  }
+  return result;
+}
+
 }  // namespace
 
 std::string file_stem(const std::string& sample) {
@@ -118,7 +127,8 @@ Manifest read_manifest(const fs::path& folder) {
 
 void check_same_run(const fs::path& folder, const Manifest& stored, const Manifest& asked) {
   const std::string lines =
-      differences("", stored.options, asked.options) + differences("contents of the ", stored.digests, asked.digests);
+      differences("", stored.options, asked.options) +
+      differences("contents of the ", shared(stored.digests, asked.digests), shared(asked.digests, stored.digests));
   if (lines.empty()) return;
   throw StoreError(describe(folder.string(), "to go on with the run in it",
                             "other options:" + lines + "\nGive the same options, or another --output"));

@@ -24,7 +24,8 @@ void check_run_folder(const std::filesystem::path& folder);
 nlohmann::json to_json(const Manifest& manifest);
 Manifest read_manifest(const std::filesystem::path& folder);  // Errors: StoreError
 
-// Errors: StoreError that lists every option and digest in which the two differ.
+// Errors: StoreError that lists every option and digest in which the two differ. What only one of them has a digest of
+// is the checkpoint of a metric that the other start does without.
 void check_same_run(const std::filesystem::path& folder, const Manifest& stored, const Manifest& asked);
 
 }  // namespace readback::roundtrip

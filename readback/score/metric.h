@@ -1,6 +1,7 @@
 // What every metric looks like, and the one table of them (score/registry.h).
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,13 +23,18 @@ enum class Inputs {
   kImageTextReferences,  // candidate text with original image and reference texts
 };
 
+const char* inputs_name(Inputs inputs);  // "images", "texts", "references", "text truth", "image truth", …
+// none: no inputs have that name.
+std::optional<Inputs> parse_inputs(const std::string& name);
+
 struct MetricInfo {
   std::string name;     // on the command line and in the store: "clip-image", "cider"
   std::string title;    // in tables: "CLIP image distance (projected)", "CIDEr"
   std::string formula;  // one line: variant, constants
   Direction direction;
   Inputs inputs;
-  std::string checkpoint;  // the repository it reads, empty when none
+  std::string checkpoint;  // the repository or file it reads, empty when none
+  std::string flag;        // that names the checkpoint on the command line: "--clip"; not stored
 };
 
 // One candidate with what it is compared to. Only the fields that Inputs names need to be set.

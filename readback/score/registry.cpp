@@ -7,9 +7,12 @@
 
 #include "readback/base/error.h"
 #include "readback/score/embedding_metric.h"
+#include "readback/score/image/pixel_metric.h"
 #include "readback/score/oracle_metric.h"
+#include "readback/score/pair/clipscore.h"
 #include "readback/score/text/meteor/tables.h"
 #include "readback/score/text/reference_metrics.h"
+#include "readback/score/text/wmd.h"
 
 namespace readback::score {
 
@@ -22,11 +25,28 @@ struct Entry {
   Maker make;
 };
 
-Maker embedding(EmbeddingKind kind) {
-  return [kind](const MetricInfo& info, const MetricContext& context) {
-    if (!context.clip) throw UsageError(describe(info.name, "a CLIP model", "none", "Give one with --clip"));
-    return make_embedding_metric(info, kind, context.clip);
+template <typename Checkpoint>
+std::shared_ptr<Checkpoint> needed(const MetricInfo& info, const Lazy<Checkpoint>& checkpoint) {
+  if (!checkpoint.given()) {
+    throw UsageError(describe(info.name, "a checkpoint to measure with", "none", "Give one with " + info.flag));
+  }
+  return checkpoint.get();
+}
+
+Maker embedding(EmbeddingKind kind, Lazy<EmbeddingCache> MetricContext::*model) {
+  return [kind, model](const MetricInfo& info, const MetricContext& context) {
+    return make_embedding_metric(info, kind, needed(info, context.*model));
   };
+}
+
+Maker wmd(const WmdOptions& options) {
+  return [options](const MetricInfo& info, const MetricContext& context) {
+    return make_wmd_metric(info, needed(info, context.vectors), options);
+  };
+}
+
+std::unique_ptr<Metric> make_clipscore(const MetricInfo& info, const MetricContext& context) {
+  return make_clipscore_metric(info, needed(info, context.clip));
 }
 
 Maker cider(CiderVariant variant) {
@@ -46,18 +66,43 @@ Entry bleu(int order) {
 const std::vector<Entry>& table() {
   constexpr Direction kLower = Direction::kLowerIsBetter, kHigher = Direction::kHigherIsBetter;
   static const std::vector<Entry> entries = {
-      {{"clip-image", "CLIP image distance", "1 − cos(image_embeds), after the projection", kLower, Inputs::kImages,
-        ""},
-       embedding(EmbeddingKind::kProjected)},
+      {{"clip-image", "CLIP image distance", "1 − cos(image_embeds), after the projection", kLower, Inputs::kImages, "",
+        "--clip"},
+       embedding(EmbeddingKind::kProjected, &MetricContext::clip)},
       {{"clip-image-pooled", "CLIP image distance (pooled)", "1 − cos(pooler_output), before the projection", kLower,
-        Inputs::kImages, ""},
-       embedding(EmbeddingKind::kPooled)},
+        Inputs::kImages, "", "--clip"},
+       embedding(EmbeddingKind::kPooled, &MetricContext::clip)},
+      {{"dino-image", "DINO image distance", "1 − cos(class token after the last layer norm)", kLower, Inputs::kImages,
+        "", "--dino"},
+       embedding(EmbeddingKind::kPooled, &MetricContext::dino)},
+      {{"psnr", "PSNR",
+        "10 log10(255² / mean squared error over pixels and channels), at most 100 dB; the candidate brought to the "
+        "original's size by Pillow's bicubic",
+        kHigher, Inputs::kImages, ""},
+       [](const MetricInfo& info, const MetricContext&) { return make_psnr_metric(info); }},
+      {{"ssim", "SSIM",
+        "structural similarity under a Gaussian window of 11 × 11, σ = 1.5, mean over channels and positions; the "
+        "candidate brought to the original's size by Pillow's bicubic",
+        kHigher, Inputs::kImages, ""},
+       [](const MetricInfo& info, const MetricContext&) { return make_ssim_metric(info); }},
       {{"clip-text", "CLIP text distance", "1 − cos(text_embeds), after the projection; mean over references", kLower,
-        Inputs::kTexts, ""},
-       embedding(EmbeddingKind::kProjected)},
+        Inputs::kTexts, "", "--clip"},
+       embedding(EmbeddingKind::kProjected, &MetricContext::clip)},
       {{"clip-text-pooled", "CLIP text distance (pooled)",
-        "1 − cos(pooler_output), before the projection; mean over references", kLower, Inputs::kTexts, ""},
-       embedding(EmbeddingKind::kPooled)},
+        "1 − cos(pooler_output), before the projection; mean over references", kLower, Inputs::kTexts, "", "--clip"},
+       embedding(EmbeddingKind::kPooled, &MetricContext::clip)},
+      {{"sbert-text", "SBERT distance", "1 − cos(sentence embeddings); mean over references", kLower, Inputs::kTexts,
+        "", "--sbert"},
+       embedding(EmbeddingKind::kProjected, &MetricContext::sbert)},
+      {{"wmd-text", "WMD",
+        "Word Mover's Distance, exact, between unit vectors of the words; lower case, between blanks, without NLTK's "
+        "stop words and words without a vector (as the paper's code and gensim); mean over references",
+        kLower, Inputs::kTexts, "", "--vectors"},
+       wmd({})},
+      {{"wmd-text-ptb", "WMD (PTB tokens)",
+        "as wmd-text, on PTB tokens: a word with a comma or full stop behind it counts; mean over references", kLower,
+        Inputs::kTexts, "", "--vectors"},
+       wmd({.words = WmdWords::kPtb})},
       bleu(1),
       bleu(2),
       bleu(3),
@@ -85,6 +130,14 @@ const std::vector<Entry>& table() {
         "tokens; document frequencies of all references of the data set",
         kHigher, Inputs::kReferences, ""},
        cider(CiderVariant::kPlain)},
+      {{"clipscore", "CLIPScore", "2.5 · max(cos(image_embeds, text_embeds), 0); \"A photo depicts \" before the text",
+        kHigher, Inputs::kImageText, "", "--clip"},
+       make_clipscore},
+      {{"refclipscore", "RefCLIPScore",
+        "harmonic mean of CLIPScore and max(cos(text_embeds, nearest reference's), 0); \"A photo depicts \" before all "
+        "texts",
+        kHigher, Inputs::kImageTextReferences, "", "--clip"},
+       make_clipscore},
       {{"oracle-text", "Oracle, text", "F1 of the scene's objects, relation and background, as parsed from the text",
         kHigher, Inputs::kTextTruth, ""},
        [](const MetricInfo& info, const MetricContext&) { return make_oracle_metric(info); }},
@@ -104,9 +157,10 @@ const Entry& find(const std::string& name) {
   throw UsageError(describe("metric", "one of " + names, "\"" + name + "\""));
 }
 
-// Another form of a metric that is measured by default.
-bool is_variant(const std::string& name) {
-  static const std::set<std::string> names = {"bleu-1", "bleu-2", "bleu-3", "cider-d", "cider-plain"};
+// Other forms of metrics that are measured by default, and what few people ask for.
+bool only_on_request(const std::string& name) {
+  static const std::set<std::string> names = {"bleu-1", "bleu-2", "bleu-3",       "cider-d",   "cider-plain",
+                                              "psnr",   "ssim",   "wmd-text-ptb", "clipscore", "refclipscore"};
   return names.contains(name);
 }
 
@@ -128,13 +182,14 @@ std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext
   return entry.make(entry.info, context);
 }
 
-std::vector<std::string> default_metrics(bool has_references, bool has_truth) {
+std::vector<std::string> default_metrics(bool has_references, bool has_truth, const std::set<std::string>& flags) {
   std::vector<std::string> names;
   for (const MetricInfo& info : all_metrics()) {
     const bool needs_truth = info.inputs == Inputs::kTextTruth || info.inputs == Inputs::kImageTruth;
     const bool needs_references = info.inputs == Inputs::kReferences || info.inputs == Inputs::kTexts;
     if (info.name == "meteor" && !has_meteor_tables()) continue;
-    if (!is_variant(info.name) && (has_truth || !needs_truth) && (has_references || !needs_references)) {
+    if (!info.flag.empty() && !flags.contains(info.flag)) continue;
+    if (!only_on_request(info.name) && (has_truth || !needs_truth) && (has_references || !needs_references)) {
       names.push_back(info.name);
     }
   }

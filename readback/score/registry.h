@@ -1,31 +1,41 @@
 // The one table of metrics, and how they are made from their names.
 #pragma once
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "readback/score/embedder.h"
+#include "readback/score/lazy.h"
 #include "readback/score/metric.h"
+#include "readback/score/text/word_vectors.h"
 
 namespace readback::score {
 
 // What metrics are made of beside the comparisons.
 struct MetricContext {
   std::vector<std::vector<std::string>> corpus;  // the references of every sample: CIDEr's document frequencies
-  std::shared_ptr<EmbeddingCache> clip;          // for the clip-* metrics
+  // Loaded when the first metric asks for it.
+  Lazy<EmbeddingCache> clip;        // clip-*, clipscore, refclipscore
+  Lazy<EmbeddingCache> dino;        // dino-image
+  Lazy<EmbeddingCache> sbert;       // sbert-text
+  Lazy<const WordVectors> vectors;  // wmd-*
 };
 
-// Every metric there is, in the order of tables: clip-image, clip-image-pooled, clip-text, clip-text-pooled, bleu-1 to
-// bleu-4, meteor, rouge-l, cider, cider-d, cider-plain, oracle-text, oracle-image. `checkpoint` is filled in when a
-// metric is made.
+// Every metric there is, in the order of tables: of images (clip-image, clip-image-pooled, dino-image, psnr, ssim), of
+// texts (clip-text, clip-text-pooled, sbert-text, wmd-text, wmd-text-ptb), of texts and references (bleu-1 to bleu-4,
+// meteor, rouge-l, cider, cider-d, cider-plain), of images and texts (clipscore, refclipscore) and with the scenes'
+// truth (oracle-text, oracle-image). `checkpoint` is filled in when a metric is made.
 const std::vector<MetricInfo>& all_metrics();
 
 // Errors: UsageError that lists the names; what the metric's model or tables throw when they are not there.
 const MetricInfo& find_metric(const std::string& name);
 std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext& context);
 
-// The metrics that a data set allows, without further forms of one: the oracle's need the scenes' truth, BLEU, ROUGE-L
-// and CIDEr reference texts, METEOR its tables too (text/meteor/tables.h).
-std::vector<std::string> default_metrics(bool has_references, bool has_truth);
+// The metrics that a data set and the given checkpoints (flags such as "--dino") allow, without further forms of one:
+// the oracle's need the scenes' truth, BLEU, ROUGE-L and CIDEr reference texts, METEOR its tables too
+// (text/meteor/tables.h).
+std::vector<std::string> default_metrics(bool has_references, bool has_truth,
+                                         const std::set<std::string>& flags = {"--clip"});
 
 }  // namespace readback::score

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "readback/base/error.h"
+#include "readback/base/random.h"
 #include "readback/text/unicode.h"
 
 namespace readback::score {
@@ -176,6 +177,11 @@ WordVectors::WordVectors(const std::filesystem::path& path)
     }
     numbers_.emplace(lines[i].word, lines[i].numbers);
   }
+}
+
+std::string WordVectors::digest(const std::filesystem::path& path) {
+  const auto file = checkpoint::MappedFile::open(path);
+  return fmt::format("{:016x}", fnv1a(file->bytes().substr(0, kLongestLine)) ^ file->bytes().size());
 }
 
 std::optional<std::vector<float>> WordVectors::find(std::string_view word) const {

@@ -25,6 +25,9 @@ class WordVectors {
   // not UTF-8, a line above 1 MiB, fewer or more words than a header says, a file without words.
   explicit WordVectors(const std::filesystem::path& path);
 
+  // 16 hex digits over size and beginning of a file, which tell tables of vectors apart. Errors: CheckpointError.
+  static std::string digest(const std::filesystem::path& path);
+
   std::optional<std::vector<float>> find(std::string_view word) const;  // none: not in the file
   int64_t size() const { return static_cast<int64_t>(numbers_.size()); }
   int64_t width() const { return width_; }
