@@ -37,6 +37,20 @@ TEST(Store, OtherOptionsAreListed) {
   EXPECT_EQ(message.find("batch_size"), std::string::npos) << message;
 }
 
+TEST(Store, LaterStartsMayAddCheckpointsOfMetrics) {
+  fakes::Folder folder;
+  const Manifest plain = fakes::manifest(fakes::options());
+  Manifest with_dino = plain, with_another = plain;
+  with_dino.digests["dino"] = "a";
+  with_another.digests["dino"] = "b";
+  Store::open_for_writing(folder, plain);
+  Store::open_for_writing(folder, with_dino);
+  Store::open_for_writing(folder, plain);
+  EXPECT_EQ(Store::open(folder).manifest().digests, with_dino.digests);
+  const std::string message = message_of([&] { Store::open_for_writing(folder, with_another); });
+  EXPECT_NE(message.find("dino: \"a\" in the run, \"b\" now"), std::string::npos) << message;
+}
+
 TEST(Store, EveryOptionOfTheIdentityCounts) {
   const RunOptions options = fakes::options();
   const auto differs = [&](const std::function<void(RunOptions&)>& change) {

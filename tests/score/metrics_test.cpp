@@ -1,7 +1,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <set>
 
 #include "meteor_tables.h"
@@ -40,6 +42,13 @@ class FakeEmbedder : public ImageTextEmbedder {
 struct Fixture {
   std::shared_ptr<FakeEmbedder> embedder = std::make_shared<FakeEmbedder>();
   MetricContext context{{{"a red fox", "a fox"}, {"two blue dogs"}}, std::make_shared<EmbeddingCache>(embedder)};
+
+  Fixture() {
+    const std::filesystem::path vectors =
+        std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/score/wmd/vectors.txt";
+    context.dino = context.sbert = context.clip;
+    context.vectors = std::make_shared<const WordVectors>(vectors);
+  }
 };
 
 image::Image pixel(uint8_t value) {
@@ -59,7 +68,10 @@ TEST(Registry, MakesEveryMetricThatItLists) {
     EXPECT_FALSE(info.formula.empty());
     const auto metric = make_metric(info.name, f.context);
     EXPECT_EQ(metric->info().name, info.name);
-    EXPECT_EQ(metric->info().checkpoint, info.name.starts_with("clip") ? "fake-clip" : "");
+    EXPECT_EQ(metric->info().checkpoint, info.flag.empty()          ? ""
+                                         : info.flag == "--vectors" ? "vectors.txt"
+                                                                    : "fake-clip");
+    EXPECT_EQ(parse_inputs(inputs_name(info.inputs)), info.inputs);
     EXPECT_TRUE(metric->score({}).empty());
     const Comparison nothing;
     EXPECT_TRUE(std::isnan(metric->score(std::span(&nothing, 1)).at(0))) << info.name;
@@ -73,7 +85,33 @@ TEST(Registry, UnknownNamesListTheKnownOnes) {
   } catch (const UsageError& error) {
     EXPECT_NE(std::string(error.what()).find("clip-image, clip-image-pooled"), std::string::npos) << error.what();
   }
-  EXPECT_THROW(make_metric("clip-image", {}), UsageError);  // no model
+}
+
+TEST(Registry, SaysWhichCheckpointIsMissing) {
+  for (const MetricInfo& info : all_metrics()) {
+    if (info.flag.empty()) continue;
+    try {
+      make_metric(info.name, {});
+      ADD_FAILURE() << info.name;
+    } catch (const UsageError& error) {
+      EXPECT_NE(std::string(error.what()).find(info.flag), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(Registry, LoadsACheckpointWhenAMetricAsksForIt) {
+  int loaded = 0;
+  MetricContext context;
+  context.clip = Lazy<EmbeddingCache>([&] {
+    ++loaded;
+    return std::make_shared<EmbeddingCache>(std::make_shared<FakeEmbedder>());
+  });
+  make_metric("psnr", context);
+  EXPECT_EQ(loaded, 0);
+  make_metric("clip-image", context);
+  const MetricContext copy = context;
+  make_metric("clipscore", copy);
+  EXPECT_EQ(loaded, 1);
 }
 
 TEST(Registry, DefaultsFollowTheDataSet) {
@@ -86,6 +124,9 @@ TEST(Registry, DefaultsFollowTheDataSet) {
   auto with_meteor = all;
   with_meteor.insert(with_meteor.begin() + 5, "meteor");
   EXPECT_EQ(default_metrics(true, true), with_meteor);
+  EXPECT_EQ(default_metrics(false, false, {"--dino"}), std::vector<std::string>{"dino-image"});
+  EXPECT_EQ(default_metrics(true, false, {"--sbert", "--vectors"}),
+            (std::vector<std::string>{"sbert-text", "wmd-text", "bleu-4", "meteor", "rouge-l", "cider"}));
 }
 
 TEST(EmbeddingMetrics, AreCosineDistances) {
@@ -154,6 +195,29 @@ TEST(ReferenceMetrics, TokenizeAndUseTheCorpus) {
   for (const char* name : {"bleu-1", "bleu-2", "bleu-3", "rouge-l"}) EXPECT_NEAR(score(name), 1, 1e-8) << name;
   comparison.references = {"a red fox", "green grass"};
   EXPECT_NEAR(score("cider"), 3.75, 1e-9);
+}
+
+TEST(PixelMetrics, ResizeTheCandidateAndStayFinite) {
+  Fixture f;
+  image::Image original(8, 6), brighter(8, 6), larger(16, 12);
+  std::fill(original.pixels.begin(), original.pixels.end(), 100);
+  std::fill(brighter.pixels.begin(), brighter.pixels.end(), 110);
+  std::fill(larger.pixels.begin(), larger.pixels.end(), 110);
+  std::vector<Comparison> batch(4);
+  for (Comparison& comparison : batch) comparison.original_image = &original;
+  batch[0].candidate_image = &brighter;
+  batch[1].candidate_image = &larger;
+  batch[2].candidate_image = &original;
+  const auto psnr = make_metric("psnr", f.context)->score(batch), ssim = make_metric("ssim", f.context)->score(batch);
+  EXPECT_NEAR(psnr[0], 10 * std::log10(255.0 * 255 / 100), 1e-9);
+  EXPECT_EQ(psnr[1], psnr[0]);
+  EXPECT_EQ(psnr[2], 100);
+  EXPECT_NEAR(ssim[2], 1, 1e-12);
+  EXPECT_EQ(ssim[1], ssim[0]);
+  EXPECT_TRUE(std::isnan(psnr[3]) && std::isnan(ssim[3]));
+  const image::Image tiny = pixel(1);
+  batch[0].original_image = &tiny;
+  EXPECT_TRUE(std::isnan(make_metric("ssim", f.context)->score(batch)[0]));
 }
 
 TEST(OracleMetrics, ReadTextsAndPictures) {

@@ -1,0 +1,94 @@
+// What each kind of metric is given of a round trip, and what it then says of it.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "fakes.h"
+#include "readback/roundtrip/curves.h"
+
+namespace readback::roundtrip {
+namespace {
+
+using score::Comparison;
+using score::Inputs;
+
+// Keeps what it is asked; the value is 1 where the image is there, undefined elsewhere.
+class Listener : public score::Metric {
+ public:
+  explicit Listener(Inputs inputs)
+      : info_{"listener", "Listener", "1", score::Direction::kHigherIsBetter, inputs, ""} {}
+  const score::MetricInfo& info() const override { return info_; }
+  std::vector<double> score(std::span<const Comparison> comparisons) override {
+    std::vector<double> values;
+    for (const Comparison& comparison : comparisons) {
+      heard.push_back(comparison);
+      values.push_back(comparison.original_image || comparison.candidate_image ? 1 : NAN);
+    }
+    return values;
+  }
+  std::vector<Comparison> heard;
+
+ private:
+  score::MetricInfo info_;
+};
+
+// One sample's two candidates in `direction`.
+std::vector<Comparison> heard(Inputs inputs, Direction direction) {
+  const fakes::Folder folder;
+  fakes::Dataset dataset(2);
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  RunOptions options = fakes::options(2);
+  options.directions = {direction};
+  fakes::run(folder, options, dataset, captioner, generator);
+  auto listener = std::make_unique<Listener>(inputs);
+  const Listener& ears = *listener;
+  std::vector<std::unique_ptr<score::Metric>> metrics;
+  metrics.push_back(std::move(listener));
+  Store store = Store::open_for_writing(folder, fakes::manifest(options));
+  Progress progress;
+  measure(store, metrics, progress);
+  EXPECT_EQ(ears.heard.size(), 2u * 3u);  // two candidates and one random pair a sample
+  for (const MetricSummary& summary : summarize(store)) {
+    if (summary.metric.name != "listener") continue;
+    EXPECT_EQ(summary.role, Role::kQuality);
+    EXPECT_EQ(summary.mean.count, 2);
+  }
+  return ears.heard;
+}
+
+TEST(Measure, ImagesWithTextsAreTheIntermediateResultAndWhatItWasMadeFrom) {
+  for (const Comparison& comparison : heard(Inputs::kImageText, Direction::kI2T2I)) {
+    EXPECT_TRUE(comparison.original_image != nullptr && comparison.candidate_image == nullptr);
+    EXPECT_FALSE(comparison.candidate_text.empty());
+    EXPECT_TRUE(comparison.original_text.empty() && comparison.references.empty());
+  }
+  for (const Comparison& comparison : heard(Inputs::kImageText, Direction::kT2I2T)) {
+    EXPECT_TRUE(comparison.candidate_image != nullptr && comparison.original_image == nullptr);
+    EXPECT_FALSE(comparison.original_text.empty());
+  }
+}
+
+TEST(Measure, ReferencesJoinTheImageInOneDirectionOnly) {
+  for (const Comparison& comparison : heard(Inputs::kImageTextReferences, Direction::kI2T2I)) {
+    EXPECT_TRUE(comparison.original_image != nullptr && comparison.candidate_image == nullptr);
+    EXPECT_FALSE(comparison.references.empty());
+  }
+  for (const Comparison& comparison : heard(Inputs::kImageTextReferences, Direction::kT2I2T)) {
+    EXPECT_TRUE(comparison.references.empty() && comparison.original_image == nullptr);
+  }
+}
+
+TEST(Measure, RolesFollowTheDirection) {
+  EXPECT_EQ(role(Direction::kI2T2I, Inputs::kImages), Role::kDistance);
+  EXPECT_EQ(role(Direction::kT2I2T, Inputs::kImages), Role::kQuality);
+  EXPECT_EQ(role(Direction::kI2T2I, Inputs::kTexts), Role::kQuality);
+  EXPECT_EQ(role(Direction::kT2I2T, Inputs::kTexts), Role::kDistance);
+  for (const Direction direction : {Direction::kI2T2I, Direction::kT2I2T}) {
+    EXPECT_EQ(role(direction, Inputs::kImageText), Role::kQuality);
+    EXPECT_EQ(role(direction, Inputs::kImageTextReferences), Role::kQuality);
+  }
+}
+
+}  // namespace
+}  // namespace readback::roundtrip
