@@ -7,6 +7,7 @@
 #include "readback/generate/stable_diffusion.h"
 #include "readback/score/clip_embedder.h"
 #include "readback/score/dino_embedder.h"
+#include "readback/score/inception_embedder.h"
 #include "readback/score/sentence_embedder.h"
 
 namespace readback::cli {
@@ -34,6 +35,9 @@ void MetricFlags::add_to(CLI::App& verb) {
       ->capture_default_str()
       ->group(group)
       ->check(CLI::NonNegativeNumber);
+  verb.add_option("--inception", inception,
+                  "Inception-v3 weights in torch-fidelity's layout: a .pth file or repository")
+      ->group(group);
   verb.add_option("--sbert", sbert, "Repository of a sentence encoder, such as sentence-transformers/all-MiniLM-L6-v2")
       ->group(group);
   verb.add_option("--vectors", vectors, "Word vectors in GloVe's text format")->group(group);
@@ -43,6 +47,7 @@ std::set<std::string> MetricFlags::given() const {
   std::set<std::string> flags;
   if (!clip.empty()) flags.insert("--clip");
   if (!dino.empty()) flags.insert("--dino");
+  if (!inception.empty()) flags.insert("--inception");
   if (!sbert.empty()) flags.insert("--sbert");
   if (!vectors.empty()) flags.insert("--vectors");
   return flags;
@@ -53,6 +58,7 @@ nlohmann::json MetricFlags::digests() const {
   if (!clip.empty()) digests["clip"] = checkpoint::Repository(clip).digest();
   if (!dino.empty()) digests["dino"] = checkpoint::Repository(dino).digest();
   if (dino_size > 0) digests["dino size"] = dino_size;
+  if (!inception.empty()) digests["inception"] = score::InceptionEmbedder::digest(inception);
   if (!sbert.empty()) digests["sbert"] = checkpoint::Repository(sbert).digest();
   if (!vectors.empty()) digests["vectors"] = score::WordVectors::digest(vectors);
   return digests;
@@ -72,6 +78,10 @@ score::MetricContext MetricFlags::context(const Machine& machine) const {
       return cached(std::make_shared<score::DinoEmbedder>(checkpoint::Repository(dino), machine.resolve_device(),
                                                           machine.resolve_dtype(), options));
     });
+  }
+  if (!inception.empty()) {
+    context.inception = Cache(
+        [=, *this] { return cached(std::make_shared<score::InceptionEmbedder>(inception, machine.resolve_device())); });
   }
   if (!sbert.empty()) {
     context.sbert = Cache([=, *this] {

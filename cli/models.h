@@ -17,9 +17,9 @@ std::unique_ptr<caption::Captioner> load_captioner(const std::string& repository
 std::unique_ptr<generate::Generator> load_generator(const std::string& repository, const Machine& machine);
 std::shared_ptr<score::ImageTextEmbedder> load_embedder(const std::string& repository, const Machine& machine);
 
-// The checkpoints that metrics read: --clip, --dino, --dino-size, --sbert, --vectors. Empty: not given.
+// The checkpoints that metrics read: --clip, --dino, --dino-size, --inception, --sbert, --vectors. Empty: not given.
 struct MetricFlags {
-  std::string clip, dino, sbert, vectors;
+  std::string clip, dino, inception, sbert, vectors;
   int64_t dino_size = 0;  // pixels; 0: as the repository says
   void add_to(CLI::App& verb);
   std::set<std::string> given() const;  // by flag: {"--clip", …}

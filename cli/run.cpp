@@ -14,6 +14,7 @@
 #include "readback/base/files.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/roundtrip/curves.h"
+#include "readback/roundtrip/set_curves.h"
 #include "readback/score/registry.h"
 
 namespace readback::cli {
@@ -65,13 +66,14 @@ std::vector<std::string> metric_names(const RunFlags& flags, const roundtrip::Pl
   return flags.options.metrics;
 }
 
-std::vector<std::unique_ptr<score::Metric>> make_metrics(const std::vector<std::string>& names, const RunFlags& flags,
-                                                         const roundtrip::Plan& plan) {
+void measure(roundtrip::Store& store, const std::vector<std::string>& names, const RunFlags& flags,
+             const roundtrip::Plan& plan, Progress& progress) {
   score::MetricContext context = flags.checkpoints.context(flags.machine);
   for (const data::Sample& sample : plan.samples) context.corpus.push_back(sample.references);
   std::vector<std::unique_ptr<score::Metric>> metrics;
   for (const std::string& name : names) metrics.push_back(score::make_metric(name, context));
-  return metrics;
+  roundtrip::measure(store, metrics, progress);
+  if (context.inception.given()) roundtrip::measure_sets(store, *context.inception.get(), progress);
 }
 
 }  // namespace
@@ -95,7 +97,7 @@ roundtrip::Store run_roundtrip(RunFlags& flags) {
   roundtrip::Store store = roundtrip::Store::open_for_writing(flags.output, manifest);
   const auto progress = make_progress();
   const roundtrip::Summary summary = roundtrip::execute(plan, *dataset, *captioner, *generator, store, *progress);
-  roundtrip::measure(store, make_metrics(names, flags, plan), *progress);
+  measure(store, names, flags, plan, *progress);
 
   fmt::print(stderr, "{} round trips over {} samples in {:.1f} s", summary.units, plan.samples.size(), summary.seconds);
   if (summary.done_before > 0) fmt::print(stderr, ", {} of them done before", summary.done_before);

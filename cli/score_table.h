@@ -19,8 +19,8 @@ struct BaselineComparison {
 
 struct ScoreLine {
   std::string title, formula;
-  score::Interval value;                                           // `low` and `high` NaN where there is no interval
-  std::optional<score::Interval> floor;                            // the same metric on random pairs
+  score::Interval value;                 // `low` and `high` NaN where there is no interval
+  std::optional<score::Interval> floor;  // the same metric on random pairs
   std::optional<BaselineComparison> comparison;
   nlohmann::ordered_json more = nlohmann::ordered_json::object();  // further fields of the JSON
 };

@@ -85,18 +85,21 @@ Markup rank_plot(const roundtrip::RankCurve& curve) {
     drawing += label(kLeft - 7, y + 3.5, "end", tick_label(mark, step));
   }
   std::string upper, lower, line;
+  const bool has_band = n > 0 && !std::isnan(curve.ranks.front().low);  // values of whole sets have none
   Markup dots;
   for (size_t i = 0; i < n; ++i) {
     const score::Interval& rank = curve.ranks[i];
-    upper += place(x(i), axis.y(rank.high)) + " ";
-    lower = place(x(i), axis.y(rank.low)) + " " + lower;
+    if (has_band) {
+      upper += place(x(i), axis.y(rank.high)) + " ";
+      lower = place(x(i), axis.y(rank.low)) + " " + lower;
+    }
     line += place(x(i), axis.y(rank.mean)) + " ";
     dots += element("circle.dot", Attributes{{"cx", px(x(i))}, {"cy", px(axis.y(rank.mean))}, {"r", "3.2"}},
                     element("title", fmt::format("rank {}: {} ({} to {})", i, number(rank.mean), number(rank.low),
                                                  number(rank.high))));
     if (n <= 12 || i % ((n + 9) / 10) == 0) drawing += label(x(i), kBottom + 17, "middle", std::to_string(i));
   }
-  drawing += element("polygon.band", Attributes{{"points", upper + lower}});
+  if (has_band) drawing += element("polygon.band", Attributes{{"points", upper + lower}});
   drawing += element("polyline.curve", Attributes{{"points", line}});
   drawing += dots;
   drawing += label((kLeft + kRight) / 2, kHeight - 2, "middle", "← nearest · rank · farthest →");

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "readback/roundtrip/set_curves.h"
 #include "readback/score/statistics/correlation.h"
 
 namespace readback::roundtrip {
@@ -76,6 +78,17 @@ RankCurve rank_curve(const Store& store, Direction direction, const MetricInfo& 
   curve.kendall_within = score::bootstrap_mean(kendalls);
   curve.samples = static_cast<int64_t>(columns.front().size());
   curve.left_out = samples - curve.samples;
+  return curve;
+}
+
+// A value of the whole set has no interval and no correlation over candidates.
+RankCurve set_rank_curve(const SetCurve& set, const MetricInfo& distance) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  RankCurve curve{set.direction, distance, set_metric(set.checkpoint)};
+  for (const double value : set.ranks) curve.ranks.push_back({value, kNone, kNone, set.samples});
+  curve.difference = {set.ranks.front() - set.ranks.back(), kNone, kNone, set.samples};
+  curve.spearman = curve.kendall = kNone;
+  curve.samples = set.samples;
   return curve;
 }
 
@@ -155,6 +168,10 @@ std::vector<RankCurve> rank_curves(const Store& store) {
         curves.push_back(rank_curve(store, direction, distance, quality, values[distance.name], values[quality.name]));
       }
     }
+  }
+  for (const SetCurve& set : store.set_curves()) {
+    const auto distance = std::ranges::find(metrics, set.distance, &MetricInfo::name);
+    if (distance != metrics.end()) curves.push_back(set_rank_curve(set, *distance));
   }
   return curves;
 }

@@ -20,7 +20,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kSchemaVersion = 2;
 constexpr const char* kSchema = R"(
 CREATE TABLE samples (
   sample TEXT PRIMARY KEY, position INTEGER NOT NULL, image TEXT, reference_texts TEXT NOT NULL, truth TEXT NOT NULL
@@ -47,6 +47,10 @@ CREATE TABLE scores (
 CREATE TABLE floors (
   direction TEXT NOT NULL, sample TEXT NOT NULL, candidate INTEGER NOT NULL, metric TEXT NOT NULL, other TEXT NOT NULL,
   value REAL, PRIMARY KEY (direction, metric, sample, candidate)
+) WITHOUT ROWID;
+CREATE TABLE set_curves (
+  direction TEXT NOT NULL, distance TEXT NOT NULL, rank INTEGER NOT NULL, fid REAL NOT NULL, samples INTEGER NOT NULL,
+  checkpoint TEXT NOT NULL, PRIMARY KEY (direction, distance, rank)
 ) WITHOUT ROWID;
 )";
 
@@ -244,6 +248,19 @@ std::vector<FloorRow> Store::floors(Direction direction, const std::string& metr
   return rows;
 }
 
+std::vector<SetCurve> Store::set_curves() const {
+  std::vector<SetCurve> curves;
+  Statement row(*impl_->database,
+                "SELECT direction, distance, checkpoint, samples, rank, fid FROM set_curves "
+                "ORDER BY direction, distance, rank");
+  while (row.step()) {
+    if (row.integer(4) == 0)
+      curves.push_back({parse_direction(row.text(0)), row.text(1), row.text(2), {}, row.integer(3)});
+    curves.back().ranks.push_back(row.real(5));
+  }
+  return curves;
+}
+
 bool Store::has_image(const std::string& relative) const {
   std::error_code error;
   const auto size = fs::file_size(impl_->folder / relative, error);
@@ -307,6 +324,19 @@ void Store::put_metric(const score::MetricInfo& metric) {
       .run(metric.name, metric.title, metric.formula,
            metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher", score::inputs_name(metric.inputs),
            metric.checkpoint);
+}
+
+void Store::put_set_curve(const SetCurve& curve) {
+  Database& database = *impl_->database;
+  database.transaction([&] {
+    Statement(database, "DELETE FROM set_curves WHERE direction = ? AND distance = ?")
+        .run(name(curve.direction), curve.distance);
+    Statement insert(database, "INSERT INTO set_curves VALUES (?, ?, ?, ?, ?, ?)");
+    for (size_t rank = 0; rank < curve.ranks.size(); ++rank) {
+      insert.run(name(curve.direction), curve.distance, static_cast<int64_t>(rank), curve.ranks[rank], curve.samples,
+                 curve.checkpoint);
+    }
+  });
 }
 
 void Store::put_scores(std::span<const ScoreRow> scores, std::span<const FloorRow> floors) {

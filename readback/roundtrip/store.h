@@ -15,6 +15,7 @@
 //   metrics       metric, title, formula, direction ("lower" or "higher" is better), inputs, checkpoint
 //   scores        direction, sample, candidate, metric, value (NULL: not defined for these inputs)
 //   floors        direction, sample, candidate, metric, other, value: the candidate against the sample `other`
+//   set_curves    direction, distance, rank, fid, samples, checkpoint: all pictures of a rank against the originals
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -94,6 +95,14 @@ struct FloorRow {
   std::optional<double> value;
 };
 
+// FID by rank of a distance; see roundtrip/set_curves.h.
+struct SetCurve {
+  Direction direction = Direction::kT2I2T;
+  std::string distance, checkpoint;
+  std::vector<double> ranks;  // [0] is rank 0
+  int64_t samples = 0;        // pictures in each rank's set
+};
+
 class Store {
  public:
   // For writing: makes the folder, or goes on with the run in it. Errors: StoreError (another process is writing; the
@@ -118,6 +127,7 @@ class Store {
   std::vector<score::MetricInfo> metrics() const;  // in the order in which they were first measured
   std::vector<ScoreRow> scores(Direction direction, const std::string& metric) const;
   std::vector<FloorRow> floors(Direction direction, const std::string& metric) const;
+  std::vector<SetCurve> set_curves() const;
   bool has_image(const std::string& relative) const;           // false also for a file that a power failure emptied
   image::Image load_image(const std::string& relative) const;  // Errors: DataError
 
@@ -130,6 +140,7 @@ class Store {
   void clear_errors();  // failed work is tried again when a run is started again
   void put_metric(const score::MetricInfo& metric);
   void put_scores(std::span<const ScoreRow> scores, std::span<const FloorRow> floors);
+  void put_set_curve(const SetCurve& curve);  // in place of the one of its direction and distance
   // Writes a picture atomically and returns its relative path; commit it with put_candidates.
   std::string save_image(const CandidateKey& key, const image::Image& image);
 

@@ -75,6 +75,9 @@ const std::vector<Entry>& table() {
       {{"dino-image", "DINO image distance", "1 − cos(class token after the last layer norm)", kLower, Inputs::kImages,
         "", "--dino"},
        embedding(EmbeddingKind::kPooled, &MetricContext::dino)},
+      {{"inception-image", "Inception image distance", "1 − cos(the 2,048 features that FID is computed from)", kLower,
+        Inputs::kImages, "", "--inception"},
+       embedding(EmbeddingKind::kPooled, &MetricContext::inception)},
       {{"psnr", "PSNR",
         "10 log10(255² / mean squared error over pixels and channels), at most 100 dB; the candidate brought to the "
         "original's size by Pillow's bicubic",

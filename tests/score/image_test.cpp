@@ -63,6 +63,17 @@ TEST(Frechet, AsTorchFidelity) {
   EXPECT_NEAR(frechet_distance(a, a), 0, 1e-9);
 }
 
+TEST(Frechet, OfFeaturesIsThatOfTheirStatistics) {
+  const at::Tensor few = tensor("few"), other = few.narrow(0, 0, 6) * 1.1 + 0.3;  // fewer samples than features
+  EXPECT_NEAR(frechet_distance(few, other), frechet_distance(gaussian_statistics(few), gaussian_statistics(other)),
+              1e-9);
+  EXPECT_EQ(frechet_distance(tensor("a"), tensor("b")),
+            frechet_distance(gaussian_statistics(tensor("a")), gaussian_statistics(tensor("b"))));
+  EXPECT_THROW(frechet_distance(few.narrow(0, 0, 1), other), DataError);
+  EXPECT_THROW(frechet_distance(few, few.narrow(1, 0, 3)), DataError);
+  EXPECT_THROW(frechet_distance(few, other / 0), DataError);
+}
+
 TEST(Frechet, BatchesAndFilesGiveTheSameStatistics) {
   const at::Tensor features = tensor("a") + 1000;  // a mean that would swamp sums of squares
   const GaussianStatistics whole = gaussian_statistics(features, "source");

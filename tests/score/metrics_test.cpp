@@ -46,7 +46,7 @@ struct Fixture {
   Fixture() {
     const std::filesystem::path vectors =
         std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/score/wmd/vectors.txt";
-    context.dino = context.sbert = context.clip;
+    context.dino = context.inception = context.sbert = context.clip;
     context.vectors = std::make_shared<const WordVectors>(vectors);
   }
 };

@@ -105,6 +105,26 @@ double frechet_distance(const GaussianStatistics& a, const GaussianStatistics& b
   return means + traces - 2 * root;
 }
 
+double frechet_distance(const at::Tensor& a, const at::Tensor& b) {
+  const int64_t most = a.dim() == 2 && b.dim() == 2 ? std::max(a.size(0), b.size(0)) : 0;
+  if (most == 0 || a.size(1) != b.size(1) || most > a.size(1) || std::min(a.size(0), b.size(0)) < 2) {
+    return frechet_distance(gaussian_statistics(a), gaussian_statistics(b));
+  }
+  // Σ_a = AᵀA and Σ_b = BᵀB with centred, scaled rows: the eigenvalues of Σ_a Σ_b other than zero are the squares of
+  // the singular values of A Bᵀ.
+  const auto centred = [](const at::Tensor& x) {
+    const at::Tensor values = x.to(at::kDouble);
+    if (!at::isfinite(values).all().item<bool>()) {
+      throw DataError(describe("features", "finite numbers", "NaN or infinity"));
+    }
+    return (values - values.mean(0)) / std::sqrt(static_cast<double>(x.size(0) - 1));
+  };
+  const at::Tensor rows_a = centred(a), rows_b = centred(b);
+  const double means = (a.to(at::kDouble).mean(0) - b.to(at::kDouble).mean(0)).square().sum().item<double>();
+  const double traces = rows_a.square().sum().item<double>() + rows_b.square().sum().item<double>();
+  return means + traces - 2 * at::linalg_svdvals(at::mm(rows_a, rows_b.t())).sum().item<double>();
+}
+
 std::string few_samples_warning(int64_t n) {
   constexpr int64_t kEnough = 2048;
   if (n >= kEnough) return "";

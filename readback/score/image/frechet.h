@@ -39,6 +39,10 @@ GaussianStatistics load_statistics(const std::filesystem::path& path);
 // Errors: DataError for features of different widths or sources.
 double frechet_distance(const GaussianStatistics& a, const GaussianStatistics& b);
 
+// The same of features [N, D] and [M, D] at once, by the singular values of an N × M matrix: far less work than with
+// covariances where there are fewer samples than features. Errors: DataError.
+double frechet_distance(const at::Tensor& a, const at::Tensor& b);
+
 // Which way the distance errs with n samples on the smaller side, in words for a user; empty from 2,048 samples on,
 // where the covariance of 2,048 features has full rank.
 std::string few_samples_warning(int64_t n);

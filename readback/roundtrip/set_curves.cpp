@@ -1,0 +1,143 @@
+#include "readback/roundtrip/set_curves.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+
+#include "readback/roundtrip/curves.h"
+#include "readback/score/image/frechet.h"
+
+namespace readback::roundtrip {
+
+namespace {
+
+// The features of one picture of the run folder after the other, each read once.
+class PictureFeatures {
+ public:
+  PictureFeatures(const Store& store, score::EmbeddingCache& embedder) : store_(store), embedder_(embedder) {}
+
+  // [paths, D]
+  at::Tensor of(std::span<const std::string> paths) {
+    constexpr size_t kBatch = 32;
+    std::vector<at::Tensor> parts;
+    for (size_t begin = 0; begin < paths.size(); begin += kBatch) {
+      check_interrupt();
+      std::vector<image::Image> images;
+      for (const std::string& path : paths.subspan(begin, std::min(kBatch, paths.size() - begin))) {
+        images.push_back(store_.load_image(path));
+      }
+      std::vector<const image::Image*> pointers;
+      for (const image::Image& image : images) pointers.push_back(&image);
+      parts.push_back(embedder_.candidate_images(pointers).pooled);
+    }
+    return at::cat(parts);
+  }
+
+ private:
+  const Store& store_;
+  score::EmbeddingCache& embedder_;
+};
+
+// Samples of which every picture is there, with their features.
+struct Pictures {
+  std::map<std::string, int64_t> rows;  // by sample: its place in the tensors
+  at::Tensor originals;                 // [S, D]
+  at::Tensor candidates;                // [S, K, D]
+};
+
+Pictures read_pictures(const Store& store, score::EmbeddingCache& embedder, Progress& progress) {
+  std::map<std::string, std::vector<std::string>> by_sample;
+  for (const CandidateRow& row : store.candidates(Direction::kT2I2T)) {
+    if (row.complete() && store.has_image(*row.image)) by_sample[row.key.sample].push_back(*row.image);
+  }
+  const auto count = static_cast<size_t>(store.num_candidates());
+  Pictures pictures;
+  PictureFeatures features(store, embedder);
+  std::vector<at::Tensor> originals, candidates;
+  const std::vector<SampleRow> samples = store.samples();
+  progress.begin("features for FID", static_cast<int64_t>(samples.size()));
+  for (const SampleRow& sample : samples) {
+    progress.advance(1);
+    std::vector<std::string> paths = by_sample[sample.id];
+    if (sample.image.empty() || !store.has_image(sample.image) || paths.size() != count) continue;
+    paths.push_back(sample.image);
+    const at::Tensor rows = features.of(paths);
+    pictures.rows[sample.id] = static_cast<int64_t>(originals.size());
+    candidates.push_back(rows.narrow(0, 0, store.num_candidates()));
+    originals.push_back(rows[store.num_candidates()]);
+  }
+  progress.end();
+  if (!originals.empty()) {
+    pictures.originals = at::stack(originals);
+    pictures.candidates = at::stack(candidates);
+  }
+  return pictures;
+}
+
+// The rankings of samples that can take part.
+std::vector<Ranking> rankings_with_pictures(const Store& store, const std::string& distance) {
+  std::vector<Ranking> result = rankings(store, Direction::kT2I2T, distance);
+  std::map<std::string, bool> has_original;
+  for (const SampleRow& sample : store.samples()) {
+    has_original[sample.id] = !sample.image.empty() && store.has_image(sample.image);
+  }
+  std::erase_if(result, [&](const Ranking& ranking) { return !has_original[ranking.sample]; });
+  return result;
+}
+
+}  // namespace
+
+score::MetricInfo set_metric(const std::string& checkpoint) {
+  return {
+      "fid",
+      "FID",
+      "Fréchet distance of Inception's 2,048 features, all pictures of a rank against the originals; biased upwards "
+      "for few samples, alike at every rank",
+      score::Direction::kLowerIsBetter,
+      score::Inputs::kImages,
+      checkpoint,
+      "--inception"};
+}
+
+void measure_sets(Store& store, score::EmbeddingCache& features, Progress& progress) {
+  const std::vector<Direction> directions = store.directions();
+  if (std::ranges::find(directions, Direction::kT2I2T) == directions.end()) return;
+
+  const std::string checkpoint = features.embedder().name();
+  const std::vector<SetCurve> curves = store.set_curves();
+  std::map<std::string, std::vector<Ranking>> wanted;  // by distance
+  for (const score::MetricInfo& metric : store.metrics()) {
+    if (role(Direction::kT2I2T, metric.inputs) != Role::kDistance) continue;
+    std::vector<Ranking> ranked = rankings_with_pictures(store, metric.name);
+    if (ranked.size() < 2) continue;  // a covariance takes two
+    const bool known = std::ranges::any_of(curves, [&](const SetCurve& curve) {
+      return curve.distance == metric.name && curve.checkpoint == checkpoint &&
+             curve.samples == static_cast<int64_t>(ranked.size());
+    });
+    if (!known) wanted.emplace(metric.name, std::move(ranked));
+  }
+  if (wanted.empty()) return;
+
+  const Pictures pictures = read_pictures(store, features, progress);
+  progress.begin("FID", static_cast<int64_t>(wanted.size()));
+  for (const auto& [distance, ranked] : wanted) {
+    check_interrupt();
+    SetCurve curve{Direction::kT2I2T, distance, checkpoint, {}, static_cast<int64_t>(ranked.size())};
+    std::vector<int64_t> rows;
+    for (const Ranking& ranking : ranked) rows.push_back(pictures.rows.at(ranking.sample));
+    const at::Tensor places = at::tensor(rows, at::kLong);
+    const at::Tensor originals = pictures.originals.index_select(0, places);
+    for (int64_t rank = 0; rank < store.num_candidates(); ++rank) {
+      std::vector<int64_t> chosen;
+      for (const Ranking& ranking : ranked) chosen.push_back(ranking.candidates[static_cast<size_t>(rank)]);
+      const at::Tensor set = pictures.candidates.index({places, at::tensor(chosen, at::kLong)});
+      curve.ranks.push_back(score::frechet_distance(set, originals));
+    }
+    store.put_set_curve(curve);
+    progress.advance(1);
+  }
+  progress.end();
+}
+
+}  // namespace readback::roundtrip

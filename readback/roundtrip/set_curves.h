@@ -1,0 +1,18 @@
+// What only sets of pictures have: the Fréchet distance of all rank-k pictures of T2I2T to the originals.
+#pragma once
+#include "readback/base/progress.h"
+#include "readback/roundtrip/store.h"
+#include "readback/score/embedder.h"
+
+namespace readback::roundtrip {
+
+// "fid": in the store, on pages and in results.json.
+score::MetricInfo set_metric(const std::string& checkpoint);
+
+// For every distance of T2I2T and every rank k: the pictures in the middle whose reconstruction came k-th nearest, one
+// a sample, against the samples' originals. Samples without an original or with a candidate missing stay out. Curves
+// that the store has for as many samples are not computed again. `features` gives Inception's vectors of pictures
+// (pooled). Errors: DataError, StoreError, Interrupted.
+void measure_sets(Store& store, score::EmbeddingCache& features, Progress& progress);
+
+}  // namespace readback::roundtrip
