@@ -100,6 +100,24 @@ at::Tensor NoiseSchedule::velocity(const at::Tensor& x0, const at::Tensor& noise
   return signal * noise - spread * x0;
 }
 
+at::Tensor NoiseSchedule::clean(const at::Tensor& sample, const at::Tensor& output, const at::Tensor& t) const {
+  const auto [signal, spread] = factors(alphas_cumprod, sample, t);
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return (sample - spread * output) / signal;
+    case Prediction::kSample:
+      return output;
+    case Prediction::kVelocity:
+      break;
+  }
+  return signal * sample - spread * output;
+}
+
+at::Tensor NoiseSchedule::signal_to_noise(const at::Tensor& t) const {
+  const at::Tensor alpha = alphas_cumprod.index_select(0, t.cpu());
+  return alpha / (1.0 - alpha);
+}
+
 at::Tensor NoiseSchedule::target(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const {
   switch (prediction) {
     case Prediction::kEpsilon:

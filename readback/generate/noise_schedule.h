@@ -31,6 +31,11 @@ struct NoiseSchedule {
   int64_t steps() const { return alphas_cumprod.numel(); }
   at::Tensor add_noise(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const;
   at::Tensor velocity(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const;
+  // x̂_0: what `sample` at t is without its noise, when the network gave `output` for it. Infinite where ᾱ is 0 and the
+  // network predicts noise.
+  at::Tensor clean(const at::Tensor& sample, const at::Tensor& output, const at::Tensor& t) const;
+  // ᾱ / (1 - ᾱ), fp32 on the CPU.
+  at::Tensor signal_to_noise(const at::Tensor& t) const;
   // What the network is trained to give: noise, x0 or velocity, by `prediction`.
   at::Tensor target(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const;
 

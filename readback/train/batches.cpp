@@ -40,8 +40,8 @@ at::Tensor degrade(const at::Tensor& images, double share, Random& random) {
 }
 
 at::Tensor normalise(const at::Tensor& images, const image::PreprocessOptions& options) {
-  const auto channel = [](const std::array<double, 3>& values) {
-    return at::tensor(at::ArrayRef<double>(values.data(), 3), at::kFloat).view({1, 3, 1, 1});
+  const auto channel = [&images](const std::array<double, 3>& values) {
+    return at::tensor(at::ArrayRef<double>(values.data(), 3), at::kFloat).view({1, 3, 1, 1}).to(images.device());
   };
   return (images - channel(options.image_mean)) / channel(options.image_std);
 }
@@ -55,6 +55,20 @@ size_t draw_phrasing(Random& random) {
 std::string draw_caption(const data::Scene& scene, double noise, Random& random) {
   if (noise > 0 && random.uniform() < noise) return data::noisy_caption(scene, random);
   return data::captions(scene)[draw_phrasing(random)];
+}
+
+at::Tensor min_snr_weights(const generate::NoiseSchedule& schedule, const at::Tensor& t, double gamma) {
+  if (gamma <= 0) return at::ones(t.sizes(), at::kFloat);
+  const at::Tensor snr = schedule.signal_to_noise(t), bounded = snr.clamp_max(gamma);
+  switch (schedule.prediction) {
+    case generate::Prediction::kVelocity:
+      return bounded / (snr + 1);
+    case generate::Prediction::kSample:
+      return bounded;
+    case generate::Prediction::kEpsilon:
+      break;
+  }
+  return bounded / snr.clamp_min(1e-8);
 }
 
 at::Tensor normal_like(const at::Tensor& shape, Random& random) {

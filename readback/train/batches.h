@@ -8,6 +8,7 @@
 
 #include "readback/base/random.h"
 #include "readback/data/emoji_scenes.h"
+#include "readback/generate/noise_schedule.h"
 #include "readback/image/preprocess.h"
 
 namespace readback::train {
@@ -29,6 +30,10 @@ size_t draw_phrasing(Random& random);
 
 // A caption of `scene` in a phrasing that draw_phrasing() gives, or, for a share `noise` of the draws, a noisy one.
 std::string draw_caption(const data::Scene& scene, double noise, Random& random);
+
+// min(SNR, γ) / SNR for noise, over SNR + 1 for velocity: the loss on x_0 with its weight bounded
+// (https://arxiv.org/abs/2303.09556). fp32 [B] on the CPU; ones where `gamma` is 0.
+at::Tensor min_snr_weights(const generate::NoiseSchedule& schedule, const at::Tensor& t, double gamma);
 
 // Standard normal values in fp32 on the CPU.
 at::Tensor normal_like(const at::Tensor& shape, Random& random);

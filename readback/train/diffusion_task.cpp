@@ -77,7 +77,7 @@ class DiffusionTask : public Task {
     const at::Tensor predicted = unet_.forward(noisy, t.to(options_.device), unet_.prepare(text)).to(at::kFloat);
     const at::Tensor target = schedule_.target(latents, noise, t).to(options_.device);
     const at::Tensor error = (predicted - target).square().mean({1, 2, 3});  // [B]
-    return (error * snr_weights(t).to(options_.device)).mean();
+    return (error * min_snr_weights(schedule_, t, options_.snr_gamma).to(options_.device)).mean();
   }
 
   void save(const fs::path& folder, const checkpoint::TensorMap& weights) const override {
@@ -144,23 +144,6 @@ class DiffusionTask : public Task {
 
   at::Tensor tokens(const std::vector<std::string>& texts) const {
     return token_batch(*tokenizer_, texts, text_config_.max_position_embeddings);
-  }
-
-  // min(SNR, γ) / SNR for noise, over SNR + 1 for velocity: the loss on x_0 with its weight bounded.
-  at::Tensor snr_weights(const at::Tensor& t) const {
-    if (options_.snr_gamma <= 0) return at::ones(t.sizes(), at::kFloat);
-    const at::Tensor alpha = schedule_.alphas_cumprod.index_select(0, t);
-    const at::Tensor snr = alpha / (1 - alpha);
-    const at::Tensor bounded = snr.clamp_max(options_.snr_gamma);
-    switch (schedule_.prediction) {
-      case generate::Prediction::kVelocity:
-        return bounded / (snr + 1);
-      case generate::Prediction::kSample:
-        return bounded;
-      case generate::Prediction::kEpsilon:
-        return bounded / snr.clamp_min(1e-8);
-    }
-    throw UsageError("unreachable prediction type");
   }
 
   TaskOptions options_;

@@ -3,18 +3,25 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "readback/base/error.h"
 
 namespace readback::train {
 
-AdamW::AdamW(std::map<std::string, at::Tensor> parameters, AdamWOptions options) : options_(options) {
+AdamW::AdamW(std::map<std::string, at::Tensor> parameters, AdamWOptions options) : options_(std::move(options)) {
+  options_.groups.push_back({.prefix = "", .weight_decay = options_.weight_decay});
   for (auto& [name, parameter] : parameters) {
     at::Tensor leaf = parameter;
     leaf.requires_grad_(true);
     names_.push_back(name);
+    const auto group =
+        std::find_if(options_.groups.begin(), options_.groups.end(),
+                     [&](const ParameterGroup& candidate) { return name.starts_with(candidate.prefix); });
+    group_.push_back(static_cast<size_t>(group - options_.groups.begin()));
     parameters_.push_back(leaf);
     masters_.push_back(leaf.scalar_type() == at::kFloat ? leaf.detach() : leaf.detach().to(at::kFloat));
     first_.push_back(at::zeros_like(masters_.back()));
@@ -28,32 +35,57 @@ void AdamW::zero_grad() {
   for (at::Tensor& parameter : parameters_) parameter.mutable_grad().reset();
 }
 
+namespace {
+
+double norm_of(const std::vector<at::Tensor>& gradients) {
+  return gradients.empty() ? 0.0 : at::stack(at::_foreach_norm(gradients, 2)).norm().item<double>();
+}
+
+// What one call of the fused update takes.
+struct Update {
+  std::vector<at::Tensor> masters, gradients, first, second, steps;
+};
+
+}  // namespace
+
 double AdamW::step(double learning_rate) {
   at::NoGradGuard no_grad;
-  std::vector<at::Tensor> masters, gradients, first, second, steps;
+  std::vector<Update> updates(options_.groups.size());
   for (size_t i = 0; i < parameters_.size(); ++i) {
     if (!parameters_[i].grad().defined()) continue;
-    masters.push_back(masters_[i]);
+    Update& update = updates[group_[i]];
+    update.masters.push_back(masters_[i]);
     // The fused update walks memory in order, so gradients must lie as their parameters do.
-    gradients.push_back(at::empty_like(masters_[i]).copy_(parameters_[i].grad()));
-    first.push_back(first_[i]);
-    second.push_back(second_[i]);
-    steps.push_back(steps_[i]);
+    update.gradients.push_back(at::empty_like(masters_[i]).copy_(parameters_[i].grad()));
+    update.first.push_back(first_[i]);
+    update.second.push_back(second_[i]);
+    update.steps.push_back(steps_[i]);
   }
-  const double norm = at::stack(at::_foreach_norm(gradients, 2)).norm().item<double>();
+  std::vector<at::Tensor> clipped, others;
+  for (size_t i = 0; i < updates.size(); ++i) {
+    std::vector<at::Tensor>& gradients = options_.groups[i].clipped ? clipped : others;
+    gradients.insert(gradients.end(), updates[i].gradients.begin(), updates[i].gradients.end());
+  }
+  const double clipped_norm = norm_of(clipped), norm = std::hypot(clipped_norm, norm_of(others));
   if (!std::isfinite(norm)) return norm;
-  if (options_.clip_norm > 0 && norm > options_.clip_norm) {
-    at::_foreach_mul_(gradients, options_.clip_norm / (norm + 1e-6));
+  if (options_.clip_norm > 0 && clipped_norm > options_.clip_norm) {
+    at::_foreach_mul_(clipped, options_.clip_norm / (clipped_norm + 1e-6));
   }
-  at::_foreach_add_(steps, 1);
-  at::_fused_adamw_(masters, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, learning_rate, options_.beta1,
-                    options_.beta2, options_.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  for (size_t i = 0; i < updates.size(); ++i) {
+    Update& update = updates[i];
+    if (update.masters.empty()) continue;
+    const ParameterGroup& group = options_.groups[i];
+    at::_foreach_add_(update.steps, 1);
+    at::_fused_adamw_(update.masters, update.gradients, update.first, update.second, /*max_exp_avg_sqs=*/{},
+                      update.steps, learning_rate * group.learning_rate, options_.beta1, options_.beta2,
+                      group.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  }
   for (size_t i = 0; i < parameters_.size(); ++i) {
     if (!parameters_[i].is_same(masters_[i])) parameters_[i].detach().copy_(masters_[i]);
   }
   if (options_.ema_decay > 0) {
     // The average of few steps must not remember the random start.
-    const double count = steps.front().item<double>();
+    const double count = at::stack(steps_).max().item<double>();
     const double decay = std::min(options_.ema_decay, (1 + count) / (10 + count));
     at::_foreach_lerp_(averages_, masters_, 1 - decay);
   }

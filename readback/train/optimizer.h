@@ -11,10 +11,19 @@
 
 namespace readback::train {
 
+// Parameters with settings of their own: those whose names begin with `prefix`.
+struct ParameterGroup {
+  std::string prefix;
+  double learning_rate = 1.0;  // as a multiple of the step's
+  double weight_decay = 0.01;
+  bool clipped = true;  // false: neither counts in the norm that is clipped, nor is clipped
+};
+
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.01;
-  double clip_norm = 1.0;  // of all gradients together; 0: none
-  double ema_decay = 0.0;  // 0: no average is kept
+  double clip_norm = 1.0;                   // of all gradients together; 0: none
+  std::vector<ParameterGroup> groups = {};  // the first that fits counts; the others' settings are the ones above
+  double ema_decay = 0.0;                   // 0: no average is kept
 };
 
 class AdamW {
@@ -23,8 +32,8 @@ class AdamW {
   AdamW(std::map<std::string, at::Tensor> parameters, AdamWOptions options);
 
   void zero_grad();
-  // One update from the gradients gathered; returns their norm before clipping. A norm that is not finite leaves
-  // everything as it was.
+  // One update from the gradients gathered; returns the norm of all of them before clipping. A norm that is not finite
+  // leaves everything as it was.
   double step(double learning_rate);
 
   // What should be saved as the model: the moving average when one is kept, else the masters. fp32.
@@ -36,6 +45,7 @@ class AdamW {
  private:
   AdamWOptions options_;
   std::vector<std::string> names_;
+  std::vector<size_t> group_;  // of each parameter, index into options_.groups
   std::vector<at::Tensor> parameters_, masters_, first_, second_, steps_, averages_;
 };
 

@@ -35,6 +35,20 @@ TEST(AdamW, MatchesTheTextbook) {
   EXPECT_NEAR(x.item<double>(), textbook(0.7, gradients, 0.05, options), 1e-6);
 }
 
+TEST(AdamW, GroupsHaveRatesDecaysAndClippingOfTheirOwn) {
+  AdamWOptions options, own;
+  options.clip_norm = own.clip_norm = 0.5;
+  options.epsilon = own.epsilon = 1.0;  // makes the update depend on the gradient's size
+  options.groups = {{.prefix = "b.", .learning_rate = 3.0, .weight_decay = 0.2, .clipped = false}};
+  own.weight_decay = 0.2;
+  at::Tensor a = at::full({1}, 0.7), b = at::full({1}, 0.7);
+  AdamW optimizer({{"a.x", a}, {"b.x", b}}, options);
+  (3 * a + 4 * b).sum().backward();
+  EXPECT_NEAR(optimizer.step(0.05), 5.0, 1e-6);
+  EXPECT_NEAR(a.item<double>(), textbook(0.7, {0.5}, 0.05, options), 1e-6);  // clipped by its own norm
+  EXPECT_NEAR(b.item<double>(), textbook(0.7, {4.0}, 0.15, own), 1e-6);
+}
+
 TEST(AdamW, ClipsTheNormOfAllGradientsTogether) {
   AdamWOptions clipped, plain;
   clipped.clip_norm = 0.5;

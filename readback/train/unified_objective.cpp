@@ -1,0 +1,171 @@
+#include "readback/train/unified_objective.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "readback/base/error.h"
+#include "readback/train/batches.h"
+
+namespace readback::train {
+
+namespace {
+
+at::Tensor resize(const at::Tensor& pixels, int64_t side, bool antialias) {
+  if (pixels.size(2) == side && pixels.size(3) == side) return pixels;
+  return antialias ? at::_upsample_bilinear2d_aa(pixels, {side, side}, /*align_corners=*/false)
+                   : at::upsample_bilinear2d(pixels, {side, side}, /*align_corners=*/false);
+}
+
+// One factor for each of B pictures.
+at::Tensor per_picture(const at::Tensor& factors, const at::Tensor& like) {
+  return factors.to(like.device()).view({-1, 1, 1, 1});
+}
+
+// How much each of the estimates at `t` counts when it is read: fp32 [B] on the CPU.
+at::Tensor reading_weights(const generate::NoiseSchedule& schedule, const at::Tensor& t,
+                           const UnifiedOptions& options) {
+  const TimestepRange range = options.read_timesteps;
+  const at::Tensor inside = t.ge(range.first).logical_and(t.le(range.last)).to(at::kFloat);
+  if (options.read_snr_gamma <= 0) return inside;
+  return inside * schedule.signal_to_noise(t).clamp_max(options.read_snr_gamma) / options.read_snr_gamma;
+}
+
+}  // namespace
+
+UnifiedObjective::UnifiedObjective(UnifiedModels models, UnifiedOptions options)
+    : models_(std::move(models)),
+      options_(options),
+      soft_tokens_(models_.bridge, models_.text_encoder.token_embedding.weight, options.soft_tokens) {}
+
+at::Tensor UnifiedObjective::text_states(const at::Tensor& ids) const {
+  c10::NoGradGuard no_grad;
+  return models_.text_encoder.forward(ids).last_hidden_state;
+}
+
+UnifiedLoss UnifiedObjective::even(const EvenBatch& batch) const {
+  const at::Tensor noisy = models_.schedule.add_noise(batch.latents, batch.noise, batch.timesteps);
+  const at::Tensor predicted = predict(noisy, batch.timesteps, batch.text);
+  UnifiedLoss loss;
+  loss.diffusion = diffusion_loss(predicted, batch.latents, batch.noise, batch.timesteps);
+  loss.total = loss.diffusion;
+  if (options_.lm_weight > 0) {
+    loss.lm = reading_loss(batch, noisy, predicted);
+    loss.total = loss.diffusion + options_.lm_weight * loss.lm;
+  }
+  return loss;
+}
+
+UnifiedLoss UnifiedObjective::odd(const OddBatch& batch) const {
+  const at::Tensor logits = models_.captioner.forward(batch.pixels, batch.captions.ids, {});
+  UnifiedLoss loss;
+  loss.lm = models_.captioner.loss(logits, batch.captions.labels);
+  loss.total = loss.lm;
+  if (options_.diffusion_weight > 0) {
+    const int64_t draws = batch.noise.size(0) / batch.latents.size(0);
+    const at::Tensor text = soft_text(logits, batch.captions.labels).repeat_interleave(draws, 0);
+    const at::Tensor latents = batch.latents.repeat_interleave(draws, 0);
+    const at::Tensor noisy = models_.schedule.add_noise(latents, batch.noise, batch.timesteps);
+    loss.diffusion = diffusion_loss(predict(noisy, batch.timesteps, text), latents, batch.noise, batch.timesteps);
+    loss.total = loss.lm + options_.diffusion_weight * loss.diffusion;
+  }
+  return loss;
+}
+
+at::Tensor UnifiedObjective::soft_text(const at::Tensor& logits, const at::Tensor& labels) const {
+  const models::ClipTextModel& encoder = models_.text_encoder;
+  const bool paper = options_.objective == Objective::kPaper;
+  // The logits at the prompt's last token are those of the caption's first, which has place 1 behind the begin token.
+  const int64_t room = encoder.config.max_position_embeddings - 2;
+  const int64_t count = std::min(logits.size(1) - models_.prompt_tokens, room);
+  const at::Tensor soft = soft_tokens_(logits.narrow(1, models_.prompt_tokens, count), options_.temperature);
+  const int64_t batch = soft.size(0), length = paper ? count + 2 : room + 2;
+
+  // Labels are the caption and its end token.
+  const at::Tensor tokens =
+      paper ? at::full({batch}, count, labels.options()) : labels.ge(0).sum(1).sub(1).clamp_max(count);  // [B]
+  const at::Tensor place = at::arange(length, labels.options()).unsqueeze(0), last = tokens.unsqueeze(1) + 1;
+  const at::Tensor hard_ids = at::full({batch, length}, models_.padding, labels.options())
+                                  .masked_fill(place.eq(0), models_.begin)
+                                  .masked_fill(place.eq(last), models_.end);
+  const at::Tensor is_soft = place.ge(1).logical_and(place.lt(last)).unsqueeze(2);  // [B, T', 1]
+  const at::Tensor padded = at::constant_pad_nd(soft, {0, 0, 1, length - 1 - count});
+  const at::Tensor embeddings = at::where(is_soft, padded, encoder.token_embedding(hard_ids));
+  return encoder.forward_embeddings(embeddings, last.squeeze(1)).last_hidden_state;
+}
+
+at::Tensor UnifiedObjective::predict(const at::Tensor& noisy, const at::Tensor& timesteps,
+                                     const at::Tensor& text) const {
+  const at::Tensor input = noisy.to(models_.unet.conv_in.weight.scalar_type());
+  return models_.unet.forward(input, timesteps.to(noisy.device()), models_.unet.prepare(text)).to(at::kFloat);
+}
+
+at::Tensor UnifiedObjective::diffusion_loss(const at::Tensor& predicted, const at::Tensor& latents,
+                                            const at::Tensor& noise, const at::Tensor& timesteps) const {
+  const at::Tensor error = (predicted - models_.schedule.target(latents, noise, timesteps)).square().mean({1, 2, 3});
+  if (options_.snr_gamma <= 0) return error.mean();
+  return (error * min_snr_weights(models_.schedule, timesteps, options_.snr_gamma).to(error.device())).mean();
+}
+
+at::Tensor UnifiedObjective::reading_loss(const EvenBatch& batch, const at::Tensor& noisy,
+                                          const at::Tensor& predicted) const {
+  const at::Tensor weights = reading_weights(models_.schedule, batch.timesteps, options_);
+  const at::Tensor rows = weights.nonzero().squeeze(1);
+  if (rows.numel() == 0) return at::zeros({}, predicted.options());
+  const auto read = [&rows](const at::Tensor& x) { return x.index_select(0, rows.to(x.device())); };
+
+  const at::Tensor t = read(batch.timesteps), output = read(predicted);
+  const at::Tensor latents = options_.objective == Objective::kPaper
+                                 ? previous_sample(output, t, read(batch.latents), read(batch.step_noise))
+                                 : models_.schedule.clean(read(noisy), output, t);
+  const at::Tensor labels = read(batch.captions.labels);
+  const at::Tensor logits = models_.captioner.forward(as_pixels(latents), read(batch.captions.ids), {});  // [R, T, V]
+  const at::Tensor predictions = logits.slice(1, 0, -1).flatten(0, 1).to(at::kFloat);
+  const at::Tensor losses = at::cross_entropy_loss(predictions, labels.slice(1, 1).flatten(), {}, at::Reduction::None,
+                                                   -100, models_.captioner.config.text.label_smoothing)
+                                .view({labels.size(0), -1});  // [R, T - 1], 0 where nothing is learned
+  const at::Tensor learned = batch.captions.labels.slice(1, 1).ge(0).sum();
+  return (losses * read(weights).to(losses.device()).unsqueeze(1)).sum() / learned;
+}
+
+at::Tensor UnifiedObjective::as_pixels(const at::Tensor& latents) const {
+  const models::VaeConfig& config = models_.vae.config;
+  const at::Tensor unscaled = latents / config.scaling_factor + config.shift_factor;
+  const at::Tensor decoded =  // [R, 3, H, W], about [-1, 1]
+      models_.vae.decode(unscaled.to(models_.vae.decoder_conv_in.weight.scalar_type())).to(at::kFloat);
+  const int64_t side = models_.captioner.config.vision.image_size;
+  if (options_.objective == Objective::kPaper) return resize(decoded, side, /*antialias=*/false);
+  return normalise(resize(decoded / 2 + 0.5, side, /*antialias=*/true), models_.preprocess);
+}
+
+// DDPM's step (https://arxiv.org/abs/2006.11239, formula 7) as diffusers' DDPMScheduler takes it, "fixed_small".
+at::Tensor UnifiedObjective::previous_sample(const at::Tensor& predicted, const at::Tensor& timesteps,
+                                             const at::Tensor& sample, const at::Tensor& noise) const {
+  const at::Tensor& alphas = models_.schedule.alphas_cumprod;
+  const at::Tensor alpha = alphas.index_select(0, timesteps);
+  const at::Tensor before = at::where(timesteps.gt(0), alphas.index_select(0, (timesteps - 1).clamp_min(0)), 1.0);
+  const at::Tensor step = alpha / before;
+  at::Tensor clean = models_.schedule.clean(sample, predicted, timesteps);
+  if (models_.clip_sample) clean = clean.clamp(-1.0, 1.0);
+  const at::Tensor of_clean = before.sqrt() * (1 - step) / (1 - alpha);
+  const at::Tensor of_sample = step.sqrt() * (1 - before) / (1 - alpha);
+  const at::Tensor variance = ((1 - before) / (1 - alpha) * (1 - step)).clamp_min(1e-20) * timesteps.gt(0);
+  return per_picture(of_clean, sample) * clean + per_picture(of_sample, sample) * sample +
+         per_picture(variance.sqrt(), sample) * noise;
+}
+
+Objective parse_objective(const std::string& name) {
+  if (name == "unified") return Objective::kUnified;
+  if (name == "paper") return Objective::kPaper;
+  throw UsageError(describe("--objective", "unified or paper", name));
+}
+
+SoftTokenVariant parse_soft_tokens(const std::string& name) {
+  if (name == "probabilities") return SoftTokenVariant::kProbabilities;
+  if (name == "logits") return SoftTokenVariant::kLogits;
+  throw UsageError(describe("--soft-tokens", "probabilities or logits", name));
+}
+
+}  // namespace readback::train

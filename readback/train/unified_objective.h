@@ -1,0 +1,120 @@
+// The unified objective: captioner and generator teach each other by reconstruction.
+// Paper: https://arxiv.org/abs/2212.12249, section 4; its public code: https://github.com/hangligit/DalleFlamingo.
+// B batch, T tokens, c × h × w latents, S side of the captioner's pictures, D width of the text encoder.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "readback/generate/noise_schedule.h"
+#include "readback/image/preprocess.h"
+#include "readback/models/blip/blip.h"
+#include "readback/models/clip/clip.h"
+#include "readback/models/stable_diffusion/unet.h"
+#include "readback/models/stable_diffusion/vae.h"
+#include "readback/train/soft_tokens.h"
+
+namespace readback::train {
+
+enum class Objective {
+  // x̂_0 estimated from z_t, decoded, resized as the captioner's pictures are, normalised; soft tokens are exactly the
+  // caption's, end and padding behind them as in generation.
+  kUnified,
+  // The public code's arithmetic: its scheduler's step from timestep t to t - 1 is given the clean latent z where z_t
+  // belongs, and the previous sample (with its noise) is decoded and read without normalisation, resized without
+  // antialiasing; soft tokens go on to the last logit, which follows the end token, and are not padded. It also clips
+  // the gradients of the generator only (ParameterGroup::clipped) and smooths labels by 0.1 (BlipTextConfig). The
+  // dropout of its captioner is left out.
+  kPaper,
+};
+
+struct TimestepRange {
+  int64_t first = 0, last = 999;  // both included
+};
+
+struct UnifiedOptions {
+  Objective objective = Objective::kUnified;
+  SoftTokenVariant soft_tokens = SoftTokenVariant::kProbabilities;
+  double temperature = 1.0;
+  double lm_weight = 1.0;         // even steps: of the reconstruction L_lm; 0: L_diff alone is computed
+  double diffusion_weight = 1.0;  // odd steps: of the reconstruction L_diff, the paper's λ; 0: L_lm alone is computed
+  double snr_gamma = 0.0;         // min-SNR weighting of L_diff (https://arxiv.org/abs/2303.09556); 0: none
+  // Even steps: which estimates are read, and γ of their weight min(SNR, γ) / γ, since at high noise an estimate says
+  // little; 0: all count alike. What is not read counts as zero in the mean.
+  TimestepRange read_timesteps;
+  double read_snr_gamma = 0.0;
+};
+
+// What the objective computes with. The models live elsewhere; which parameters are trained is decided there, too.
+struct UnifiedModels {
+  const models::Blip& captioner;
+  const models::ClipTextModel& text_encoder;
+  const models::Unet& unet;
+  const models::Vae& vae;
+  generate::NoiseSchedule schedule;
+  bool clip_sample = false;             // kPaper: the scheduler configuration's
+  image::PreprocessOptions preprocess;  // the captioner's
+  VocabularyBridge bridge;
+  int64_t prompt_tokens = 3;                // of "a picture of"
+  int64_t begin = 0, end = 0, padding = 0;  // the generator's token ids
+};
+
+struct CaptionBatch {
+  at::Tensor ids, labels;  // int64 [B, T]: begin, prompt, caption, end, padding; labels -100 where nothing is learned
+};
+
+// T → I → T
+struct EvenBatch {
+  at::Tensor latents;    // [B, c, h, w], scaled
+  at::Tensor noise;      // as latents
+  at::Tensor timesteps;  // int64 [B], on the CPU
+  at::Tensor text;       // [B, T, D]: text_states() of the captions
+  CaptionBatch captions;
+  at::Tensor step_noise;  // kPaper: what the scheduler's step adds, as latents
+};
+
+// I → T → I
+struct OddBatch {
+  at::Tensor pixels;  // [B, 3, S, S], as the captioner preprocesses
+  CaptionBatch captions;
+  at::Tensor latents;           // [B, c, h, w], scaled
+  at::Tensor noise, timesteps;  // [n · B, …], int64 [n · B] on the CPU: n draws for each text, side by side
+};
+
+struct UnifiedLoss {
+  at::Tensor total, diffusion, lm;  // scalars; a part that was not computed is undefined
+};
+
+class UnifiedObjective {
+ public:
+  UnifiedObjective(UnifiedModels models, UnifiedOptions options);
+
+  // int64 [B, T] → [B, T, D], without gradients: the text encoder is frozen.
+  at::Tensor text_states(const at::Tensor& ids) const;
+
+  UnifiedLoss even(const EvenBatch& batch) const;
+  UnifiedLoss odd(const OddBatch& batch) const;
+
+  // The captioner's logits [B, T, V] as the generator reads them: [B, T', D].
+  at::Tensor soft_text(const at::Tensor& logits, const at::Tensor& labels) const;
+
+ private:
+  at::Tensor predict(const at::Tensor& noisy, const at::Tensor& timesteps, const at::Tensor& text) const;
+  at::Tensor diffusion_loss(const at::Tensor& predicted, const at::Tensor& latents, const at::Tensor& noise,
+                            const at::Tensor& timesteps) const;
+  at::Tensor reading_loss(const EvenBatch& batch, const at::Tensor& noisy, const at::Tensor& predicted) const;
+  at::Tensor as_pixels(const at::Tensor& latents) const;
+  at::Tensor previous_sample(const at::Tensor& predicted, const at::Tensor& timesteps, const at::Tensor& sample,
+                             const at::Tensor& noise) const;
+
+  UnifiedModels models_;
+  UnifiedOptions options_;
+  SoftTokens soft_tokens_;
+};
+
+// "paper", "unified"; "probabilities", "logits". Errors: UsageError.
+Objective parse_objective(const std::string& name);
+SoftTokenVariant parse_soft_tokens(const std::string& name);
+
+}  // namespace readback::train

@@ -1,0 +1,337 @@
+// Ten micro-steps of the objective, as tools/reference/unified.py took them with transformers and diffusers.
+#include "readback/train/unified_objective.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "readback/base/files.h"
+#include "readback/base/random.h"
+#include "readback/checkpoint/repository.h"
+#include "readback/train/batches.h"
+#include "readback/train/optimizer.h"
+#include "readback/train/trained_parameters.h"
+
+namespace readback::train {
+namespace {
+
+const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
+constexpr int64_t kSize = 40, kLatent = 20, kReaderSize = 32, kUnknown = 1;
+
+nn::Weights load(const std::string& folder, const std::string& part = "") {
+  checkpoint::TensorMap tensors = checkpoint::Repository(kGoldens + folder).tensors(part);
+  for (auto& [key, tensor] : tensors) tensor = tensor.clone();
+  return nn::Weights(std::move(tensors), at::kCPU, at::kFloat, folder + part);
+}
+
+checkpoint::ConfigReader config(const std::string& path) { return {read_json(kGoldens + path), path}; }
+
+// The tiny models of the goldens: models/blip and generate/pipeline.
+struct Tiny {
+  nn::Weights blip_weights = load("models/blip"), text_weights = load("generate/pipeline", "text_encoder"),
+              unet_weights = load("generate/pipeline", "unet"), vae_weights = load("generate/pipeline", "vae");
+  models::BlipConfig blip_config = models::BlipConfig::read(config("models/blip/config.json"));
+  models::Blip blip;
+  models::ClipTextModel text{models::ClipTextConfig::read(config("generate/pipeline/text_encoder/config.json")),
+                             text_weights};
+  models::Unet unet{models::UnetConfig::read(config("generate/pipeline/unet/config.json")), unet_weights};
+  models::Vae vae{models::VaeConfig::read(config("generate/pipeline/vae/config.json")), vae_weights};
+
+  explicit Tiny(double label_smoothing = 0) : blip(smoothed(label_smoothing), blip_weights) {
+    at::set_num_threads(1);  // the models are tiny
+    for (const nn::Weights* weights : {&blip_weights, &text_weights, &unet_weights, &vae_weights}) weights->finish();
+  }
+  models::BlipConfig smoothed(double label_smoothing) {
+    blip_config.text.label_smoothing = label_smoothing;
+    return blip_config;
+  }
+
+  // What is trained, under "captioner." and "unet.".
+  std::map<std::string, at::Tensor> trained(const std::string& captioner, const std::string& generator) const {
+    std::map<std::string, at::Tensor> all;
+    for (const auto& [key, tensor] : select_parameters(blip_weights.parameters(), Side::kCaptioner, captioner)) {
+      all["captioner." + key] = tensor;
+    }
+    for (const auto& [key, tensor] : select_parameters(unet_weights.parameters(), Side::kGenerator, generator)) {
+      all["unet." + key] = tensor;
+    }
+    return all;
+  }
+
+  at::Tensor latents(const at::Tensor& pixels, const at::Tensor& noise) const {
+    c10::NoGradGuard no_grad;
+    const models::VaeMoments moments = vae.encode(pixels);
+    return (moments.mean + (0.5 * moments.logvar).exp() * noise) * vae.config.scaling_factor;
+  }
+
+  UnifiedModels models(const at::Tensor& map, generate::NoiseSchedule schedule, bool clip_sample = false) const {
+    return {.captioner = blip,
+            .text_encoder = text,
+            .unet = unet,
+            .vae = vae,
+            .schedule = std::move(schedule),
+            .clip_sample = clip_sample,
+            .bridge = {map, kUnknown, blip_config.text.vocab_size},
+            .prompt_tokens = 3,
+            .begin = 194,
+            .end = 195,
+            .padding = 195};
+  }
+};
+
+struct Case {
+  std::string name;
+  nlohmann::json json;
+  const checkpoint::TensorMap& golden;
+
+  const at::Tensor& operator[](const std::string& key) const { return golden.at(name + "." + key); }
+  const at::Tensor& at_step(int64_t step, const std::string& key) const {
+    return golden.at(name + "." + std::to_string(step) + "." + key);
+  }
+  int64_t batch() const { return json["batch"]; }
+
+  UnifiedOptions options() const {
+    UnifiedOptions options;
+    options.objective = parse_objective(json["objective"]);
+    options.soft_tokens = parse_soft_tokens(json["soft_tokens"]);
+    options.temperature = json["temperature"];
+    options.lm_weight = json["lm_weight"];
+    options.diffusion_weight = json["diffusion_weight"];
+    options.snr_gamma = json["snr_gamma"];
+    options.read_snr_gamma = json["read_snr_gamma"];
+    options.read_timesteps = {json["read_timesteps"][0], json["read_timesteps"][1]};
+    return options;
+  }
+
+  static at::Tensor draw(const std::string& what, int64_t step, at::IntArrayRef shape) {
+    Random random(11, what, static_cast<uint64_t>(step));
+    return normal_like(at::empty(shape), random);
+  }
+  at::Tensor latents(const Tiny& tiny, int64_t step) const {
+    return tiny.latents(draw("pixels", step, {batch(), 3, kSize, kSize}).clamp(-1, 1),
+                        draw("posterior noise", step, {batch(), 4, kLatent, kLatent}));
+  }
+  EvenBatch even(const Tiny& tiny, const UnifiedObjective& objective, int64_t step) const {
+    return {.latents = latents(tiny, step),
+            .noise = draw("noise", step, {batch(), 4, kLatent, kLatent}),
+            .timesteps = at_step(step, "timesteps"),
+            .text = objective.text_states(at_step(step, "text_ids")),
+            .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
+            .step_noise = draw("step noise", step, {batch(), 4, kLatent, kLatent})};
+  }
+  OddBatch odd(const Tiny& tiny, int64_t step) const {
+    return {.pixels = draw("blip pixels", step, {batch(), 3, kReaderSize, kReaderSize}),
+            .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
+            .latents = latents(tiny, step),
+            .noise = draw("noise", step, {batch() * json["draws"].get<int64_t>(), 4, kLatent, kLatent}),
+            .timesteps = at_step(step, "timesteps")};
+  }
+};
+
+const checkpoint::TensorMap& golden() {
+  static const checkpoint::TensorMap values = checkpoint::load_safetensors(kGoldens + "train/unified.safetensors");
+  return values;
+}
+
+const nlohmann::json& description() {
+  static const nlohmann::json json = read_json(kGoldens + "train/unified.json");
+  return json;
+}
+
+// The gradient's norm, then up to eight of its values, evenly spaced.
+at::Tensor summary(const at::Tensor& gradient) {
+  const at::Tensor values = gradient.contiguous().flatten();
+  const at::Tensor places =
+      at::linspace(0, static_cast<double>(values.numel() - 1), std::min<int64_t>(8, values.numel())).to(at::kLong);
+  return at::cat({values.norm().unsqueeze(0), values.index_select(0, places)});
+}
+
+class UnifiedParity : public testing::TestWithParam<const char*> {};
+
+TEST_P(UnifiedParity, TenMicroStepsHaveTheReferencesLossesAndGradients) {
+  const Case test{GetParam(), description()["cases"][GetParam()], golden()};
+  const Tiny tiny(test.json["label_smoothing"]);
+  nlohmann::json scheduler = description()["schedule"];
+  scheduler["prediction_type"] = test.json["prediction_type"];
+  const UnifiedObjective objective(
+      tiny.models(test["map"], generate::NoiseSchedule::from_config(scheduler), test.json["clip_sample"]),
+      test.options());
+  const std::string selection = test.json["trained"];
+  const auto parameters = tiny.trained(selection, selection);
+  AdamWOptions adamw;
+  adamw.clip_norm = test.json["clip_norm"];
+  if (test.options().objective == Objective::kPaper) adamw.groups = {{.prefix = "captioner.", .clipped = false}};
+  AdamW optimizer(parameters, adamw);
+
+  std::set<std::string> expected_names;
+  for (const auto& [key, tensor] : golden()) {
+    const std::string prefix = test.name + ".0.gradient.";
+    if (key.starts_with(prefix)) expected_names.insert(key.substr(prefix.size()));
+  }
+  ASSERT_EQ(expected_names.size(), parameters.size());
+
+  for (int64_t step = 0; step < 10; ++step) {
+    const UnifiedLoss loss =
+        step % 2 == 0 ? objective.even(test.even(tiny, objective, step)) : objective.odd(test.odd(tiny, step));
+    const at::Tensor expected = test["losses"][step];
+    const at::Tensor parts[] = {loss.total, loss.diffusion, loss.lm};
+    for (int64_t i = 0; i < 3; ++i) {
+      const double value = parts[i].item<double>(), truth = expected[i].item<double>();
+      EXPECT_NEAR(value, truth, 1e-4 * std::abs(truth)) << "step " << step << ", part " << i;
+    }
+    (loss.total / 2).backward();
+    if (step % 2 == 0) continue;
+    // A bias that shifts all scores alike has no effect: its gradient is rounding error, which is compared with all.
+    double whole = 0;
+    for (const auto& [key, parameter] : parameters) whole = std::hypot(whole, parameter.grad().norm().item<double>());
+    for (const auto& [key, parameter] : parameters) {
+      const std::string name = test.name + "." + std::to_string(step / 2) + ".gradient." + key;
+      if (!golden().contains(name)) continue;
+      const at::Tensor truth = golden().at(name), got = summary(parameter.grad());
+      ASSERT_EQ(got.sizes(), truth.sizes()) << name;
+      const double norm = truth[0].item<double>();
+      EXPECT_NEAR(got[0].item<double>(), norm, 1e-3 * norm + 1e-6 * whole) << name;
+      // Values at a single place lie below the norm: their errors are compared with the largest that is stored.
+      const double largest = truth.slice(0, 1).abs().max().item<double>();
+      EXPECT_LE((got - truth).slice(0, 1).abs().max().item<double>(), 1e-3 * largest + 1e-4 * norm + 1e-6 * whole)
+          << name;
+    }
+    optimizer.step(1e-3);
+    optimizer.zero_grad();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Train, UnifiedParity,
+                         testing::Values("paper-probabilities", "paper-logits", "unified-probabilities",
+                                         "unified-logits"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+// Every parameter of every model that has a gradient after one backward pass.
+std::set<std::string> with_gradient(const Tiny& tiny) {
+  std::set<std::string> names;
+  const std::pair<const char*, const nn::Weights*> all[] = {{"captioner.", &tiny.blip_weights},
+                                                            {"text_encoder.", &tiny.text_weights},
+                                                            {"unet.", &tiny.unet_weights},
+                                                            {"vae.", &tiny.vae_weights}};
+  for (const auto& [prefix, weights] : all) {
+    for (const auto& [key, tensor] : weights->parameters()) {
+      if (tensor.grad().defined() && tensor.grad().norm().item<double>() > 0) names.insert(prefix + key);
+    }
+  }
+  return names;
+}
+
+std::set<std::string> gradients_of(const std::string& captioner, const std::string& generator, bool even,
+                                   UnifiedOptions options = {}) {
+  const Case test{"unified-logits", description()["cases"]["unified-logits"], golden()};
+  const Tiny tiny;
+  const UnifiedObjective objective(
+      tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"])), options);
+  const AdamW leaves(tiny.trained(captioner, generator), {});
+  const UnifiedLoss loss = even ? objective.even(test.even(tiny, objective, 0)) : objective.odd(test.odd(tiny, 1));
+  loss.total.backward();
+  return with_gradient(tiny);
+}
+
+TEST(UnifiedGradients, ReachTheQueriesOfBothModelsAndNothingElse) {
+  const std::set<std::string> expected = {
+      "captioner.text_decoder.bert.encoder.layer.0.crossattention.self.query.bias",
+      "captioner.text_decoder.bert.encoder.layer.0.crossattention.self.query.weight",
+      "captioner.text_decoder.bert.encoder.layer.1.crossattention.self.query.bias",
+      "captioner.text_decoder.bert.encoder.layer.1.crossattention.self.query.weight",
+      "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_q.weight",
+      "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q.weight",
+      "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q.weight",
+      "unet.up_blocks.1.attentions.1.transformer_blocks.0.attn2.to_q.weight"};
+  EXPECT_EQ(gradients_of("xattn_q", "xattn_q", /*even=*/true), expected);
+  EXPECT_EQ(gradients_of("xattn_q", "xattn_q", /*even=*/false), expected);
+}
+
+// The reconstruction is what teaches the other model: with its weight at zero the captioner gets nothing from even
+// steps and the generator nothing from odd ones; with a frozen one in between it still reaches the other.
+TEST(UnifiedGradients, CrossFromOneModelToTheOtherThroughTheReconstructionOnly) {
+  UnifiedOptions apart;
+  apart.lm_weight = apart.diffusion_weight = 0;
+  for (const std::string& name : gradients_of("xattn_q", "xattn_q", true, apart)) {
+    EXPECT_TRUE(name.starts_with("unet.")) << name;
+  }
+  for (const std::string& name : gradients_of("xattn_q", "xattn_q", false, apart)) {
+    EXPECT_TRUE(name.starts_with("captioner.")) << name;
+  }
+  EXPECT_EQ(gradients_of("xattn_q", "none", false).size(), 4u);
+  EXPECT_EQ(gradients_of("none", "xattn_q", true).size(), 4u);
+}
+
+// With a frozen captioner an estimate that is read teaches the UNet more than L_diff does.
+TEST(UnifiedGradients, ReadingTeachesTheGeneratorThroughAFrozenCaptioner) {
+  const Case test{"unified-logits", description()["cases"]["unified-logits"], golden()};
+  const auto query_gradient = [&](double lm_weight) {
+    const Tiny tiny;
+    UnifiedOptions options;
+    options.lm_weight = lm_weight;
+    const UnifiedObjective objective(
+        tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"])), options);
+    const auto parameters = tiny.trained("none", "xattn_q");
+    const AdamW leaves(parameters, {});
+    objective.even(test.even(tiny, objective, 0)).total.backward();
+    return parameters.begin()->second.grad().clone();
+  };
+  const at::Tensor alone = query_gradient(0), read = query_gradient(1);
+  EXPECT_GT((read - alone).norm().item<double>(), 1e-3 * alone.norm().item<double>());
+}
+
+TEST(UnifiedObjective, EstimatesOutsideTheTimestepRangeAreNotRead) {
+  const Case test{"unified-logits", description()["cases"]["unified-logits"], golden()};
+  const Tiny tiny;
+  const auto lm = [&](TimestepRange range) {
+    UnifiedOptions options;
+    options.read_timesteps = range;
+    const UnifiedObjective objective(
+        tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"])), options);
+    EvenBatch batch = test.even(tiny, objective, 0);
+    batch.timesteps = at::tensor({200, 800}, at::kLong);
+    return objective.even(batch).lm.item<double>();
+  };
+  const double early = lm({0, 500}), late = lm({501, 999}), none = lm({300, 400});
+  EXPECT_NEAR(early + late, lm({0, 999}), 1e-4 * (early + late));
+  EXPECT_GT(early, 0);
+  EXPECT_GT(late, 0);
+  EXPECT_EQ(none, 0);
+}
+
+// What a caption's soft text is, once its probabilities are certain: the encoder's states of the very caption.
+TEST(UnifiedObjective, CertainLogitsReadAsTheCaption) {
+  const Tiny tiny;
+  const at::Tensor map = at::arange(196, at::kLong).clamp_max(119);  // the first 120 ids are the captioner's
+  const UnifiedObjective objective(tiny.models(map, generate::NoiseSchedule::from_config(description()["schedule"])),
+                                   {});
+  // begin, three of the prompt, 20 21 22, end, and a row with one token less and padding
+  const at::Tensor labels =
+      at::tensor({-100, -100, -100, -100, 20, 21, 22, 3, -100, -100, -100, -100, 30, 31, 3, -100}, at::kLong)
+          .view({2, 8});
+  at::Tensor logits = at::zeros({2, 8, 120});
+  for (int64_t row = 0; row < 2; ++row) {
+    for (int64_t place = 0; place + 1 < 8; ++place) {
+      const int64_t next = labels[row][place + 1].item<int64_t>();
+      if (next >= 0) logits[row][place][next] = 1000;
+    }
+  }
+  at::Tensor ids = at::full({2, 16}, 195, at::kLong);
+  ids.select(1, 0).fill_(194);
+  ids[0].narrow(0, 1, 3).copy_(at::tensor({20, 21, 22}, at::kLong));
+  ids[1].narrow(0, 1, 2).copy_(at::tensor({30, 31}, at::kLong));
+  c10::NoGradGuard no_grad;
+  const at::Tensor difference = objective.soft_text(logits, labels) - objective.text_states(ids);
+  EXPECT_LT(difference.abs().max().item<double>(), 1e-4);
+}
+
+}  // namespace
+}  // namespace readback::train
