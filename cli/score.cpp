@@ -4,8 +4,6 @@
 
 #include "common.h"
 #include "readback/score/registry.h"
-#include "readback/score/text/meteor/prepare.h"
-#include "readback/score/text/meteor/tables.h"
 
 namespace readback::cli {
 
@@ -20,12 +18,6 @@ void list_metrics() {
   }
 }
 
-void prepare_meteor(const std::string& package, const std::string& output) {
-  const auto made = score::prepare_meteor_tables(package, output);
-  fmt::print("{}: {} words, {} paraphrases, {:.1f} MB\n", output, made.words, made.paraphrases,
-             static_cast<double>(made.bytes) / 1e6);
-}
-
 }  // namespace
 
 void add_score(CLI::App& app) {
@@ -37,6 +29,7 @@ void add_score(CLI::App& app) {
       "  readback score captions --predictions results.json --references captions_val2014.json\n"
       "  readback score list\n"
       "  readback score prepare-meteor --package DIR/pycocoevalcap/meteor\n"
+      "  readback score prepare-spice --package DIR/pycocoevalcap/spice\n"
       "  readback score scenes --split test\n"
       "  readback score scenes --split novel-pairs --no-captioner --limit 200 --format json");
   verb->add_subcommand(
@@ -44,14 +37,7 @@ void add_score(CLI::App& app) {
           "Every metric: name, which direction is better, what it compares, the flag of its checkpoint, title, formula")
       ->callback([] { list_metrics(); });
 
-  auto paths = std::make_shared<std::pair<std::string, std::string>>("", score::meteor_tables_path().string());
-  CLI::App* prepare =
-      verb->add_subcommand("prepare-meteor", "Make METEOR's tables out of the pycocoevalcap package; needed once");
-  prepare->add_option("--package", paths->first, "Folder pycocoevalcap/meteor of the package")->required();
-  prepare->add_option("--output", paths->second, "File; READBACK_METEOR names it for later runs")
-      ->capture_default_str();
-  prepare->callback([paths] { prepare_meteor(paths->first, paths->second); });
-
+  add_score_prepare(*verb);
   add_score_captions(*verb);
   add_score_scenes(*verb);
 }

@@ -56,7 +56,7 @@ void compare(ScoreTable& table, const score::CaptionScores& scores, const data::
   if (others.ids != captions.ids) {
     throw DataError(describe(flags.baseline, "captions of the same ids as " + flags.predictions, "other ids"));
   }
-  const score::CaptionScores baseline = score::score_captions(others, options);
+  const score::CaptionScores baseline = score::score_captions(others, options, *make_progress());
   std::vector<double> p_values;
   auto line = table.lines.begin();
   for (size_t g = 0; g < scores.groups.size(); ++g) {
@@ -79,7 +79,7 @@ void score_captions(const CaptionsFlags& flags) {
   score::CaptionScoreOptions options;
   options.metrics = flags.metrics;
   if (flags.frequencies != "batch") options.frequencies = load_frequencies(flags, captions);
-  const score::CaptionScores scores = score::score_captions(captions, options);
+  const score::CaptionScores scores = score::score_captions(captions, options, *make_progress());
   if (scores.groups.empty()) {
     throw DataError(describe("--metrics", "one that can be computed here", scores.absent.front().second));
   }

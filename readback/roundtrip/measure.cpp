@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <optional>
@@ -73,6 +75,7 @@ class Meter {
   void run() {
     for (const auto& metric : metrics_) store_.put_metric(metric->info());
     const std::vector<Direction> directions = store_.directions();
+    prepare_metrics(directions);
     progress_.begin("measuring", static_cast<int64_t>(directions.size() * samples_.size()));
     for (Direction direction : directions) {
       const auto measured = count_scores(direction);
@@ -98,16 +101,44 @@ class Meter {
     return counts;
   }
 
+  // Gives metrics of texts that prefer it everything that they have not measured.
+  void prepare_metrics(const std::vector<Direction>& directions) {
+    for (const auto& metric : metrics_) {
+      if (!metric->prefers_all_at_once()) continue;
+      std::vector<Comparison> all;
+      for (Direction direction : directions) {
+        const auto measured = count_scores(direction);
+        for (size_t i = 0; i < samples_.size(); ++i) {
+          const std::vector<CandidateRow> candidates = complete_candidates(direction, samples_[i].id);
+          if (candidates.empty() || is_measured(measured, *metric, samples_[i], candidates)) continue;
+          const Original own{&samples_[i], {}}, other{&samples_[static_cast<size_t>(partners_[i])], {}};
+          std::ranges::move(assemble(metric->info(), candidates, {}, own, other).comparisons, std::back_inserter(all));
+        }
+      }
+      metric->prepare(all, progress_);
+    }
+  }
+
+  std::vector<CandidateRow> complete_candidates(Direction direction, const std::string& sample) const {
+    std::vector<CandidateRow> candidates = store_.candidates(direction, sample);
+    std::erase_if(candidates, [](const CandidateRow& row) { return !row.complete(); });
+    return candidates;
+  }
+
+  static bool is_measured(const Counts& measured, const score::Metric& metric, const SampleRow& sample,
+                          const std::vector<CandidateRow>& candidates) {
+    const auto found = measured.find({metric.info().name, sample.id});
+    return found != measured.end() && found->second == candidates.size();
+  }
+
   // All metrics of a sample's candidates are committed together: a resumed run forms the same batches.
   void measure_sample(Direction direction, size_t index, const Counts& measured) {
     const SampleRow& sample = samples_[index];
-    std::vector<CandidateRow> candidates = store_.candidates(direction, sample.id);
-    std::erase_if(candidates, [](const CandidateRow& row) { return !row.complete(); });
+    const std::vector<CandidateRow> candidates = complete_candidates(direction, sample.id);
     std::vector<score::Metric*> missing;
     bool images_needed = false;
     for (const auto& metric : metrics_) {
-      const auto found = measured.find({metric->info().name, sample.id});
-      if (candidates.empty() || (found != measured.end() && found->second == candidates.size())) continue;
+      if (candidates.empty() || is_measured(measured, *metric, sample, candidates)) continue;
       missing.push_back(metric.get());
       images_needed |= reads_images(metric->info().inputs);
     }
@@ -133,23 +164,31 @@ class Meter {
     store_.put_scores(scores, floors);
   }
 
-  // One call of the metric: every candidate against its own original, then the first against another sample's.
+  struct Batch {
+    std::vector<Comparison> comparisons;
+    std::vector<size_t> ends;  // one behind the last comparison of each value
+  };
+
+  // Every candidate against its own original, then the first against another sample's.
+  static Batch assemble(const score::MetricInfo& info, const std::vector<CandidateRow>& candidates,
+                        const std::vector<image::Image>& images, const Original& own, const Original& other) {
+    Batch batch;
+    const auto add = [&](size_t candidate, const Original& original) {
+      const image::Image* image = images.empty() ? nullptr : &images[candidate];
+      std::ranges::move(compare(candidates[candidate], image, original, info.inputs),
+                        std::back_inserter(batch.comparisons));
+      batch.ends.push_back(batch.comparisons.size());
+    };
+    for (size_t i = 0; i < candidates.size(); ++i) add(i, own);
+    if (other.sample != own.sample) add(0, other);
+    return batch;
+  }
+
   static void measure_one(score::Metric& metric, const std::vector<CandidateRow>& candidates,
                           const std::vector<image::Image>& images, const Original& own, const Original& other,
                           std::vector<ScoreRow>& scores, std::vector<FloorRow>& floors) {
     const score::MetricInfo& info = metric.info();
-    std::vector<Comparison> batch;
-    std::vector<size_t> ends;
-    const auto add = [&](size_t candidate, const Original& original) {
-      const image::Image* image = images.empty() ? nullptr : &images[candidate];
-      for (Comparison& comparison : compare(candidates[candidate], image, original, info.inputs)) {
-        batch.push_back(std::move(comparison));
-      }
-      ends.push_back(batch.size());
-    };
-    for (size_t i = 0; i < candidates.size(); ++i) add(i, own);
-    if (other.sample != own.sample) add(0, other);
-
+    const auto [batch, ends] = assemble(info, candidates, images, own, other);
     const std::vector<double> values = metric.score(batch);
     size_t begin = 0;
     for (size_t i = 0; i < ends.size(); ++i) {

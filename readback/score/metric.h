@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "readback/base/progress.h"
 #include "readback/image/image.h"
 
 namespace readback::score {
@@ -54,6 +55,11 @@ class Metric {
   // One value per comparison; NaN where the inputs allow none. Independent of what else is in the batch.
   // Errors: DataError, CheckpointError.
   virtual std::vector<double> score(std::span<const Comparison> comparisons) = 0;
+
+  // Whether many comparisons cost much less at once. Who knows in advance what score() will be asked then gives it all
+  // to prepare(), without images. Errors: as score()'s, and Interrupted.
+  virtual bool prefers_all_at_once() const { return false; }
+  virtual void prepare(std::span<const Comparison> comparisons, Progress& progress) {}
 };
 
 }  // namespace readback::score

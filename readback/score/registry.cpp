@@ -133,6 +133,11 @@ const std::vector<Entry>& table() {
         "tokens; document frequencies of all references of the data set",
         kHigher, Inputs::kReferences, ""},
        cider(CiderVariant::kPlain)},
+      {{"spice", "SPICE",
+        "F of the scene graphs' tuples (objects, attributes, relations), synonyms matched; spice-1.0.jar with CoreNLP "
+        "3.6.0, needs Java; PTB tokens",
+        kHigher, Inputs::kReferences, ""},
+       [](const MetricInfo& info, const MetricContext&) { return make_spice_metric(info); }},
       {{"clipscore", "CLIPScore", "2.5 · max(cos(image_embeds, text_embeds), 0); \"A photo depicts \" before the text",
         kHigher, Inputs::kImageText, "", "--clip"},
        make_clipscore},
@@ -160,10 +165,11 @@ const Entry& find(const std::string& name) {
   throw UsageError(describe("metric", "one of " + names, "\"" + name + "\""));
 }
 
-// Other forms of metrics that are measured by default, and what few people ask for.
+// Other forms of metrics that are measured by default, and what few people ask for or takes minutes.
 bool only_on_request(const std::string& name) {
-  static const std::set<std::string> names = {"bleu-1", "bleu-2", "bleu-3",       "cider-d",   "cider-plain",
-                                              "psnr",   "ssim",   "wmd-text-ptb", "clipscore", "refclipscore"};
+  static const std::set<std::string> names = {"bleu-1",      "bleu-2",       "bleu-3", "cider-d",
+                                              "cider-plain", "psnr",         "ssim",   "wmd-text-ptb",
+                                              "clipscore",   "refclipscore", "spice"};
   return names.contains(name);
 }
 

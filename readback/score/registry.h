@@ -25,17 +25,18 @@ struct MetricContext {
 
 // Every metric there is, in the order of tables: of images (clip-image, clip-image-pooled, dino-image, inception-image,
 // psnr, ssim), of texts (clip-text, clip-text-pooled, sbert-text, wmd-text, wmd-text-ptb), of texts and references
-// (bleu-1 to bleu-4, meteor, rouge-l, cider, cider-d, cider-plain), of images and texts (clipscore, refclipscore) and
-// with the scenes' truth (oracle-text, oracle-image). `checkpoint` is filled in when a metric is made.
+// (bleu-1 to bleu-4, meteor, rouge-l, cider, cider-d, cider-plain, spice), of images and texts (clipscore,
+// refclipscore) and with the scenes' truth (oracle-text, oracle-image). `checkpoint` is filled in when a metric is
+// made.
 const std::vector<MetricInfo>& all_metrics();
 
 // Errors: UsageError that lists the names; what the metric's model or tables throw when they are not there.
 const MetricInfo& find_metric(const std::string& name);
 std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext& context);
 
-// The metrics that a data set and the given checkpoints (flags such as "--dino") allow, without further forms of one:
-// the oracle's need the scenes' truth, BLEU, ROUGE-L and CIDEr reference texts, METEOR its tables too
-// (text/meteor/tables.h).
+// The metrics that a data set and the given checkpoints (flags such as "--dino") allow, without further forms of one
+// and without SPICE: the oracle's need the scenes' truth, BLEU, ROUGE-L and CIDEr reference texts, METEOR its tables
+// too (text/meteor/tables.h).
 std::vector<std::string> default_metrics(bool has_references, bool has_truth,
                                          const std::set<std::string>& flags = {"--clip"});
 

@@ -79,6 +79,42 @@ TEST(Measure, ReferencesJoinTheImageInOneDirectionOnly) {
   }
 }
 
+// Wants to know everything beforehand.
+class Planner : public Listener {
+ public:
+  Planner() : Listener(Inputs::kReferences) {}
+  bool prefers_all_at_once() const override { return true; }
+  void prepare(std::span<const Comparison> comparisons, Progress&) override {
+    prepared.emplace_back(comparisons.begin(), comparisons.end());
+  }
+  std::vector<std::vector<Comparison>> prepared;
+};
+
+TEST(Measure, TellsMetricsThatAskWhatIsStillToMeasure) {
+  const fakes::Folder folder;
+  fakes::Dataset dataset(3);
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  const RunOptions options = fakes::options(2);
+  fakes::run(folder, options, dataset, captioner, generator);
+  Store store = Store::open_for_writing(folder, fakes::manifest(options));
+  Progress progress;
+  std::vector<std::unique_ptr<score::Metric>> metrics;
+  metrics.push_back(std::make_unique<Planner>());
+  const auto& planner = static_cast<const Planner&>(*metrics.front());
+  measure(store, metrics, progress);
+  ASSERT_EQ(planner.prepared.size(), 1U);
+  const std::vector<Comparison>& all = planner.prepared.front();
+  ASSERT_EQ(all.size(), 2U * 3U * 3U);  // in both directions, two candidates and one random pair a sample
+  ASSERT_EQ(planner.heard.size(), all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].candidate_text, planner.heard[i].candidate_text);
+    EXPECT_EQ(all[i].references, planner.heard[i].references);
+  }
+  measure(store, metrics, progress);
+  EXPECT_TRUE(planner.prepared.at(1).empty());
+}
+
 TEST(Measure, RolesFollowTheDirection) {
   EXPECT_EQ(role(Direction::kI2T2I, Inputs::kImages), Role::kDistance);
   EXPECT_EQ(role(Direction::kT2I2T, Inputs::kImages), Role::kQuality);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <set>
 
+#include "fake_spice.h"
 #include "meteor_tables.h"
 #include "readback/base/error.h"
 #include "readback/data/emoji_scenes.h"
@@ -58,6 +59,7 @@ image::Image pixel(uint8_t value) {
 }
 
 TEST(Registry, MakesEveryMetricThatItLists) {
+  const SpiceFolder spice;
   const MeteorFolder meteor;
   write_file(meteor.file(), small_meteor_tables());
   Fixture f;

@@ -13,6 +13,7 @@
 #include "readback/score/text/cider.h"
 #include "readback/score/text/meteor/meteor.h"
 #include "readback/score/text/rouge.h"
+#include "readback/score/text/spice/spice.h"
 #include "readback/text/ptb_tokenizer.h"
 
 namespace readback::score {
@@ -43,6 +44,8 @@ std::vector<Tokens> words_of(const std::vector<Tokens>& texts) {
   for (const Tokens& tokens : texts) words.push_back(split_tokens(tokens));
   return words;
 }
+
+std::string joined(const Tokens& tokens) { return fmt::format("{}", fmt::join(tokens, " ")); }
 
 TokenizedCaptions tokenize(const data::MatchedCaptions& captions) {
   TokenizedCaptions result;
@@ -127,8 +130,8 @@ CaptionScoreGroup score_meteor(const TokenizedCaptions& captions) {
   std::vector<std::string> references;
   for (size_t i = 0; i < captions.candidates.size(); ++i) {
     references.clear();
-    for (const Tokens& tokens : captions.references[i]) references.push_back(fmt::format("{}", fmt::join(tokens, " ")));
-    const MeteorScore score = scorer.score(fmt::format("{}", fmt::join(captions.candidates[i], " ")), references);
+    for (const Tokens& tokens : captions.references[i]) references.push_back(joined(tokens));
+    const MeteorScore score = scorer.score(joined(captions.candidates[i]), references);
     samples.push_back(score.score);
     MeteorStatistics row;  // += leaves the chunks of perfect matches out, as the corpus score does
     row += score.statistics;
@@ -171,29 +174,45 @@ CaptionScoreGroup score_cider(const TokenizedCaptions& captions, const std::stri
                     std::move(samples));
 }
 
-// A metric of single captions that takes the texts themselves.
-CaptionScoreGroup score_by_registry(const data::MatchedCaptions& captions, const std::string& name) {
-  const auto metric = make_metric(name, {});
-  std::vector<Comparison> comparisons(captions.ids.size());
-  for (size_t i = 0; i < comparisons.size(); ++i) {
-    comparisons[i].candidate_text = captions.candidates[i];
-    comparisons[i].references = captions.references[i];
+CaptionScoreGroup score_spice(const TokenizedCaptions& captions, Progress& progress) {
+  std::vector<SpiceInput> inputs;
+  for (size_t i = 0; i < captions.candidates.size(); ++i) {
+    inputs.push_back({joined(captions.candidates[i]), {}});
+    for (const Tokens& tokens : captions.references[i]) inputs.back().references.push_back(joined(tokens));
   }
-  return mean_score(name, "mean over captions", metric->score(comparisons));
+  CaptionScoreGroup group;
+  group.aggregate.width = 2;  // SPICE and whether there is one
+  std::vector<double> samples;
+  size_t scored = 0;
+  std::string failure;
+  for (const SpiceScore& score : Spice().score(inputs, progress)) {
+    samples.push_back(score.f());
+    const bool good = score.failure.empty();
+    if (!good && failure.empty()) failure = score.failure;
+    scored += good;
+    group.aggregate.rows.insert(group.aggregate.rows.end(), {good ? samples.back() : 0, good ? 1.0 : 0.0});
+  }
+  group.aggregate.values = [](std::span<const double> sums, int64_t) { return std::vector{sums[0] / sums[1]}; };
+  const std::string how =
+      failure.empty()
+          ? "mean over captions"
+          : fmt::format("mean over the {} captions that it could score; the first other one: {}", scored, failure);
+  group.scores.push_back(described("spice", how, std::move(samples)));
+  return group;
 }
 
 using Work = std::function<CaptionScoreGroup()>;
 
 // Throws for an unknown name at once, before anything is computed.
-Work work_of(const std::string& name, const data::MatchedCaptions& captions, const TokenizedCaptions& tokens,
-             const CaptionScoreOptions& options) {
+Work work_of(const std::string& name, const TokenizedCaptions& tokens, const CaptionScoreOptions& options,
+             Progress& progress) {
   if (name == "bleu") return [&] { return score_bleu(tokens); };
   if (name == "meteor") return [&] { return score_meteor(tokens); };
   if (name == "rouge" || name == "rouge-l") return [&] { return score_rouge(tokens); };
   if (name == "cider" || name == "cider-d" || name == "cider-plain") {
     return [&, name] { return score_cider(tokens, name, options.frequencies); };
   }
-  if (name == "spice") return [&, name] { return score_by_registry(captions, name); };
+  if (name == "spice") return [&] { return score_spice(tokens, progress); };
   throw UsageError(
       describe("--metrics", "bleu, meteor, rouge, cider, cider-d, cider-plain or spice", "\"" + name + "\""));
 }
@@ -207,27 +226,40 @@ std::string missing_for(const std::string& name) {
       return error.what();
     }
   }
+  if (name == "spice") return spice_absence();
   return {};
 }
 
 }  // namespace
 
 CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options) {
+  Progress silent;
+  return score_captions(captions, options, silent);
+}
+
+CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options,
+                             Progress& progress) {
   CaptionScores result;
   TokenizedCaptions tokens;
-  std::vector<Work> works;
+  std::vector<std::pair<std::string, Work>> works;
   for (const std::string& name : options.metrics) {
     const std::string reason = missing_for(name);
     if (reason.empty()) {
-      works.push_back(work_of(name, captions, tokens, options));
+      works.emplace_back(name, work_of(name, tokens, options, progress));
     } else {
       result.absent.emplace_back(name, reason);
     }
   }
   tokens = tokenize(captions);
   std::vector<std::future<CaptionScoreGroup>> futures;
-  for (const Work& work : works) futures.push_back(std::async(std::launch::async, work));
-  for (auto& future : futures) result.groups.push_back(future.get());
+  for (const auto& [name, work] : works) futures.push_back(std::async(std::launch::async, work));
+  for (size_t i = 0; i < futures.size(); ++i) {
+    try {
+      result.groups.push_back(futures[i].get());
+    } catch (const SpiceUnusable& error) {
+      result.absent.emplace_back(works[i].first, error.what());
+    }
+  }
   return result;
 }
 

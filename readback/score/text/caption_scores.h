@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "readback/base/progress.h"
 #include "readback/data/caption_file.h"
 #include "readback/score/statistics/bootstrap.h"
 #include "readback/score/text/document_frequencies.h"
@@ -43,7 +44,10 @@ struct CaptionScores {
 };
 
 // All references are tokenized together and so are all candidates, as pycocoevalcap does (text/ptb_tokenizer.h).
-// Metrics run on several threads. Errors: UsageError for an unknown metric; DataError for captions without references.
+// Metrics run on several threads; `progress` hears of SPICE only, which takes minutes. Errors: UsageError for an
+// unknown metric; DataError for captions without references; Interrupted.
+CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options,
+                             Progress& progress);
 CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options);
 
 // References of a set as CIDEr counts them, one document an id.

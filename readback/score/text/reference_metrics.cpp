@@ -8,6 +8,7 @@
 #include "readback/score/text/bleu.h"
 #include "readback/score/text/meteor/meteor.h"
 #include "readback/score/text/rouge.h"
+#include "readback/score/text/spice/spice.h"
 #include "readback/text/ptb_tokenizer.h"
 
 namespace readback::score {
@@ -49,6 +50,40 @@ class ReferenceMetric : public Metric {
   Function function_;
 };
 
+std::string joined_tokens(const std::string& text) { return fmt::format("{}", fmt::join(caption_tokens(text), " ")); }
+
+class SpiceMetric : public Metric {
+ public:
+  explicit SpiceMetric(MetricInfo info) : info_(std::move(info)) {}
+
+  const MetricInfo& info() const override { return info_; }
+  bool prefers_all_at_once() const override { return true; }
+
+  void prepare(std::span<const Comparison> comparisons, Progress& progress) override { measure(comparisons, progress); }
+
+  std::vector<double> score(std::span<const Comparison> comparisons) override {
+    Progress silent;
+    std::vector<double> values;
+    for (const SpiceScore& score : measure(comparisons, silent)) values.push_back(score.f());
+    return values;
+  }
+
+ private:
+  std::vector<SpiceScore> measure(std::span<const Comparison> comparisons, Progress& progress) {
+    std::vector<SpiceInput> inputs;
+    for (const Comparison& comparison : comparisons) {
+      inputs.push_back({joined_tokens(comparison.candidate_text), {}});
+      for (const std::string& reference : comparison.references) {
+        inputs.back().references.push_back(joined_tokens(reference));
+      }
+    }
+    return spice_.score(inputs, progress);
+  }
+
+  MetricInfo info_;
+  Spice spice_;
+};
+
 }  // namespace
 
 std::unique_ptr<Metric> make_bleu_metric(MetricInfo info, int order) {
@@ -85,5 +120,7 @@ std::unique_ptr<Metric> make_cider_metric(MetricInfo info, CiderVariant variant,
         return cider(candidate, references, frequencies, variant);
       });
 }
+
+std::unique_ptr<Metric> make_spice_metric(MetricInfo info) { return std::make_unique<SpiceMetric>(std::move(info)); }
 
 }  // namespace readback::score

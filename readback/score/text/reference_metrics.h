@@ -1,4 +1,4 @@
-// BLEU, METEOR, ROUGE-L and CIDEr as metrics of single captions, each tokenized as a line of its own
+// BLEU, METEOR, ROUGE-L, CIDEr and SPICE as metrics of single captions, each tokenized as a line of its own
 // (text/ptb_tokenizer.h).
 #pragma once
 #include <memory>
@@ -22,5 +22,9 @@ std::unique_ptr<Metric> make_rouge_metric(MetricInfo info);
 // Document frequencies come from `corpus` (the references of every sample), not from what is scored.
 std::unique_ptr<Metric> make_cider_metric(MetricInfo info, CiderVariant variant,
                                           const std::vector<std::vector<std::string>>& corpus);
+
+// SPICE by the programs of spice_folder(). NaN without references and where it cannot score a caption. Errors:
+// DataError when something that it needs is not there.
+std::unique_ptr<Metric> make_spice_metric(MetricInfo info);
 
 }  // namespace readback::score

@@ -1,0 +1,25 @@
+// Child processes, started without a shell.
+#pragma once
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace readback {
+
+struct ProcessRequest {
+  std::vector<std::string> arguments;    // the program first: a path, or a name that PATH leads to
+  std::vector<std::string> environment;  // "NAME=VALUE" on top of our own
+  std::chrono::milliseconds timeout{0};  // killed after that; 0: never
+};
+
+struct ProcessResult {
+  int status = 0;  // what it exited with; 128 + the signal that ended it
+  bool timed_out = false;
+  std::string errors;  // the end of its standard error, at most 64 KiB
+};
+
+// Waits for the end. Its input is empty, what it prints on standard output is dropped. Errors: Interrupted after
+// Ctrl-C (the child is killed), DataError when it cannot be started.
+ProcessResult run_process(const ProcessRequest& request);
+
+}  // namespace readback
