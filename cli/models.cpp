@@ -27,20 +27,45 @@ std::shared_ptr<score::ImageTextEmbedder> load_embedder(const std::string& repos
                                                machine.resolve_dtype());
 }
 
+namespace {
+constexpr const char* kMetricsGroup = "Checkpoints of metrics";
+}
+
 void MetricFlags::add_to(CLI::App& verb) {
-  const char* group = "Checkpoints of metrics";
-  verb.add_option("--clip", clip, "CLIP repository")->capture_default_str()->group(group);
-  verb.add_option("--dino", dino, "DINO repository, such as facebook/dino-vitb8")->group(group);
-  verb.add_option("--dino-size", dino_size, "Pixels that DINO sees of a side (384 in the paper); 0: the repository's")
+  add_clip(verb);
+  add_dino(verb);
+  add_inception(verb);
+  add_sbert(verb);
+  add_vectors(verb);
+}
+
+void MetricFlags::add_clip(CLI::App& verb) {
+  auto* option = verb.add_option("--clip", clip, "CLIP repository, such as openai/clip-vit-base-patch32");
+  option->group(kMetricsGroup);
+  if (!clip.empty()) option->capture_default_str();
+}
+
+void MetricFlags::add_dino(CLI::App& verb) {
+  verb.add_option("--dino", dino, "DINO repository, such as facebook/dino-vitb8")->group(kMetricsGroup);
+  verb.add_option("--dino-size", dino_size, "Pixels of a side that DINO sees (384 in the paper); 0: the repository's")
       ->capture_default_str()
-      ->group(group)
+      ->group(kMetricsGroup)
       ->check(CLI::NonNegativeNumber);
+}
+
+void MetricFlags::add_inception(CLI::App& verb) {
   verb.add_option("--inception", inception,
                   "Inception-v3 weights in torch-fidelity's layout: a .pth file or repository")
-      ->group(group);
+      ->group(kMetricsGroup);
+}
+
+void MetricFlags::add_sbert(CLI::App& verb) {
   verb.add_option("--sbert", sbert, "Repository of a sentence encoder, such as sentence-transformers/all-MiniLM-L6-v2")
-      ->group(group);
-  verb.add_option("--vectors", vectors, "Word vectors in GloVe's text format")->group(group);
+      ->group(kMetricsGroup);
+}
+
+void MetricFlags::add_vectors(CLI::App& verb) {
+  verb.add_option("--vectors", vectors, "Word vectors in GloVe's text format")->group(kMetricsGroup);
 }
 
 std::set<std::string> MetricFlags::given() const {

@@ -20,8 +20,13 @@ std::shared_ptr<score::ImageTextEmbedder> load_embedder(const std::string& repos
 // The checkpoints that metrics read: --clip, --dino, --dino-size, --inception, --sbert, --vectors. Empty: not given.
 struct MetricFlags {
   std::string clip, dino, inception, sbert, vectors;
-  int64_t dino_size = 0;  // pixels; 0: as the repository says
-  void add_to(CLI::App& verb);
+  int64_t dino_size = 0;        // pixels; 0: as the repository says
+  void add_to(CLI::App& verb);  // all of them
+  void add_clip(CLI::App& verb);
+  void add_dino(CLI::App& verb);
+  void add_inception(CLI::App& verb);
+  void add_sbert(CLI::App& verb);
+  void add_vectors(CLI::App& verb);
   std::set<std::string> given() const;  // by flag: {"--clip", …}
   // By name: {"clip": …, …}. Errors: CheckpointError for what is not there.
   nlohmann::json digests() const;

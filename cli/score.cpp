@@ -27,6 +27,9 @@ void add_score(CLI::App& app) {
   verb->footer(
       "Examples:\n"
       "  readback score captions --predictions results.json --references captions_val2014.json\n"
+      "  readback score texts --left mine.txt --right theirs.txt --metrics wmd --vectors glove.6B.200d.txt\n"
+      "  readback score pairs --images photos/ --captions captions.jsonl --clip openai/clip-vit-base-patch32\n"
+      "  readback score images --generated made/ --real photos/ --metrics fid,psnr --inception weights-inception.pth\n"
       "  readback score list\n"
       "  readback score prepare-meteor --package DIR/pycocoevalcap/meteor\n"
       "  readback score prepare-spice --package DIR/pycocoevalcap/spice\n"
@@ -39,6 +42,9 @@ void add_score(CLI::App& app) {
 
   add_score_prepare(*verb);
   add_score_captions(*verb);
+  add_score_texts(*verb);
+  add_score_pairs(*verb);
+  add_score_images(*verb);
   add_score_scenes(*verb);
 }
 

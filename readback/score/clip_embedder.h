@@ -22,7 +22,7 @@ class ClipEmbedder final : public ImageTextEmbedder {
   // Texts longer than the model's positions are cut so that the end token stays; truncated() counts the tokens lost.
   Embeds embed_texts(std::span<const std::string> texts) override;
   std::string name() const override { return name_; }
-  int64_t truncated() const { return truncated_; }
+  int64_t truncated() const override { return truncated_; }
 
  private:
   std::string name_;

@@ -27,7 +27,8 @@ class ImageTextEmbedder {
   // One row per image or text. Errors: DataError.
   virtual Embeds embed_images(std::span<const image::Image* const> images) = 0;
   virtual Embeds embed_texts(std::span<const std::string> texts) = 0;
-  virtual std::string name() const = 0;  // the repository: what tables print as the checkpoint
+  virtual std::string name() const = 0;            // the repository: what tables print as the checkpoint
+  virtual int64_t truncated() const { return 0; }  // tokens of texts so far that did not fit the model
 };
 
 // Embeddings by content, shared by all metrics of one model.

@@ -15,6 +15,7 @@ class Lazy {
   explicit Lazy(std::function<std::shared_ptr<T>()> make) { state_->make = std::move(make); }
 
   bool given() const { return state_->value || state_->make; }
+  bool loaded() const { return state_->value != nullptr; }
   // Null when none was given. Errors: what making it throws.
   std::shared_ptr<T> get() const {
     if (!state_->value && state_->make) state_->value = state_->make();

@@ -25,7 +25,7 @@ class SentenceEmbedder final : public ImageTextEmbedder {
   Embeds embed_images(std::span<const image::Image* const> images) override;  // Errors: UsageError, always
   std::string name() const override { return name_; }
   int64_t max_tokens() const { return max_tokens_; }  // [CLS] and [SEP] included
-  int64_t truncated() const { return truncated_; }
+  int64_t truncated() const override { return truncated_; }
 
  private:
   at::Tensor pool(const at::Tensor& hidden, const at::Tensor& lengths) const;

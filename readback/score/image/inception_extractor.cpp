@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <string_view>
 #include <vector>
@@ -70,24 +69,6 @@ std::string InceptionExtractor::source() const {
   const at::Tensor sample = inception_.fc_weight.cpu().contiguous();
   const std::string_view bytes(static_cast<const char*>(sample.const_data_ptr()), sample.nbytes());
   return fmt::format("Inception 2048, weights {:08x}, {}", static_cast<uint32_t>(fnv1a(bytes)), name_of(options_.mode));
-}
-
-std::vector<std::filesystem::path> list_images(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> files;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    std::string extension = entry.path().extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
-                   [](unsigned char c) { return std::tolower(c); });
-    const bool known = extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".webp";
-    if (known && entry.is_regular_file()) files.push_back(entry.path());
-  }
-  if (files.empty()) {
-    throw DataError(describe(folder.string(), "a folder with .png, .jpg, .jpeg or .webp files",
-                             error ? error.message() : "none of them"));
-  }
-  std::sort(files.begin(), files.end());
-  return files;
 }
 
 }  // namespace readback::score

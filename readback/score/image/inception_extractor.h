@@ -10,6 +10,7 @@
 
 #include "readback/base/progress.h"
 #include "readback/models/inception/inception.h"
+#include "readback/score/image/image_files.h"
 #include "readback/score/image/inception_input.h"
 
 namespace readback::score {
@@ -44,9 +45,5 @@ class InceptionExtractor {
   InceptionOptions options_;
   models::Inception inception_;
 };
-
-// The .png, .jpg and .jpeg files of a folder, sorted by name as torch-fidelity takes them, and .webp files.
-// Errors: DataError when there are none.
-std::vector<std::filesystem::path> list_images(const std::filesystem::path& folder);
 
 }  // namespace readback::score

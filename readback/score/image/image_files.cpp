@@ -1,0 +1,192 @@
+#include "readback/score/image/image_files.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cctype>
+#include <functional>
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "readback/base/error.h"
+#include "readback/image/codec.h"
+
+namespace readback::score {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kAllowMissing = "Give --allow-missing to leave them out";
+
+std::string lower_extension(const fs::path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension;
+}
+
+bool is_image(const fs::path& path) {
+  const std::string extension = lower_extension(path);
+  return extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".webp";
+}
+
+using Files = std::map<std::string, fs::path>;
+
+Files files_by(const fs::path& folder, const std::function<std::string(const fs::path&)>& id) {
+  Files files;
+  std::vector<std::string> twice;
+  for (const fs::path& path : list_images(folder)) {
+    if (!files.emplace(id(path), path).second) twice.push_back(path.filename().string());
+  }
+  if (!twice.empty()) {
+    throw DataError(describe(folder.string(), "one image of each name", "a second one: " + data::listed(twice)));
+  }
+  return files;
+}
+
+bool is_number(const std::string& id) {
+  return !id.empty() && std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isdigit(c); });
+}
+
+// What ids and file names are compared by: numbers without leading zeros, names without an image's extension.
+std::string plain_id(const fs::path& path) {
+  const std::string id = (is_image(path) ? path.stem() : path.filename()).string();
+  return is_number(id) ? id.substr(std::min(id.find_first_not_of('0'), id.size() - 1)) : id;
+}
+
+// True for ids as read_caption_file gives them to files without ids: 1, 2, 3 …
+bool are_lines(const data::CaptionFile& captions) {
+  for (size_t i = 0; i < captions.ids.size(); ++i) {
+    if (captions.ids[i] != std::to_string(i + 1)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<fs::path> list_images(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (is_image(entry.path()) && entry.is_regular_file()) files.push_back(entry.path());
+  }
+  if (files.empty()) {
+    throw DataError(describe(folder.string(), "a folder with .png, .jpg, .jpeg or .webp files",
+                             error ? error.message() : "none of them"));
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+MatchedImages match_images(const fs::path& generated, const fs::path& real, bool allow_missing) {
+  const auto stem = [](const fs::path& path) { return path.stem().string(); };
+  const Files candidates = files_by(generated, stem), originals = files_by(real, stem);
+  MatchedImages matched;
+  std::vector<std::string> without_original, without_candidate;
+  for (const auto& [id, path] : candidates) {
+    const auto original = originals.find(id);
+    if (original == originals.end()) {
+      without_original.push_back(id);
+      continue;
+    }
+    matched.ids.push_back(id);
+    matched.generated.push_back(path);
+    matched.real.push_back(original->second);
+  }
+  for (const auto& [id, path] : originals) {
+    if (!candidates.contains(id)) without_candidate.push_back(id);
+  }
+  if (matched.ids.empty()) {
+    throw DataError(describe(generated.string(),
+                             "images named as those of " + real.string() + ", such as " + originals.begin()->first,
+                             "none of them, but " + data::listed(without_original)));
+  }
+  if (!allow_missing && !without_original.empty()) {
+    throw DataError(describe(real.string(), "an image for every one of " + generated.string(),
+                             "none for " + data::listed(without_original), kAllowMissing));
+  }
+  if (!allow_missing && !without_candidate.empty()) {
+    throw DataError(describe(generated.string(), "an image for every one of " + real.string(),
+                             "none for " + data::listed(without_candidate), kAllowMissing));
+  }
+  return matched;
+}
+
+CaptionedImages match_captions(const fs::path& images, const data::CaptionFile& captions,
+                               const std::optional<data::CaptionFile>& references, bool allow_missing) {
+  const Files files = files_by(images, plain_id);
+  std::unordered_map<std::string, size_t> references_of;
+  for (size_t i = 0; references && i < references->ids.size(); ++i) {
+    references_of.emplace(plain_id(references->ids[i]), i);
+  }
+  CaptionedImages matched;
+  const bool any = std::ranges::any_of(captions.ids, [&](const auto& id) { return files.contains(plain_id(id)); });
+  matched.by_line = !any && are_lines(captions) && captions.ids.size() == files.size();
+  const std::vector<fs::path> sorted = list_images(images);
+  std::set<fs::path> captioned;
+  std::vector<std::string> without_image, without_references, without_caption;
+  for (size_t i = 0; i < captions.ids.size(); ++i) {
+    const std::string id = plain_id(captions.ids[i]);
+    const auto file = files.find(id);
+    if (!matched.by_line && file == files.end()) {
+      without_image.push_back(captions.ids[i]);
+      continue;
+    }
+    const fs::path& path = matched.by_line ? sorted[i] : file->second;
+    captioned.insert(path);
+    const auto found = references_of.find(id);
+    if (references && found == references_of.end()) {
+      without_references.push_back(captions.ids[i]);
+      continue;
+    }
+    matched.ids.push_back(path.stem().string());
+    matched.images.push_back(path);
+    matched.captions.push_back(captions.captions[i]);
+    matched.references.push_back(references ? references->captions[found->second] : std::vector<std::string>());
+  }
+  for (const fs::path& path : sorted) {
+    if (!captioned.contains(path)) without_caption.push_back(path.stem().string());
+  }
+  if (captioned.empty()) {
+    throw DataError(
+        describe(captions.source,
+                 "ids that are names of images in " + images.string() + ", such as " + sorted.front().stem().string(),
+                 "none of them, but " + data::listed(without_image)));
+  }
+  const auto refuse = [&](const std::string& where, const std::string& what, const std::vector<std::string>& ids) {
+    if (!ids.empty() && !allow_missing) {
+      throw DataError(describe(where, what, "none for " + data::listed(ids), kAllowMissing));
+    }
+  };
+  refuse(images.string(), "an image for every caption of " + captions.source, without_image);
+  refuse(captions.source, "a caption for every image of " + images.string(), without_caption);
+  if (references) {
+    refuse(references->source, "references for every caption of " + captions.source, without_references);
+    if (matched.ids.empty()) {
+      throw DataError(describe(references->source, "references of the captions of " + captions.source,
+                               "those of " + data::listed(references->ids)));
+    }
+  }
+  return matched;
+}
+
+std::vector<std::shared_ptr<const image::Image>> load_images(std::span<const fs::path> paths) {
+  std::map<fs::path, std::shared_ptr<const image::Image>> loaded;
+  for (const fs::path& path : paths) loaded[path];
+  std::vector<std::pair<const fs::path, std::shared_ptr<const image::Image>>*> entries;
+  for (auto& entry : loaded) entries.push_back(&entry);
+  at::parallel_for(0, static_cast<int64_t>(entries.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      auto& [path, picture] = *entries[static_cast<size_t>(i)];
+      picture = std::make_shared<image::Image>(image::load(path));
+    }
+  });
+  std::vector<std::shared_ptr<const image::Image>> images;
+  for (const fs::path& path : paths) images.push_back(loaded.at(path));
+  return images;
+}
+
+}  // namespace readback::score
