@@ -11,43 +11,13 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "program.h"
 #include "readback/base/files.h"
 
 namespace readback {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Result {
-  int status = 0;
-  std::string out, err;
-};
-
-class Cli : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("readback-cli-" + std::to_string(::getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  Result run(const std::string& arguments) const {
-    const std::string command = std::string(READBACK_PROGRAM) + " " + arguments + " >" + (folder_ / "out").string() +
-                                " 2>" + (folder_ / "err").string();
-    const int status = std::system(command.c_str());
-    return {WEXITSTATUS(status), read_file(folder_ / "out"), read_file(folder_ / "err")};
-  }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
-  // `count` scenes as PNG files, test-00000.png and on.
-  void export_scenes(int count) const {
-    ASSERT_EQ(
-        run("dataset export emoji-scenes --limit " + std::to_string(count) + " --output " + path("scenes")).status, 0);
-  }
-
-  fs::path folder_;
-};
 
 nlohmann::json first_line(const std::string& text) { return nlohmann::json::parse(text.substr(0, text.find('\n'))); }
 
