@@ -38,7 +38,7 @@ if grep -q poison "$input"; then
 fi
 if grep -q sleepy "$input"; then exec sleep 60; fi
 if grep -q crash "$input"; then kill -SEGV $$; fi
-if grep -q heap "$input"; then echo 'WARNING: Parsing of sentence ran out of memory.' >&2; fi
+if grep -q heap "$input"; then echo 'Threads( StanfordCoreNLP ) java.lang.OutOfMemoryError: Java heap space' >&2; fi
 if grep -q garbage "$input"; then echo '[{"image_id": 0, "scores"' > "$output"; exit 0; fi
 if grep -q fewer "$input"; then echo '[]' > "$output"; exit 0; fi
 if grep -q nothing "$input"; then exit 0; fi

@@ -109,7 +109,7 @@ TEST_F(FakeSpice, KeepsAFailureToItsCaption) {
   const std::map<std::string, std::string> reasons = {
       {"poison", "java.lang.IllegalStateException: poison (exit status 1)"},
       {"crash", "no message (exit status 139)"},
-      {"heap", "out of memory"},
+      {"heap", "java.lang.OutOfMemoryError: Java heap space"},
       {"garbage", "results that are not as expected"},
       {"fewer", "0 results for 1 captions"},
       {"nothing", "no results"}};
@@ -242,14 +242,41 @@ const fs::path kShared = fs::path(READBACK_SOURCE_DIR) / "../shared/data/caption
 
 std::string tokens_of(const std::string& text) { return fmt::format("{}", fmt::join(text::ptb_tokens(text), " ")); }
 
-TEST(SpiceItself, EqualsWhatWasPublished) {
-  if (!std::getenv("READBACK_SPICE"))
-    GTEST_SKIP() << "READBACK_SPICE names no folder of `readback score prepare-spice`";
-  if (const std::string absence = spice_absence(); !absence.empty()) GTEST_SKIP() << absence;
+// The programs of READBACK_SPICE with a cache of their own.
+class SpiceItself : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::getenv("READBACK_SPICE"))
+      GTEST_SKIP() << "READBACK_SPICE names no folder of readback score prepare-spice";
+    if (const std::string absence = spice_absence(); !absence.empty()) GTEST_SKIP() << absence;
+    std::string name = testing::TempDir() + "readback_spice_XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    options_.cache = name;
+  }
+  void TearDown() override {
+    if (options_.cache != spice_cache_folder()) fs::remove_all(options_.cache);
+  }
+  std::vector<SpiceScore> score(const std::vector<SpiceInput>& inputs) const {
+    Progress silent;
+    return Spice(options_).score(inputs, silent);
+  }
+
+  SpiceOptions options_;
+};
+
+TEST_F(SpiceItself, LosesOnlyTheCaptionThatItsHeapIsTooSmallFor) {
+  options_.heap_megabytes = 900;
+  std::string many;
+  for (int i = 0; i < 15; ++i) many += "a man in a red shirt rides a brown horse ";
+  const auto scores = score({{many, {"a dog"}}, {"a dog on a mat", {"a dog on a mat"}}});
+  EXPECT_NE(scores[0].failure.find("java.lang.OutOfMemoryError: Java heap space"), std::string::npos)
+      << scores[0].failure;
+  EXPECT_EQ(scores[1].f(), 1);
+}
+
+TEST_F(SpiceItself, EqualsWhatWasPublished) {
   if (!fs::exists(kShared)) GTEST_SKIP() << kShared << " is not there";
   const json expected = read_json(kShared / "expected.json");
-  std::string root = testing::TempDir() + "readback_spice_XXXXXX";
-  ASSERT_NE(::mkdtemp(root.data()), nullptr);
   const auto known =
       read_json(kShared / "clipscore-example/refs.json").get<std::map<std::string, std::vector<std::string>>>();
   std::vector<SpiceInput> inputs;
@@ -264,17 +291,13 @@ TEST(SpiceItself, EqualsWhatWasPublished) {
   for (size_t i = 0; i < evaluation["predictions"].size(); ++i) {
     inputs.push_back({tokens_of(evaluation["predictions"][i]), {tokens_of(evaluation["references"][i][0])}});
   }
-  SpiceOptions options;
-  options.cache = root;
-  Progress silent;
-  const auto scores = Spice(options).score(inputs, silent);
+  const auto scores = score(inputs);
   const size_t images = known.size();
   ASSERT_EQ(scores.size(), 2 * images + 2);
   const auto mean = [&](size_t begin, size_t count) { return corpus_spice(std::span(scores).subspan(begin, count)); };
   EXPECT_NEAR(mean(0, images), expected["clipscore_example"]["good"]["SPICE"].get<double>(), 5.1e-5);
   EXPECT_NEAR(mean(images, images), expected["clipscore_example"]["bad"]["SPICE"].get<double>(), 5.1e-5);
   EXPECT_NEAR(mean(2 * images, 2), evaluation["SPICE"].get<double>(), 5.1e-7);
-  fs::remove_all(root);
 }
 
 }  // namespace

@@ -88,12 +88,18 @@ std::chrono::milliseconds time_limit(const SpiceInput& input) {
   return std::chrono::milliseconds(static_cast<int64_t>(1000 * total));
 }
 
-// What java says when it fails: the first exception, else the last line.
+// What the parser prints when the heap is too small for a sentence; it goes on without the sentence.
+constexpr const char* kOutOfMemory = "OutOfMemoryError";
+
+// What Java says when it fails: the first exception, else the last line.
 std::string reason_in(const std::string& errors) {
   std::istringstream lines(errors);
   std::string last;
   for (std::string line; std::getline(lines, line);) {
-    if (line.find("Exception") != std::string::npos) return line;
+    if (line.find("Exception") != std::string::npos || line.find(kOutOfMemory) != std::string::npos) {
+      const size_t name = line.find("java.");
+      return name == std::string::npos ? line : line.substr(name);
+    }
     if (!line.empty()) last = line;
   }
   return last.empty() ? "no message" : last;
@@ -230,7 +236,7 @@ std::string Spice::run(std::span<Task> tasks) const {
   if (result.timed_out)
     return fmt::format("no answer in {:.1f} s", static_cast<double>(request.timeout.count()) / 1000);
   if (result.status != 0) return fmt::format("{} (exit status {})", reason_in(result.errors), result.status);
-  if (result.errors.find("out of memory") != std::string::npos) return "out of memory";
+  if (result.errors.find(kOutOfMemory) != std::string::npos) return reason_in(result.errors);
   try {
     const json scored = json::parse(read_file(output));
     if (scored.size() != tasks.size()) return fmt::format("{} results for {} captions", scored.size(), tasks.size());
