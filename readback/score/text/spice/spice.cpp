@@ -182,9 +182,8 @@ void Spice::check_program() {
   const SpiceInput simple{"a dog", {"a dog on a mat"}};
   Task task{&simple, "", {}};
   if (const std::string failure = run(std::span(&task, 1)); !failure.empty()) {
-    throw SpiceUnusable(
-        describe("SPICE", "a program that scores \"a dog\"", failure,
-                 fmt::format("Try `{} -version`; Java 8 to 17 are known to work", options_.java.string())));
+    throw SpiceUnusable(describe("SPICE", "a program that scores \"a dog\"", failure,
+                                 fmt::format("Try `{} -version`; Java 17 is known to work", options_.java.string())));
   }
   works_ = true;
 }
