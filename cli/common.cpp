@@ -36,8 +36,10 @@ std::vector<std::string> with_recipe(std::vector<std::string> arguments) {
     if (arguments[i] == "--recipe" && i + 1 < arguments.size()) path = arguments[i + 1];
     if (arguments[i].starts_with("--recipe=")) path = arguments[i].substr(9);
   }
-  if (path.empty() && arguments.size() > 1 && arguments[0] == "train" && !arguments[1].starts_with("-"))
+  if (path.empty() && arguments.size() > 1 && (arguments[0] == "train" || arguments[0] == "finetune") &&
+      !arguments[1].starts_with("-")) {
     path = arguments[1];
+  }
   if (path.empty()) return arguments;
 
   std::ifstream file(path);
@@ -152,6 +154,19 @@ std::string shell_quoted(const std::string& text) {
   std::string quoted = "'";
   for (char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";
+}
+
+std::string resolved_flags(const CLI::App& verb, const std::vector<std::string>& left_out) {
+  std::string lines;
+  for (const CLI::Option* option : verb.get_options()) {
+    const std::string name = option->get_single_name();
+    if (name == "recipe" || name == "help" || std::find(left_out.begin(), left_out.end(), name) != left_out.end()) {
+      continue;
+    }
+    const std::string value = option->count() > 0 ? option->as<std::string>() : option->get_default_str();
+    lines += fmt::format("{} = {}\n", name, value);
+  }
+  return lines;
 }
 
 std::string& command_line() {

@@ -27,8 +27,13 @@ struct Machine {
 std::unique_ptr<Progress> make_progress();
 
 // The arguments after the program's name with the recipe's flags put in front of those on the command line, but for the
-// ones given there. A recipe is the value of --recipe, or the first argument of `train`. Errors: UsageError.
+// ones given there. A recipe is the value of --recipe, or the first argument of `train` and `finetune`. Errors:
+// UsageError.
 std::vector<std::string> with_recipe(std::vector<std::string> arguments);
+
+// `name = value` lines of every flag of `verb` but the recipe and `left_out`, given or by default: what decides a
+// training's weights, to refuse a resume with other ones.
+std::string resolved_flags(const CLI::App& verb, const std::vector<std::string>& left_out);
 
 // The whole command line, quoted for a shell: what a run's report says it was made by. `main` sets it.
 std::string& command_line();
@@ -44,5 +49,6 @@ void add_report(CLI::App& app);
 void add_score(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);
+void add_finetune(CLI::App& app);
 
 }  // namespace readback::cli

@@ -69,14 +69,7 @@ void add_train(CLI::App& app) {
     flags->task.device = flags->machine.resolve_device();
     flags->task.dtype = flags->machine.resolve_dtype();
     // Everything but where it goes and how fast it runs decides the weights.
-    for (const CLI::Option* option : verb->get_options()) {
-      const std::string name = option->get_single_name();
-      if (name == "output" || name == "threads" || name == "checkpoint-seconds" || name == "recipe" || name == "help")
-        continue;
-      std::string value =
-          option->count() > 0 ? fmt::format("{}", option->as<std::string>()) : option->get_default_str();
-      flags->train.recipe += fmt::format("{} = {}\n", name, value);
-    }
+    flags->train.recipe = resolved_flags(*verb, {"output", "threads", "checkpoint-seconds"});
     const auto progress = make_progress();
     const auto learner = train::make_task(flags->task, *progress);
     train::train(*learner, flags->train, flags->output, *progress);

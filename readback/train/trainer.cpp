@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -56,6 +57,31 @@ class State {
   fs::path path_;
 };
 
+struct Gathered {
+  double loss;
+  Figures figures;  // each the mean over the batches that have it
+};
+
+// The gradients of the mean loss over `count` batches.
+Gathered gather_gradients(Task& task, int64_t step, int64_t count) {
+  Gathered sum{0, {}};
+  std::map<std::string, int64_t> seen;
+  for (int64_t i = 0; i < count; ++i) {
+    Figures figures;
+    const at::Tensor loss = task.loss(step * count + i, figures) / count;
+    loss.backward();
+    sum.loss += loss.item<double>();
+    for (const auto& [name, value] : figures) {
+      if (seen[name]++ == 0) sum.figures.emplace_back(name, 0.0);
+      const auto known = std::find_if(sum.figures.begin(), sum.figures.end(),
+                                      [&name = name](const auto& figure) { return figure.first == name; });
+      known->second += value;
+    }
+  }
+  for (auto& [name, value] : sum.figures) value /= static_cast<double>(seen[name]);
+  return sum;
+}
+
 }  // namespace
 
 void train(Task& task, const TrainOptions& options, const fs::path& folder, Progress& progress) {
@@ -81,14 +107,11 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
       state.save(optimizer, step);
       check_interrupt();
     }
-    Figures figures;
     const double rate = options.learning_rate * schedule_factor(options.schedule, step, options.warmup, options.steps,
                                                                 options.final_learning_rate);
     optimizer.zero_grad();
-    const at::Tensor loss = task.loss(step, figures);
-    loss.backward();
+    const auto [value, figures] = gather_gradients(task, step, options.accumulation);
     const double norm = optimizer.step(rate);
-    const double value = loss.item<double>();
     if (!std::isfinite(norm)) {
       progress.note(fmt::format("step {}: loss {}, gradient norm {}: update skipped", step, value, norm));
       if (++not_finite == 3) {

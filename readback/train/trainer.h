@@ -13,6 +13,7 @@ struct TrainOptions {
   int64_t steps = 1000;
   double learning_rate = 1e-3, final_learning_rate = 0.01;  // the latter as a share of the former
   int64_t warmup = 100;
+  int64_t accumulation = 1;  // batches whose mean gradient makes a step
   std::string schedule = "cosine";
   AdamWOptions optimizer;
   double checkpoint_seconds = 60;  // between two saved states; one is saved at the end and on Ctrl-C too

@@ -59,7 +59,9 @@ UnifiedLoss UnifiedObjective::even(const EvenBatch& batch) const {
 }
 
 UnifiedLoss UnifiedObjective::odd(const OddBatch& batch) const {
-  const at::Tensor logits = models_.captioner.forward(batch.pixels, batch.captions.ids, {});
+  const models::BlipTextDecoder& decoder = models_.captioner.text_decoder;
+  models::BlipState state = decoder.prepare(batch.images);
+  const at::Tensor logits = decoder.logits(decoder.hidden_states(batch.captions.ids, state, /*cache=*/false, {}));
   UnifiedLoss loss;
   loss.lm = models_.captioner.loss(logits, batch.captions.labels);
   loss.total = loss.lm;
@@ -78,7 +80,7 @@ at::Tensor UnifiedObjective::soft_text(const at::Tensor& logits, const at::Tenso
   const models::ClipTextModel& encoder = models_.text_encoder;
   const bool paper = options_.objective == Objective::kPaper;
   // The logits at the prompt's last token are those of the caption's first, which has place 1 behind the begin token.
-  const int64_t room = encoder.config.max_position_embeddings - 2;
+  const int64_t room = models_.text_length - 2;
   const int64_t count = std::min(logits.size(1) - models_.prompt_tokens, room);
   const at::Tensor soft = soft_tokens_(logits.narrow(1, models_.prompt_tokens, count), options_.temperature);
   const int64_t batch = soft.size(0), length = paper ? count + 2 : room + 2;

@@ -13,6 +13,7 @@
 #include "readback/models/clip/clip.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/models/stable_diffusion/vae.h"
+#include "readback/train/caption_batch.h"
 #include "readback/train/soft_tokens.h"
 
 namespace readback::train {
@@ -58,10 +59,7 @@ struct UnifiedModels {
   VocabularyBridge bridge;
   int64_t prompt_tokens = 3;                // of "a picture of"
   int64_t begin = 0, end = 0, padding = 0;  // the generator's token ids
-};
-
-struct CaptionBatch {
-  at::Tensor ids, labels;  // int64 [B, T]: begin, prompt, caption, end, padding; labels -100 where nothing is learned
+  int64_t text_length = 77;                 // tokens that the generator reads, padding included
 };
 
 // T → I → T
@@ -76,7 +74,7 @@ struct EvenBatch {
 
 // I → T → I
 struct OddBatch {
-  at::Tensor pixels;  // [B, 3, S, S], as the captioner preprocesses
+  at::Tensor images;  // [B, P, C]: image_states() of the pictures
   CaptionBatch captions;
   at::Tensor latents;           // [B, c, h, w], scaled
   at::Tensor noise, timesteps;  // [n · B, …], int64 [n · B] on the CPU: n draws for each text, side by side
@@ -92,6 +90,9 @@ class UnifiedObjective {
 
   // int64 [B, T] → [B, T, D], without gradients: the text encoder is frozen.
   at::Tensor text_states(const at::Tensor& ids) const;
+
+  // [B, 3, S, S], as the captioner preprocesses → [B, P, C]; with gradients where the vision model is trained.
+  at::Tensor image_states(const at::Tensor& pixels) const { return models_.captioner.vision_model.forward(pixels); }
 
   UnifiedLoss even(const EvenBatch& batch) const;
   UnifiedLoss odd(const OddBatch& batch) const;

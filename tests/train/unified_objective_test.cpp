@@ -79,7 +79,8 @@ struct Tiny {
             .prompt_tokens = 3,
             .begin = 194,
             .end = 195,
-            .padding = 195};
+            .padding = 195,
+            .text_length = 16};
   }
 };
 
@@ -124,7 +125,7 @@ struct Case {
             .step_noise = draw("step noise", step, {batch(), 4, kLatent, kLatent})};
   }
   OddBatch odd(const Tiny& tiny, int64_t step) const {
-    return {.pixels = draw("blip pixels", step, {batch(), 3, kReaderSize, kReaderSize}),
+    return {.images = tiny.blip.vision_model.forward(draw("blip pixels", step, {batch(), 3, kReaderSize, kReaderSize})),
             .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
             .latents = latents(tiny, step),
             .noise = draw("noise", step, {batch() * json["draws"].get<int64_t>(), 4, kLatent, kLatent}),

@@ -1,0 +1,163 @@
+#include <fmt/format.h>
+
+#include "common.h"
+#include "readback/train/trainer.h"
+#include "readback/train/unified_task.h"
+
+namespace readback::cli {
+
+namespace {
+
+struct FinetuneFlags {
+  Machine machine;
+  train::UnifiedTaskOptions task;
+  train::TrainOptions train;
+  std::string objective = "unified", soft_tokens = "probabilities", captions = "any", output;
+  double learning_rate = 1e-4, captioner_learning_rate = 1e-4, weight_decay = 0.01, captioner_weight_decay = 0.0;
+  double cache_gigabytes = 2;
+};
+
+void add_model_flags(CLI::App& verb, FinetuneFlags& flags) {
+  auto& task = flags.task;
+  verb.add_option("--captioner", task.captioner, "BLIP repository to start from")->required();
+  verb.add_option("--generator", task.generator, "Stable Diffusion repository to start from")->required();
+  verb.add_option("--train-captioner", task.train_captioner, "xattn_q, xattn_kv, xattn_qkv, all or none")
+      ->capture_default_str();
+  verb.add_option("--train-generator", task.train_generator, "xattn_q, xattn_kv, xattn_qkv, all or none")
+      ->capture_default_str();
+  verb.add_option("--vocabulary-map", task.vocabulary_map,
+                  "The captioner's token for each of the generator's (reindex.pth); else made by rule");
+  verb.add_option("--minimum-coverage", task.minimum_coverage, "Share of the captioner's tokens that must have one")
+      ->capture_default_str();
+}
+
+void add_data_flags(CLI::App& verb, FinetuneFlags& flags) {
+  auto& task = flags.task;
+  verb.add_option("--dataset", task.samples.dataset, "emoji-scenes, a folder, or coco:ANNOTATIONS.json:IMAGES")
+      ->required();
+  verb.add_option("--split", task.samples.split, "emoji-scenes: train, validation, test or novel-pairs")
+      ->capture_default_str();
+  verb.add_option("--first-sample", task.samples.first)->capture_default_str()->check(CLI::NonNegativeNumber);
+  verb.add_option("--samples", task.samples.count, "How many samples are seen; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--captions", flags.captions, "any: one of a sample's by chance; first")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"any", "first"}));
+  verb.add_option("--image-size", task.samples.image_size, "emoji-scenes: side in pixels")->capture_default_str();
+  verb.add_option("--resolution", task.resolution, "Side of the generator's pictures; 0: as it was trained")
+      ->capture_default_str();
+  verb.add_option("--unconditional", task.unconditional, "Even steps: share of empty captions")->capture_default_str();
+  verb.add_option("--degradation", task.degradation, "Odd steps: share of pictures with noise or blur")
+      ->capture_default_str();
+  verb.add_option("--cache-gigabytes", flags.cache_gigabytes, "Memory for latents, image features and text states")
+      ->capture_default_str();
+}
+
+void add_objective_flags(CLI::App& verb, FinetuneFlags& flags) {
+  auto& objective = flags.task.objective;
+  verb.add_option("--losses", flags.task.losses, "lm, diffusion (the controls) or unified")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"lm", "diffusion", "unified"}));
+  verb.add_option("--objective", flags.objective, "unified, or paper: the public code's arithmetic")
+      ->capture_default_str();
+  verb.add_option("--order", flags.task.order, "alternate: T-I-T and I-T-I in turn; joint: both in each batch")
+      ->capture_default_str();
+  verb.add_option("--soft-tokens", flags.soft_tokens, "probabilities: softmax, then gather; logits: gather, softmax")
+      ->capture_default_str();
+  verb.add_option("--temperature", objective.temperature, "Of soft tokens")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb.add_option("--lm-weight", objective.lm_weight, "T-I-T: weight of reading the estimate")->capture_default_str();
+  verb.add_option("--diffusion-weight", objective.diffusion_weight, "I-T-I: weight λ of the soft text's loss")
+      ->capture_default_str();
+  verb.add_option("--draws", flags.task.draws, "I-T-I: noise draws for each text")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb.add_option("--snr-gamma", objective.snr_gamma, "Min-SNR weighting of diffusion losses; 0: none")
+      ->capture_default_str();
+  verb.add_option("--read-first", objective.read_timesteps.first, "T-I-T: the least timestep whose estimate is read")
+      ->capture_default_str();
+  verb.add_option("--read-last", objective.read_timesteps.last, "T-I-T: the last timestep whose estimate is read")
+      ->capture_default_str();
+  verb.add_option("--read-snr-gamma", objective.read_snr_gamma, "T-I-T: weight min(SNR, γ) / γ of reading; 0: none")
+      ->capture_default_str();
+  verb.add_option("--label-smoothing", flags.task.label_smoothing, "Of captions; -1: the captioner's, for paper 0.1")
+      ->capture_default_str();
+}
+
+void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
+  auto& options = flags.train;
+  options.schedule = "constant";
+  options.warmup = 0;
+  verb.add_option("--steps", options.steps, "Updates")->capture_default_str()->check(CLI::PositiveNumber);
+  verb.add_option("--batch-size", flags.task.batch_size)->capture_default_str()->check(CLI::PositiveNumber);
+  verb.add_option("--accumulation", options.accumulation, "Batches an update")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb.add_option("--learning-rate", flags.learning_rate, "The generator's")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb.add_option("--captioner-learning-rate", flags.captioner_learning_rate)->capture_default_str();
+  verb.add_option("--final-learning-rate", options.final_learning_rate, "Cosine: the last rate as a share")
+      ->capture_default_str();
+  verb.add_option("--warmup", options.warmup, "Updates")->capture_default_str();
+  verb.add_option("--schedule", options.schedule, "constant or cosine")->capture_default_str();
+  verb.add_option("--beta2", options.optimizer.beta2)->capture_default_str();
+  verb.add_option("--weight-decay", flags.weight_decay, "The generator's")->capture_default_str();
+  verb.add_option("--captioner-weight-decay", flags.captioner_weight_decay)->capture_default_str();
+  verb.add_option("--clip-norm", options.optimizer.clip_norm, "Of all gradients, for paper the generator's; 0: none")
+      ->capture_default_str();
+  verb.add_option("--ema-decay", options.optimizer.ema_decay, "Moving average that is saved; 0: none")
+      ->capture_default_str();
+  verb.add_option("--seed", flags.task.seed)->capture_default_str();
+  verb.add_option("--checkpoint-seconds", options.checkpoint_seconds)->capture_default_str();
+  verb.add_option("--log-every", options.log_every, "Updates")->capture_default_str()->check(CLI::PositiveNumber);
+}
+
+void finetune(FinetuneFlags& flags, const CLI::App& verb) {
+  flags.machine.apply_threads();
+  auto& task = flags.task;
+  task.device = flags.machine.resolve_device();
+  task.dtype = flags.machine.resolve_dtype();
+  task.objective.objective = train::parse_objective(flags.objective);
+  task.objective.soft_tokens = train::parse_soft_tokens(flags.soft_tokens);
+  task.samples.any_caption = flags.captions == "any";
+  task.cache_bytes = static_cast<int64_t>(flags.cache_gigabytes * (1 << 30));
+  flags.train.learning_rate = flags.learning_rate;
+  flags.train.optimizer.weight_decay = flags.weight_decay;
+  flags.train.optimizer.groups = {{.prefix = "captioner.",
+                                   .learning_rate = flags.captioner_learning_rate / flags.learning_rate,
+                                   .weight_decay = flags.captioner_weight_decay,
+                                   .clipped = task.objective.objective == train::Objective::kUnified}};
+  flags.train.recipe = resolved_flags(verb, {"output", "threads", "checkpoint-seconds", "cache-gigabytes"});
+  const auto progress = make_progress();
+  const auto learner = train::make_unified_task(task, *progress);
+  train::train(*learner, flags.train, flags.output, *progress);
+  fmt::print("{}\n", flags.output);
+}
+
+}  // namespace
+
+void add_finetune(CLI::App& app) {
+  auto flags = std::make_shared<FinetuneFlags>();
+  CLI::App* verb =
+      app.add_subcommand("finetune", "Unified fine-tuning: captioner and generator teach each other, by a recipe");
+  verb->footer(
+      "Examples:\n"
+      "  readback finetune recipes/unified/unified.toml --output runs/unified\n"
+      "  readback finetune recipes/unified/unified.toml --losses lm --output runs/lm    # the control\n"
+      "  readback finetune recipes/unified/unified.toml --output runs/unified           # again: goes on\n"
+      "Writes OUTPUT/captioner and OUTPUT/generator, repositories for transformers and diffusers.");
+  flags->machine.add_to(*verb);
+  verb->add_option("RECIPE", flags->machine.recipe, "File of the flags below; the command line wins over it");
+  add_model_flags(*verb, *flags);
+  add_data_flags(*verb, *flags);
+  add_objective_flags(*verb, *flags);
+  add_training_flags(*verb, *flags);
+  verb->add_option("--output", flags->output, "Folder for the two repositories and the state to resume from")
+      ->required();
+  verb->callback([flags, verb] { finetune(*flags, *verb); });
+}
+
+}  // namespace readback::cli
