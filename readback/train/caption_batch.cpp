@@ -48,7 +48,10 @@ std::string prepare_caption(const std::string& caption) {
       text.begin(), text.end(), [&](char c) { return kDropped.find(c) != std::string_view::npos; }, ' ');
   std::istringstream words(text);
   std::string prepared, word;
-  for (size_t count = 0; count < kWords && words >> word; ++count) prepared += (count > 0 ? " " : "") + word;
+  for (size_t count = 0; count < kWords && words >> word; ++count) {
+    if (count > 0) prepared += ' ';
+    prepared += word;
+  }
   return prepared;
 }
 

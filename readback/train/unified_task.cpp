@@ -68,11 +68,13 @@ at::Tensor as_generator_reads(const image::Image& image, int64_t side) {
       image.width == side && image.height == side ? image : image::resize(image, side, side, image::Filter::kBilinear));
 }
 
-// Every file of `source` but the weights of the part that is written anew.
+// Every file of the repository but the weights of the part that is written anew, and a training's state beside it.
 void copy_others(const fs::path& source, const fs::path& target, const std::string& rewritten) {
   for (const auto& entry : fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink)) {
     const fs::path name = fs::relative(entry.path(), source);
-    if (!entry.is_regular_file() || name.string().starts_with(".")) continue;
+    if (!entry.is_regular_file() || name.string().starts_with(".") || *name.begin() == "training") {
+      continue;
+    }
     const std::string extension = name.extension().string();
     const bool weights = extension == ".safetensors" || extension == ".bin" || name.string().ends_with(".index.json");
     if (weights && name.parent_path() == fs::path(rewritten)) continue;

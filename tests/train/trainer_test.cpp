@@ -4,40 +4,21 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/folder_lock.h"
-#include "readback/base/random.h"
 #include "readback/checkpoint/safetensors.h"
+#include "training_folder.h"
 
 namespace readback::train {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Folder {
- public:
-  Folder() {
-    static int count = 0;
-    path_ =
-        fs::temp_directory_path() / ("readback-train-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
-    fs::remove_all(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  operator fs::path() const { return path_; }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 TaskOptions vae_options() {
   TaskOptions options;
@@ -72,50 +53,11 @@ std::string final_state(const fs::path& folder) {
          read_file(folder / "training/losses.jsonl") + read_file(folder / "config.json");
 }
 
-// The child is a fresh process (this test program with another filter): threads do not survive a fork.
 TEST(DISABLED_TrainChild, Run) { run_here(std::getenv("READBACK_TRAIN_CHILD")); }
 
-pid_t start_child(const fs::path& folder) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::setenv("READBACK_TRAIN_CHILD", fs::path(folder).c_str(), 1);
-    ::freopen("/dev/null", "w", stdout);
-    ::execl("/proc/self/exe", "test_train", "--gtest_filter=DISABLED_TrainChild.Run", "--gtest_also_run_disabled_tests",
-            nullptr);
-    ::_exit(127);
-  }
-  return child;
-}
-
 TEST(Trainer, TenKillsLeaveTheWeightsOfAnUndisturbedTraining) {
-  Folder undisturbed;
-  run_here(undisturbed);
-  const std::string expected = final_state(undisturbed);
-
-  using Clock = std::chrono::steady_clock;
-  Folder timed;
-  const Clock::time_point start = Clock::now();
-  int status = 0;
-  ASSERT_GT(::waitpid(start_child(timed), &status, 0), 0);
-  ASSERT_EQ(status, 0);
-  EXPECT_EQ(final_state(timed), expected);
-  const int64_t whole_us = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();
-
-  Random random(1, "kills");
-  int kills = 0;
-  while (kills < 10) {
-    Folder folder;
-    while (kills < 10) {
-      const pid_t child = start_child(folder);
-      ::usleep(static_cast<useconds_t>(random.below(whole_us)));
-      ::kill(child, SIGKILL);
-      ASSERT_EQ(::waitpid(child, &status, 0), child);
-      if (WIFEXITED(status)) break;  // it came to its end before
-      ++kills;
-    }
-    run_here(folder);
-    EXPECT_EQ(final_state(folder), expected);
-  }
+  expect_kills_change_nothing(
+      10, "DISABLED_TrainChild.Run", [](const fs::path& folder) { run_here(folder); }, final_state);
 }
 
 TEST(Trainer, TwoTrainingsInOneFolderAreRefused) {

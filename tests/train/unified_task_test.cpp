@@ -1,0 +1,215 @@
+// Unified fine-tuning of tiny models, driven by the trainer.
+#include "readback/train/unified_task.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/caption/blip_captioner.h"
+#include "readback/generate/stable_diffusion.h"
+#include "readback/image/codec.h"
+#include "readback/train/trainer.h"
+#include "training_folder.h"
+
+namespace readback::train {
+namespace {
+
+const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
+
+UnifiedTaskOptions task_options() {
+  UnifiedTaskOptions options;
+  options.captioner = kGoldens + "caption/blip";
+  options.generator = kGoldens + "generate/pipeline";
+  options.minimum_coverage = 0;
+  options.batch_size = 2;
+  options.draws = 2;
+  options.degradation = 0.5;
+  options.unconditional = 0.2;
+  options.samples.dataset = "emoji-scenes";
+  options.samples.count = 6;
+  options.seed = 3;
+  return options;
+}
+
+TrainOptions train_options() {
+  TrainOptions options;
+  options.steps = 8;
+  options.accumulation = 2;
+  options.warmup = 2;
+  options.log_every = 1;
+  options.optimizer.ema_decay = 0.9;
+  options.optimizer.groups = {{.prefix = "captioner.", .learning_rate = 0.5, .weight_decay = 0}};
+  options.checkpoint_seconds = 0.02;
+  options.recipe = "test\n";
+  return options;
+}
+
+void run(const fs::path& folder, const UnifiedTaskOptions& task = task_options()) {
+  at::set_num_threads(1);
+  Progress silent;
+  train(*make_unified_task(task, silent), train_options(), folder, silent);
+}
+
+TEST(DISABLED_UnifiedChild, Run) { run(std::getenv("READBACK_TRAIN_CHILD")); }
+
+std::string final_state(const fs::path& folder) {
+  return read_file(folder / "captioner/model.safetensors") +
+         read_file(folder / "generator/unet/diffusion_pytorch_model.safetensors") +
+         read_file(folder / "training/state.safetensors") + read_file(folder / "training/losses.jsonl");
+}
+
+TEST(UnifiedTask, FiveKillsLeaveTheWeightsOfAnUndisturbedTraining) {
+  expect_kills_change_nothing(
+      5, "DISABLED_UnifiedChild.Run", [](const fs::path& folder) { run(folder); }, final_state);
+}
+
+// Keys whose tensors differ between two repositories' files.
+std::set<std::string> changed(const fs::path& before, const fs::path& after) {
+  const checkpoint::TensorMap a = checkpoint::load_safetensors(before), b = checkpoint::load_safetensors(after);
+  EXPECT_EQ(a.size(), b.size());
+  std::set<std::string> keys;
+  for (const auto& [key, tensor] : a) {
+    EXPECT_EQ(tensor.scalar_type(), b.at(key).scalar_type()) << key;
+    if (!at::equal(tensor, b.at(key))) keys.insert(key);
+  }
+  return keys;
+}
+
+std::set<std::string> changed_in_captioner(const fs::path& folder) {
+  return changed(kGoldens + "caption/blip/model.safetensors", folder / "captioner/model.safetensors");
+}
+
+std::set<std::string> changed_in_generator(const fs::path& folder) {
+  const std::string file = "unet/diffusion_pytorch_model.safetensors";
+  return changed(kGoldens + "generate/pipeline/" + file, folder / "generator" / file);
+}
+
+TEST(UnifiedTask, SavesRepositoriesInWhichTheTrainedTensorsAreNew) {
+  Folder folder;
+  run(folder);
+  EXPECT_EQ(changed_in_captioner(folder).size(), 4u);  // two layers' queries, weight and bias
+  EXPECT_EQ(changed_in_generator(folder).size(), 4u);
+  for (const std::string& key : changed_in_captioner(folder)) {
+    EXPECT_NE(key.find("crossattention.self.query"), std::string::npos) << key;
+  }
+  for (const std::string& key : changed_in_generator(folder))
+    EXPECT_NE(key.find("attn2.to_q"), std::string::npos) << key;
+  EXPECT_NO_THROW(caption::BlipCaptioner(checkpoint::Repository(folder / "captioner"), at::kCPU, at::kFloat));
+  EXPECT_NO_THROW(generate::StableDiffusion(checkpoint::Repository(folder / "generator"), at::kCPU, at::kFloat));
+}
+
+TEST(UnifiedTask, ControlsTrainOneModelAndComputeOneLoss) {
+  for (const std::string losses : {"lm", "diffusion"}) {
+    Folder folder;
+    UnifiedTaskOptions options = task_options();
+    options.losses = losses;
+    run(folder, options);
+    EXPECT_EQ(changed_in_captioner(folder).empty(), losses == "diffusion");
+    EXPECT_EQ(changed_in_generator(folder).empty(), losses == "lm");
+    std::ifstream log(folder / "training/losses.jsonl");
+    std::string line;
+    std::getline(log, line);
+    const auto json = nlohmann::json::parse(line);
+    EXPECT_EQ(json.contains("odd_lm"), losses == "lm");
+    EXPECT_EQ(json.contains("even_diffusion"), losses == "diffusion");
+    EXPECT_FALSE(json.contains("even_lm"));
+    EXPECT_FALSE(json.contains("odd_diffusion"));
+  }
+}
+
+// The losses do not depend on what is kept ready, and joint steps have those of both directions.
+TEST(UnifiedTask, CachesAndOrdersOfSteps) {
+  at::set_num_threads(1);
+  Progress silent;
+  const auto losses = [&](const UnifiedTaskOptions& options) {
+    const auto task = make_unified_task(options, silent);
+    Figures figures;
+    for (int64_t step = 0; step < 4; ++step) task->loss(step, figures);
+    return figures;
+  };
+  UnifiedTaskOptions kept = task_options(), anew = task_options(), joint = task_options();
+  kept.degradation = anew.degradation = 0;
+  anew.cache_bytes = 0;
+  EXPECT_EQ(losses(kept), losses(anew));
+  joint.order = "joint";
+  EXPECT_EQ(losses(joint).size(), 16u);
+  EXPECT_EQ(losses(kept).size(), 8u);
+}
+
+TEST(UnifiedTask, ThePapersObjectiveTrainsToo) {
+  Folder folder;
+  UnifiedTaskOptions options = task_options();
+  options.objective.objective = Objective::kPaper;
+  options.batch_size = 1;
+  run(folder, options);
+  EXPECT_EQ(changed_in_captioner(folder).size(), 4u);
+  EXPECT_EQ(changed_in_generator(folder).size(), 4u);
+}
+
+TEST(UnifiedTask, ReadsFoldersWithoutTheirBadPictures) {
+  Folder pictures, folder;
+  Random random(1, "picture");
+  for (const char* name : {"a", "b", "c"}) {
+    image::Image picture(40, 30);
+    for (uint8_t& value : picture.pixels) value = static_cast<uint8_t>(random.below(256));
+    image::save(picture, pictures / (std::string(name) + ".png"));
+    write_file(pictures / (std::string(name) + ".txt"), "A red fox!\nThe fox (red).\n");
+  }
+  write_file(pictures / "c.png", "no picture");
+  struct Notes : Progress {
+    std::vector<std::string> lines;
+    void note(const std::string& message) override { lines.push_back(message); }
+  } notes;
+  UnifiedTaskOptions options = task_options();
+  options.samples.dataset = fs::path(pictures).string();
+  options.samples.count = 0;
+  const auto task = make_unified_task(options, notes);
+  Figures figures;
+  for (int64_t step = 0; step < 8; ++step) EXPECT_TRUE(std::isfinite(task->loss(step, figures).item<double>()));
+  const auto about_c = std::count_if(notes.lines.begin(), notes.lines.end(),
+                                     [](const std::string& line) { return line.find("c.png") != std::string::npos; });
+  EXPECT_EQ(about_c, 1);
+  for (const char* name : {"a.png", "b.png"}) write_file(pictures / name, "no picture");
+  const auto all_bad = make_unified_task(options, notes);
+  EXPECT_THROW(all_bad->loss(0, figures), DataError);
+}
+
+template <typename ExpectedError>
+void expect_refused(const std::function<void(UnifiedTaskOptions&)>& change, const std::string& part) {
+  UnifiedTaskOptions options = task_options();
+  change(options);
+  Progress silent;
+  try {
+    make_unified_task(options, silent);
+    FAIL() << "accepted: " << part;
+  } catch (const ExpectedError& error) {
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+TEST(UnifiedTask, SaysWhatIsWrong) {
+  Folder pictures;
+  image::save(image::Image(8, 8), pictures / "a.png");
+  expect_refused<DataError>(
+      [&](auto& o) {
+        o.samples.dataset = fs::path(pictures).string();
+        o.samples.count = 0;
+      },
+      "samples with captions");
+  expect_refused<UsageError>([](auto& o) { o.losses = "both"; }, "--losses");
+  expect_refused<UsageError>([](auto& o) { o.order = "mixed"; }, "--order");
+  expect_refused<UsageError>([](auto& o) { o.train_captioner = "xattn"; }, "--train-captioner");
+  expect_refused<UsageError>([](auto& o) { o.train_captioner = o.train_generator = "none"; }, "something to train");
+  expect_refused<UsageError>([](auto& o) { o.resolution = 33; }, "--resolution");
+  expect_refused<CheckpointError>([](auto& o) { o.minimum_coverage = 0.99; }, "99.0 %");
+  expect_refused<CheckpointError>([](auto& o) { o.captioner = kGoldens + "models/clip"; }, "");
+}
+
+}  // namespace
+}  // namespace readback::train
