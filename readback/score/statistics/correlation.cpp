@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -14,13 +15,13 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-// Values by their place in the order: equal values have the same level, counted from 0.
+// Each value's place among the different values, from 0.
 struct Levels {
-  std::vector<uint32_t> order;  // rows, sorted by value
   std::vector<uint32_t> of_row;
   size_t count = 0;
 
-  explicit Levels(std::span<const double> values) : order(values.size()), of_row(values.size()) {
+  explicit Levels(std::span<const double> values) : of_row(values.size()) {
+    std::vector<uint32_t> order(values.size());
     std::iota(order.begin(), order.end(), uint32_t{0});
     std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return values[a] < values[b]; });
     for (size_t i = 0; i < order.size(); ++i) {
@@ -47,18 +48,28 @@ class LevelCounts {
   std::vector<int64_t> sums_;
 };
 
-// Rows with multiplicities, sorted once for all the resamples that only change the multiplicities.
+// Two lists whose rows belong to groups, sorted once for all the resamples, which only change how many times a group
+// is there.
 class RankedPairs {
  public:
-  RankedPairs(std::span<const double> x, std::span<const double> y) : x_(x), y_(y), rows_x_(x), rows_y_(y) {}
+  RankedPairs(std::span<const double> x, std::span<const double> y, std::span<const int64_t> group)
+      : x_(x), y_(y), levels_x_(x), levels_y_(y), rows_(x.size()) {
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      rows_[i] = {levels_x_.of_row[i], levels_y_.of_row[i], static_cast<uint32_t>(group[i])};
+    }
+    by_x_ = rows_;
+    std::sort(by_x_.begin(), by_x_.end(), [](const Row& a, const Row& b) { return a.x < b.x; });
+  }
 
   double pearson(std::span<const int64_t> times) const {
     // Of a constant, rounding may leave the mean off and a variance above 0.
-    return is_constant(rows_x_, times) || is_constant(rows_y_, times) ? kNan : weighted_pearson(x_, y_, times);
+    if (is_constant(times, &Row::x) || is_constant(times, &Row::y)) return kNan;
+    return weighted_pearson(x_, y_, times);
   }
 
   double spearman(std::span<const int64_t> times) const {
-    return weighted_pearson(average_ranks(rows_x_, times), average_ranks(rows_y_, times), times);
+    return weighted_pearson(average_ranks(times, &Row::x, levels_x_.count),
+                            average_ranks(times, &Row::y, levels_y_.count), times);
   }
 
   struct Kendall {
@@ -66,25 +77,23 @@ class RankedPairs {
   };
   Kendall kendall(std::span<const int64_t> times) const {
     // Rows in the order of x, those of equal x together: a pair is concordant when the earlier one has the lower y.
-    LevelCounts before(rows_y_.count);
-    std::vector<int64_t> of_y(rows_y_.count, 0);
+    LevelCounts before(levels_y_.count);
+    std::vector<int64_t> of_y(levels_y_.count, 0);
     int64_t rows = 0, surplus = 0, tied_x = 0, levels_x = 0;
-    for (size_t begin = 0; begin < rows_x_.order.size();) {
-      size_t end = begin;
-      const uint32_t level = rows_x_.of_row[rows_x_.order[begin]];
+    for (auto begin = by_x_.begin(); begin != by_x_.end();) {
       int64_t in_level = 0;
-      for (; end < rows_x_.order.size() && rows_x_.of_row[rows_x_.order[end]] == level; ++end) {
-        const uint32_t row = rows_x_.order[end];
-        if (times[row] == 0) continue;
-        const uint32_t y = rows_y_.of_row[row];
-        surplus += times[row] * (before.below(y) - (rows - before.below(y + 1)));
-        in_level += times[row];
+      auto end = begin;
+      for (; end != by_x_.end() && end->x == begin->x; ++end) {
+        const int64_t count = times[end->group];
+        if (count == 0) continue;
+        surplus += count * (before.below(end->y) - (rows - before.below(end->y + 1)));
+        in_level += count;
       }
-      for (; begin < end; ++begin) {
-        const uint32_t row = rows_x_.order[begin];
-        if (times[row] == 0) continue;
-        before.add(rows_y_.of_row[row], times[row]);
-        of_y[rows_y_.of_row[row]] += times[row];
+      for (; begin != end; ++begin) {
+        const int64_t count = times[begin->group];
+        if (count == 0) continue;
+        before.add(begin->y, count);
+        of_y[begin->y] += count;
       }
       rows += in_level;
       tied_x += pairs(in_level);
@@ -103,35 +112,40 @@ class RankedPairs {
   }
 
  private:
+  struct Row {
+    uint32_t x, y, group;  // levels of x and y
+  };
+
   static int64_t pairs(int64_t n) { return n * (n - 1) / 2; }
 
-  static bool is_constant(const Levels& rows, std::span<const int64_t> times) {
-    int64_t level = -1;
-    for (size_t i = 0; i < times.size(); ++i) {
-      if (times[i] == 0) continue;
-      if (level >= 0 && level != rows.of_row[i]) return false;
-      level = rows.of_row[i];
+  bool is_constant(std::span<const int64_t> times, uint32_t Row::*side) const {
+    const Row* first = nullptr;
+    for (const Row& row : rows_) {
+      if (times[row.group] == 0) continue;
+      if (first == nullptr) first = &row;
+      if (row.*side != first->*side) return false;
     }
     return true;
   }
 
-  static std::vector<double> average_ranks(const Levels& rows, std::span<const int64_t> times) {
-    std::vector<int64_t> in_level(rows.count, 0);
-    for (size_t i = 0; i < times.size(); ++i) in_level[rows.of_row[i]] += times[i];
-    std::vector<double> of_level(rows.count), ranks(times.size());
+  std::vector<double> average_ranks(std::span<const int64_t> times, uint32_t Row::*side, size_t levels) const {
+    std::vector<int64_t> in_level(levels, 0);
+    for (const Row& row : rows_) in_level[row.*side] += times[row.group];
+    std::vector<double> of_level(levels), ranks;
     int64_t before = 0;
-    for (size_t level = 0; level < rows.count; ++level) {
+    for (size_t level = 0; level < levels; ++level) {
       of_level[level] = 0.5 * static_cast<double>(2 * before + in_level[level] + 1);
       before += in_level[level];
     }
-    for (size_t i = 0; i < times.size(); ++i) ranks[i] = of_level[rows.of_row[i]];
+    ranks.reserve(rows_.size());
+    for (const Row& row : rows_) ranks.push_back(of_level[row.*side]);
     return ranks;
   }
 
-  static double weighted_pearson(std::span<const double> x, std::span<const double> y, std::span<const int64_t> times) {
+  double weighted_pearson(std::span<const double> x, std::span<const double> y, std::span<const int64_t> times) const {
     double rows = 0, mean_x = 0, mean_y = 0, xy = 0, xx = 0, yy = 0;
     for (size_t i = 0; i < x.size(); ++i) {
-      const double weight = static_cast<double>(times[i]);
+      const double weight = static_cast<double>(times[rows_[i].group]);
       rows += weight;
       mean_x += weight * x[i];
       mean_y += weight * y[i];
@@ -139,7 +153,7 @@ class RankedPairs {
     mean_x /= rows;
     mean_y /= rows;
     for (size_t i = 0; i < x.size(); ++i) {
-      const double weight = static_cast<double>(times[i]), dx = x[i] - mean_x, dy = y[i] - mean_y;
+      const double weight = static_cast<double>(times[rows_[i].group]), dx = x[i] - mean_x, dy = y[i] - mean_y;
       xy += weight * dx * dy;
       xx += weight * dx * dx;
       yy += weight * dy * dy;
@@ -148,20 +162,25 @@ class RankedPairs {
   }
 
   std::span<const double> x_, y_;
-  Levels rows_x_, rows_y_;
+  Levels levels_x_, levels_y_;
+  std::vector<Row> rows_, by_x_;
 };
 
-std::vector<int64_t> once(std::span<const double> values) { return std::vector<int64_t>(values.size(), 1); }
+constexpr std::array<int64_t, 1> kOnce = {1};  // one group, there once
+
+RankedPairs one_group(std::span<const double> x, std::span<const double> y) {
+  return RankedPairs(x, y, std::vector<int64_t>(x.size(), 0));
+}
 
 }  // namespace
 
-double pearson(std::span<const double> x, std::span<const double> y) { return RankedPairs(x, y).pearson(once(x)); }
-double spearman(std::span<const double> x, std::span<const double> y) { return RankedPairs(x, y).spearman(once(x)); }
+double pearson(std::span<const double> x, std::span<const double> y) { return one_group(x, y).pearson(kOnce); }
+double spearman(std::span<const double> x, std::span<const double> y) { return one_group(x, y).spearman(kOnce); }
 double kendall_tau_b(std::span<const double> x, std::span<const double> y) {
-  return RankedPairs(x, y).kendall(once(x)).tau_b;
+  return one_group(x, y).kendall(kOnce).tau_b;
 }
 double kendall_tau_c(std::span<const double> x, std::span<const double> y) {
-  return RankedPairs(x, y).kendall(once(x)).tau_c;
+  return one_group(x, y).kendall(kOnce).tau_c;
 }
 
 Correlations bootstrap_correlations(std::span<const double> x, std::span<const double> y,
@@ -175,13 +194,12 @@ Correlations bootstrap_correlations(std::span<const double> x, std::span<const d
       throw DataError(describe("correlations", fmt::format("groups from 0 to {}", groups - 1), std::to_string(index)));
     }
   }
-  const RankedPairs ranked(x, y);
+  const RankedPairs ranked(x, y, group);
   const auto values = [&](std::span<const uint32_t> drawn) {
-    std::vector<int64_t> times(static_cast<size_t>(groups), 0), of_row(x.size());
+    std::vector<int64_t> times(static_cast<size_t>(groups), 0);
     for (const uint32_t index : drawn) ++times[index];
-    for (size_t i = 0; i < group.size(); ++i) of_row[i] = times[static_cast<size_t>(group[i])];
-    const RankedPairs::Kendall kendall = ranked.kendall(of_row);
-    return std::vector<double>{ranked.pearson(of_row), ranked.spearman(of_row), kendall.tau_b, kendall.tau_c};
+    const RankedPairs::Kendall kendall = ranked.kendall(times);
+    return std::vector<double>{ranked.pearson(times), ranked.spearman(times), kendall.tau_b, kendall.tau_c};
   };
   const std::vector<Interval> intervals = bootstrap(Statistic{groups, values, {}}, options);
   return {intervals[0], intervals[1], intervals[2], intervals[3]};
