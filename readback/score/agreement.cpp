@@ -1,0 +1,209 @@
+#include "readback/score/agreement.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <unordered_map>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/score/text/words.h"
+#include "readback/text/unicode.h"
+
+namespace readback::score {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Line {
+  std::string where;  // "FILE, line 3"
+  std::vector<std::string> columns;
+
+  [[noreturn]] void fail(const std::string& expected, const std::string& got) const {
+    throw DataError(describe(where, expected, got));
+  }
+  // The column as a number from `least` to `most`.
+  template <typename Number>
+  Number number(size_t column, const char* what, Number least, Number most) const {
+    const std::string& text = columns[column];
+    Number value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || !(value >= least && value <= most)) {
+      fail(fmt::format("{} from {} to {} in column {}", what, least, most, column + 1), "\"" + text + "\"");
+    }
+    return value;
+  }
+};
+
+// Lines with `count` columns between tabs; empty ones are left out, and so are blanks around columns.
+std::vector<Line> read_columns(const fs::path& path, size_t count, const std::string& layout) {
+  const std::string text = read_file(path);
+  std::vector<Line> lines;
+  int64_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    ++number;
+    Line columns{fmt::format("{}, line {}", path.string(), number), {}};
+    if (text::encode_utf8(text::decode_utf8(line)) != line) columns.fail("text in UTF-8", "other bytes");
+    for (size_t from = 0; from <= line.size();) {
+      const size_t to = std::min(line.find('\t', from), line.size());
+      columns.columns.push_back(fmt::format("{}", fmt::join(split_words(line.substr(from, to - from)), " ")));
+      from = to + 1;
+    }
+    if (columns.columns == std::vector<std::string>{""}) continue;
+    if (columns.columns.size() != count) {
+      columns.fail(fmt::format("{} columns between tabs ({})", count, layout),
+                   fmt::format("{}", columns.columns.size()));
+    }
+    lines.push_back(std::move(columns));
+  }
+  if (lines.empty()) throw DataError(describe(path.string(), "at least one line (" + layout + ")", "none"));
+  return lines;
+}
+
+std::string image_key(const std::string& name) { return name.substr(0, name.find_first_of(".#")); }
+
+struct CaptionsOfImages {
+  std::unordered_map<std::string, std::string> by_id;                  // "IMAGE#2" → its text
+  std::unordered_map<std::string, std::vector<std::string>> by_image;  // key → all of them
+};
+
+CaptionsOfImages read_captions(const fs::path& path) {
+  CaptionsOfImages captions;
+  for (const Line& line : read_columns(path, 2, "caption id, caption")) {
+    const std::string& id = line.columns[0];
+    if (id.find('#') == std::string::npos) line.fail("a caption id as IMAGE#0", "\"" + id + "\"");
+    if (!captions.by_id.emplace(id, line.columns[1]).second) line.fail("each caption id once", "\"" + id + "\" again");
+    captions.by_image[image_key(id)].push_back(line.columns[1]);
+  }
+  return captions;
+}
+
+struct JudgedCaption {
+  std::string id, text;
+  std::vector<double> ratings;
+};
+
+struct JudgedImage {
+  std::string name;
+  std::vector<std::string> references;
+  std::vector<JudgedCaption> judged;
+};
+
+// The share of yes, which the two numbers beside it must give: an experts' file would pass for one of shares otherwise.
+double share_of_yes(const Line& line) {
+  constexpr int64_t kMost = 1'000'000;
+  const double share = line.number<double>(2, "a share of yes", 0, 1);
+  const int64_t yes = line.number<int64_t>(3, "a number of yes", 0, kMost);
+  const int64_t no = line.number<int64_t>(4, "a number of no", 0, kMost);
+  if (yes + no == 0) line.fail("at least one answer", "0 yes and 0 no");
+  if (std::abs(share - static_cast<double>(yes) / static_cast<double>(yes + no)) > 1e-5) {
+    line.fail("the share that the numbers of yes and no give", fmt::format("{} with {} yes and {} no", share, yes, no));
+  }
+  return share;
+}
+
+std::vector<double> ratings_of(JudgementLayout layout, const Line& line) {
+  if (layout == JudgementLayout::kFlickr8kCrowdFlower) return {share_of_yes(line)};
+  std::vector<double> scores;
+  for (size_t column = 2; column < 5; ++column) {
+    scores.push_back(static_cast<double>(line.number<int64_t>(column, "an expert's score", 1, 4)));
+  }
+  return scores;
+}
+
+const char* columns_of(JudgementLayout layout) {
+  return layout == JudgementLayout::kFlickr8kExpert ? "image, caption id, three experts' scores"
+                                                    : "image, caption id, share of yes, number of yes, number of no";
+}
+
+std::vector<JudgedImage> read_judged_images(JudgementLayout layout, const fs::path& path,
+                                            const CaptionsOfImages& captions) {
+  std::vector<JudgedImage> images;
+  std::unordered_map<std::string, size_t> indices;
+  for (const Line& line : read_columns(path, 5, columns_of(layout))) {
+    const std::string &name = line.columns[0], &id = line.columns[1];
+    const auto own = captions.by_image.find(image_key(name));
+    if (own == captions.by_image.end()) line.fail("an image that has captions", "\"" + name + "\"");
+    const auto caption = captions.by_id.find(id);
+    if (caption == captions.by_id.end()) line.fail("a caption id of the captions' file", "\"" + id + "\"");
+    const auto [index, is_new] = indices.try_emplace(own->first, images.size());
+    if (is_new) images.push_back({name, own->second, {}});
+    images[index->second].judged.push_back({name + " " + id, caption->second, ratings_of(layout, line)});
+  }
+  return images;
+}
+
+// Removes what the layout's protocol does not compare; returns how many judged captions that takes away.
+int64_t separate_own_captions(JudgementLayout layout, JudgedImage& image) {
+  if (layout == JudgementLayout::kFlickr8kExpert) {
+    return static_cast<int64_t>(std::erase_if(image.judged, [&](const JudgedCaption& caption) {
+      return std::ranges::find(image.references, caption.text) != image.references.end();
+    }));
+  }
+  for (const JudgedCaption& caption : image.judged) {
+    const auto own = std::ranges::find(image.references, caption.text);
+    if (own != image.references.end()) image.references.erase(own);
+  }
+  return 0;
+}
+
+}  // namespace
+
+JudgementLayout parse_judgement_layout(const std::string& name) {
+  if (name == "flickr8k-expert") return JudgementLayout::kFlickr8kExpert;
+  if (name == "flickr8k-crowdflower") return JudgementLayout::kFlickr8kCrowdFlower;
+  throw UsageError(describe("--layout", "flickr8k-expert or flickr8k-crowdflower", "\"" + name + "\""));
+}
+
+Judgements read_judgements(JudgementLayout layout, const fs::path& judgements, const fs::path& captions) {
+  Judgements result;
+  for (JudgedImage& image : read_judged_images(layout, judgements, read_captions(captions))) {
+    result.left_out += separate_own_captions(layout, image);
+    if (image.judged.empty()) continue;
+    if (image.references.empty()) {
+      throw DataError(describe(judgements.string(), "a caption of image " + image.name + " that is not judged",
+                               "none, so nothing to compare with"));
+    }
+    for (const JudgedCaption& caption : image.judged) {
+      for (const double rating : caption.ratings) {
+        result.captions.ids.push_back(caption.id);
+        result.captions.candidates.push_back(caption.text);
+        result.captions.references.push_back(image.references);
+        result.ratings.push_back(rating);
+        result.image.push_back(result.images);
+      }
+    }
+    ++result.images;
+  }
+  if (result.ratings.empty()) {
+    throw DataError(describe(judgements.string(), "captions that are not their image's own", "none"));
+  }
+  return result;
+}
+
+Agreement agreement(std::span<const double> values, const Judgements& judgements, const BootstrapOptions& options) {
+  if (values.size() != judgements.ratings.size()) {
+    throw DataError(describe("agreement", fmt::format("{} values, one a judgement", judgements.ratings.size()),
+                             fmt::format("{}", values.size())));
+  }
+  std::vector<double> measured, ratings;
+  std::vector<int64_t> image;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (std::isnan(values[i])) continue;
+    measured.push_back(values[i]);
+    ratings.push_back(judgements.ratings[i]);
+    image.push_back(judgements.image[i]);
+  }
+  return {bootstrap_correlations(measured, ratings, image, judgements.images, options),
+          static_cast<int64_t>(measured.size())};
+}
+
+}  // namespace readback::score
