@@ -41,6 +41,7 @@ void add_score(CLI::App& app) {
       ->callback([] { list_metrics(); });
 
   add_score_prepare(*verb);
+  add_score_agreement(*verb);
   add_score_captions(*verb);
   add_score_texts(*verb);
   add_score_pairs(*verb);

@@ -4,6 +4,7 @@
 
 namespace readback::cli {
 
+void add_score_agreement(CLI::App& score);
 void add_score_captions(CLI::App& score);
 void add_score_prepare(CLI::App& score);  // prepare-meteor, prepare-spice
 void add_score_images(CLI::App& score);
