@@ -7,6 +7,7 @@
 #include "common.h"
 #include "readback/base/error.h"
 #include "readback/score/agreement.h"
+#include "readback/score/registry.h"
 #include "readback/score/text/caption_scores.h"
 #include "score.h"
 #include "score_table.h"
@@ -64,10 +65,12 @@ void print_json(const score::Judgements& judgements, const std::vector<Agreement
 
 void print_text(const score::Judgements& judgements, const std::vector<AgreementLine>& lines,
                 const std::vector<std::pair<std::string, std::string>>& absent) {
-  fmt::print("{} judgements of captions of {} images; {} captions left out, which are their image's own\n",
-             with_commas(static_cast<int64_t>(judgements.ratings.size())), with_commas(judgements.images),
-             with_commas(judgements.left_out));
-  fmt::print("Correlations × 100 with 95 % bootstrap intervals over images\n");
+  fmt::print("{} judgements of captions of {} images", with_commas(static_cast<int64_t>(judgements.ratings.size())),
+             with_commas(judgements.images));
+  if (judgements.left_out > 0) {
+    fmt::print("; {} captions left out, which are their image's own", with_commas(judgements.left_out));
+  }
+  fmt::print("\nCorrelations × 100 of each caption's own value, with 95 % bootstrap intervals over images\n");
   fmt::print("{:<10}", "");
   for (const Column& column : kColumns) fmt::print("  {:<23}", column.title);
   fmt::print("{:>8}\n", "n");
@@ -80,15 +83,18 @@ void print_text(const score::Judgements& judgements, const std::vector<Agreement
     }
     fmt::print("{:>8}\n", with_commas(line.agreement.judgements));
   }
+  fmt::print("\n");
+  for (const AgreementLine& line : lines) fmt::print("{:<10}  {}\n", line.title, line.formula);
   for (const auto& [metric, reason] : absent) fmt::print(stderr, "{} is left out: {}\n", metric, reason);
 }
 
 void score_agreement(const AgreementFlags& flags) {
   const score::Judgements judgements =
       score::read_judgements(score::parse_judgement_layout(flags.layout), flags.judgements, flags.captions);
+  const auto progress = make_progress();
   score::CaptionScoreOptions options;
   options.metrics = flags.metrics;
-  const score::CaptionScores scores = score::score_captions(judgements.captions, options);
+  const score::CaptionScores scores = score::score_captions(judgements.captions, options, *progress);
   if (scores.groups.empty()) {
     throw DataError(describe("--metrics", "one that can be computed here", scores.absent.front().second));
   }
@@ -102,11 +108,10 @@ void score_agreement(const AgreementFlags& flags) {
       }));
     }
   }
-  const auto progress = make_progress();
   progress->begin("agreement", static_cast<int64_t>(pending.size()));
   std::vector<AgreementLine> lines;
   for (auto& [entry, agreement] : pending) {
-    lines.push_back({entry->title, entry->formula, agreement.get()});
+    lines.push_back({entry->title, score::find_metric(entry->name).formula, agreement.get()});
     progress->advance(1, entry->title);
   }
   progress->end();
