@@ -89,10 +89,10 @@ nlohmann::json MetricFlags::digests() const {
   return digests;
 }
 
-score::MetricContext MetricFlags::context(const Machine& machine) const {
+score::MetricContext MetricFlags::context(const Machine& machine, score::EmbeddingCache::Originals originals) const {
   using Cache = score::Lazy<score::EmbeddingCache>;
-  const auto cached = [](std::shared_ptr<score::ImageTextEmbedder> embedder) {
-    return std::make_shared<score::EmbeddingCache>(std::move(embedder));
+  const auto cached = [originals](std::shared_ptr<score::ImageTextEmbedder> embedder) {
+    return std::make_shared<score::EmbeddingCache>(std::move(embedder), originals);
   };
   score::MetricContext context;
   if (!clip.empty()) context.clip = Cache([=, *this] { return cached(load_embedder(clip, machine)); });

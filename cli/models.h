@@ -31,7 +31,7 @@ struct MetricFlags {
   // By name: {"clip": …, …}. Errors: CheckpointError for what is not there.
   nlohmann::json digests() const;
   // Each checkpoint is loaded when a metric asks for it; its errors come then.
-  score::MetricContext context(const Machine& machine) const;
+  score::MetricContext context(const Machine& machine, score::EmbeddingCache::Originals originals) const;
 };
 
 void add_decoding_flags(CLI::App& verb, caption::DecodingOptions& options);

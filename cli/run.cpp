@@ -68,7 +68,7 @@ std::vector<std::string> metric_names(const RunFlags& flags, const roundtrip::Pl
 
 void measure(roundtrip::Store& store, const std::vector<std::string>& names, const RunFlags& flags,
              const roundtrip::Plan& plan, Progress& progress) {
-  score::MetricContext context = flags.checkpoints.context(flags.machine);
+  score::MetricContext context = flags.checkpoints.context(flags.machine, score::EmbeddingCache::Originals::kOneByOne);
   for (const data::Sample& sample : plan.samples) context.corpus.push_back(sample.references);
   std::vector<std::unique_ptr<score::Metric>> metrics;
   for (const std::string& name : names) metrics.push_back(score::make_metric(name, context));

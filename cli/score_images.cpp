@@ -221,7 +221,8 @@ void score_images(const ImagesFlags& flags) {
   for (const std::string& name : metric_names(flags)) (is_set_metric(name) ? of_sets : of_pairs).push_back(name);
   check(flags, of_sets, of_pairs);
 
-  const score::MetricContext context = flags.checkpoints.context(flags.machine);
+  const score::MetricContext context =
+      flags.checkpoints.context(flags.machine, score::EmbeddingCache::Originals::kTogether);
   const ChosenMetrics chosen = choose_metrics(kNames, of_pairs, context);
   score::MatchedImages pairs;
   if (!of_pairs.empty()) pairs = score::match_images(flags.generated, flags.real, flags.allow_missing);

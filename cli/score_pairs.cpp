@@ -49,7 +49,8 @@ void score_pairs(const PairsFlags& flags) {
   flags.machine.apply_threads();
   const std::vector<std::string> names = metric_names(flags);
   const score::CaptionedImages samples = read_samples(flags);
-  const score::MetricContext context = flags.checkpoints.context(flags.machine);
+  const score::MetricContext context =
+      flags.checkpoints.context(flags.machine, score::EmbeddingCache::Originals::kTogether);
   const ChosenMetrics chosen = choose_metrics(kNames, names, context);
   const auto count = static_cast<int64_t>(samples.ids.size());
   const std::vector<int64_t> partners = score::random_partners(count, flags.seed);

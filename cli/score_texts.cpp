@@ -26,7 +26,8 @@ void score_texts(const TextsFlags& flags) {
   flags.machine.apply_threads();
   const data::MatchedCaptions samples = data::match_captions(
       data::read_caption_file(flags.left), data::read_caption_files(flags.right), flags.allow_missing);
-  const score::MetricContext context = flags.checkpoints.context(flags.machine);
+  const score::MetricContext context =
+      flags.checkpoints.context(flags.machine, score::EmbeddingCache::Originals::kTogether);
   const auto names = flags.metrics.empty() ? available(kNames, flags.checkpoints.given()) : flags.metrics;
   if (names.empty()) {
     throw UsageError(describe("readback score texts", "--sbert, --vectors or --clip", "no checkpoint to measure with"));

@@ -17,22 +17,38 @@ uint64_t content_key(const image::Image* image) {
 
 uint64_t content_key(const std::string& text) { return fnv1a(text); }
 
-template <typename Item>
-Embeds lookup_originals(std::span<const Item> items, std::unordered_map<uint64_t, Embeds>& known, const auto& embed) {
-  std::vector<at::Tensor> projected, pooled;
+}  // namespace
+
+EmbeddingCache::EmbeddingCache(std::shared_ptr<ImageTextEmbedder> embedder, Originals originals)
+    : embedder_(std::move(embedder)), originals_(originals) {}
+
+template <typename Item, typename Embed>
+Embeds EmbeddingCache::lookup_originals(std::span<const Item> items, std::unordered_map<uint64_t, Embeds>& known,
+                                        const Embed& embed) {
+  std::vector<Item> fresh;
+  std::vector<uint64_t> fresh_keys;
   for (const Item& item : items) {
     const uint64_t key = content_key(item);
-    auto found = known.find(key);
-    if (found == known.end()) found = known.emplace(key, embed(std::span<const Item>(&item, 1))).first;
-    projected.push_back(found->second.projected);
-    pooled.push_back(found->second.pooled);
+    if (known.contains(key) || std::find(fresh_keys.begin(), fresh_keys.end(), key) != fresh_keys.end()) continue;
+    fresh.push_back(item);
+    fresh_keys.push_back(key);
+  }
+  const size_t step = originals_ == Originals::kTogether ? std::max<size_t>(fresh.size(), 1) : 1;
+  for (size_t begin = 0; begin < fresh.size(); begin += step) {
+    const Embeds embeds = embed(std::span<const Item>(fresh).subspan(begin, step));
+    for (size_t i = 0; i < step; ++i) {
+      const auto row = static_cast<int64_t>(i);
+      known[fresh_keys[begin + i]] = {embeds.projected.narrow(0, row, 1), embeds.pooled.narrow(0, row, 1)};
+    }
+  }
+  std::vector<at::Tensor> projected, pooled;
+  for (const Item& item : items) {
+    const Embeds& row = known.at(content_key(item));
+    projected.push_back(row.projected);
+    pooled.push_back(row.pooled);
   }
   return {at::cat(projected), at::cat(pooled)};
 }
-
-}  // namespace
-
-EmbeddingCache::EmbeddingCache(std::shared_ptr<ImageTextEmbedder> embedder) : embedder_(std::move(embedder)) {}
 
 template <typename Item, typename Embed>
 Embeds EmbeddingCache::lookup_batch(std::span<const Item> items, Batch& latest, const Embed& embed) {

@@ -38,7 +38,11 @@ class ImageTextEmbedder {
 // and only the latest batch is kept (the next metric asks for the same one).
 class EmbeddingCache {
  public:
-  explicit EmbeddingCache(std::shared_ptr<ImageTextEmbedder> embedder);
+  enum class Originals {
+    kOneByOne,
+    kTogether,  // the new ones of a call as one batch: faster, and the last bits depend on what was asked before
+  };
+  explicit EmbeddingCache(std::shared_ptr<ImageTextEmbedder> embedder, Originals originals = Originals::kOneByOne);
 
   // One row per argument, repeated where the content repeats.
   Embeds original_images(std::span<const image::Image* const> images);
@@ -54,9 +58,12 @@ class EmbeddingCache {
     Embeds embeds;
   };
   template <typename Item, typename Embed>
+  Embeds lookup_originals(std::span<const Item> items, std::unordered_map<uint64_t, Embeds>& known, const Embed& embed);
+  template <typename Item, typename Embed>
   Embeds lookup_batch(std::span<const Item> items, Batch& latest, const Embed& embed);
 
   std::shared_ptr<ImageTextEmbedder> embedder_;
+  Originals originals_;
   std::unordered_map<uint64_t, Embeds> images_, texts_;  // originals, by content
   Batch candidate_images_, candidate_texts_;
 };

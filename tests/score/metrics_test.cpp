@@ -171,6 +171,18 @@ TEST(EmbeddingMetrics, EmbedOriginalsOnceAndCandidatesTogether) {
   for (size_t i = 3; i < f.embedder->batches.size(); ++i) EXPECT_EQ(f.embedder->batches[i], 1u);
 }
 
+TEST(EmbeddingMetrics, EmbedOriginalsTogetherWhereTheLastBitsDoNotMatter) {
+  Fixture f;
+  EmbeddingCache one_by_one(f.embedder), together(f.embedder, EmbeddingCache::Originals::kTogether);
+  const std::vector<std::string> texts = {"a", "bb", "a", "ccc"}, more = {"bb", "dddd"};
+  const at::Tensor expected = one_by_one.original_texts(texts).projected;
+  EXPECT_EQ(f.embedder->batches, (std::vector<size_t>{1, 1, 1}));
+  EXPECT_TRUE(at::equal(together.original_texts(texts).projected, expected));
+  EXPECT_EQ(f.embedder->batches.back(), 3u);
+  EXPECT_EQ(together.original_texts(more).projected[1][1].item<double>(), 4);
+  EXPECT_EQ(f.embedder->batches.back(), 1u);  // "bb" is known
+}
+
 TEST(EmbeddingMetrics, LeaveOutComparisonsThatLackASide) {
   Fixture f;
   const image::Image a = pixel(1);
