@@ -115,6 +115,22 @@ void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
   verb.add_option("--log-every", options.log_every, "Updates")->capture_default_str()->check(CLI::PositiveNumber);
 }
 
+void add_evaluation_flags(CLI::App& verb, FinetuneFlags& flags) {
+  auto& evaluation = flags.task.evaluation;
+  verb.add_option("--evaluate-every", flags.train.evaluate_every, "Updates between evaluations of captions; 0: none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--evaluate-on", evaluation.samples.dataset, "Data set; else --dataset")->capture_default_str();
+  verb.add_option("--evaluate-split", evaluation.samples.split, "emoji-scenes: of the evaluation")
+      ->capture_default_str();
+  verb.add_option("--evaluate-samples", evaluation.samples.count, "How many; 0: all")->capture_default_str();
+  verb.add_option("--select-by", evaluation.metrics, "Metrics whose sum makes the best checkpoint, kept in best/")
+      ->capture_default_str();
+  verb.add_option("--patience", flags.train.patience, "Evaluations without a new best that end it; 0: never")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+}
+
 void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   flags.machine.apply_threads();
   auto& task = flags.task;
@@ -123,6 +139,8 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   task.objective.objective = train::parse_objective(flags.objective);
   task.objective.soft_tokens = train::parse_soft_tokens(flags.soft_tokens);
   task.samples.any_caption = flags.captions == "any";
+  if (task.evaluation.samples.dataset.empty()) task.evaluation.samples.dataset = task.samples.dataset;
+  task.evaluation.samples.image_size = task.samples.image_size;
   task.cache_bytes = static_cast<int64_t>(flags.cache_gigabytes * (1 << 30));
   flags.train.learning_rate = flags.learning_rate;
   flags.train.optimizer.weight_decay = flags.weight_decay;
@@ -155,6 +173,7 @@ void add_finetune(CLI::App& app) {
   add_data_flags(*verb, *flags);
   add_objective_flags(*verb, *flags);
   add_training_flags(*verb, *flags);
+  add_evaluation_flags(*verb, *flags);
   verb->add_option("--output", flags->output, "Folder for the two repositories and the state to resume from")
       ->required();
   verb->callback([flags, verb] { finetune(*flags, *verb); });

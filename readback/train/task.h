@@ -41,6 +41,9 @@ class Task {
   virtual std::map<std::string, at::Tensor> parameters() const = 0;  // what is trained, by checkpoint key
   // The loss of step `step`: its batch depends on (seed, step) only. `figures` gets the parts worth logging.
   virtual at::Tensor loss(int64_t step, Figures& figures) = 0;
+  // How good `weights` (keys of parameters()) are, on data that is not trained on; the first figure decides which are
+  // the best, higher is better. Empty: the task has no evaluation.
+  virtual Figures evaluate(const checkpoint::TensorMap& /*weights*/) { return {}; }
   // Writes a complete Hugging Face repository with `weights` (keys of parameters()) in half precision.
   virtual void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const = 0;
 };

@@ -19,16 +19,24 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Lines of the log that come from steps before `step`: what a resume keeps.
-std::string kept_log(const fs::path& path, int64_t step) {
+// A file of JSON lines, of which a resume keeps those from steps before `step`.
+std::ofstream continue_log(const fs::path& path, int64_t step) {
   std::string kept;
   std::ifstream lines(path);
   for (std::string line; std::getline(lines, line);) {
     const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (entry.is_object() && entry.value("step", step) < step) kept += line + "\n";
   }
-  return kept;
+  write_file(path, kept);
+  return std::ofstream(path, std::ios::app);
 }
+
+// Where a training is.
+struct Reached {
+  int64_t step = 0;        // steps done
+  int64_t best_step = -1;  // of the best evaluation, -1 before the first
+  double best = 0;
+};
 
 class State {
  public:
@@ -42,15 +50,25 @@ class State {
     }
   }
 
-  int64_t load(AdamW& optimizer) const {  // steps done
-    if (!fs::exists(path_)) return 0;
+  Reached load(AdamW& optimizer) const {
+    if (!fs::exists(path_)) return {};
     std::map<std::string, std::string> metadata;
     optimizer.load_state(checkpoint::load_safetensors(path_, &metadata));
-    return std::stoll(metadata.at("step"));
+    Reached reached{.step = std::stoll(metadata.at("step"))};
+    if (metadata.contains("best_step")) {
+      reached.best_step = std::stoll(metadata.at("best_step"));
+      reached.best = std::stod(metadata.at("best"));
+    }
+    return reached;
   }
 
-  void save(const AdamW& optimizer, int64_t step) const {
-    checkpoint::save_safetensors(optimizer.state(), path_, {{"step", std::to_string(step)}});
+  void save(const AdamW& optimizer, const Reached& reached) const {
+    std::map<std::string, std::string> metadata = {{"step", std::to_string(reached.step)}};
+    if (reached.best_step >= 0) {
+      metadata["best_step"] = std::to_string(reached.best_step);
+      metadata["best"] = fmt::format("{}", reached.best);  // the shortest digits that give the same number
+    }
+    checkpoint::save_safetensors(optimizer.state(), path_, metadata);
   }
 
  private:
@@ -82,6 +100,26 @@ Gathered gather_gradients(Task& task, int64_t step, int64_t count) {
   return sum;
 }
 
+// Evaluates, logs, and keeps the weights when they are the best so far.
+void evaluate(Task& task, const AdamW& optimizer, Reached& reached, const fs::path& folder, std::ofstream& log) {
+  const checkpoint::TensorMap weights = optimizer.averaged();
+  const Figures figures = task.evaluate(weights);
+  if (figures.empty()) throw UsageError(describe("evaluation", "a task that can be evaluated", "one that cannot"));
+  nlohmann::ordered_json line = {{"step", reached.step}};
+  for (const auto& [name, figure] : figures) line[name] = figure;
+  log << line.dump() << std::endl;
+  if (reached.best_step < 0 || figures.front().second > reached.best) {
+    task.save(folder / "best", weights);
+    reached.best_step = reached.step;
+    reached.best = figures.front().second;
+  }
+}
+
+bool out_of_patience(const TrainOptions& options, const Reached& reached) {
+  return options.evaluate_every > 0 && options.patience > 0 && reached.best_step >= 0 &&
+         reached.step - reached.best_step >= options.patience * options.evaluate_every;
+}
+
 }  // namespace
 
 void train(Task& task, const TrainOptions& options, const fs::path& folder, Progress& progress) {
@@ -90,23 +128,28 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
   const FolderLock lock(training / "train.lock");
   const State state(training, options);
   AdamW optimizer(task.parameters(), options.optimizer);
-  const int64_t begin = state.load(optimizer);
-  if (begin > 0) progress.note(fmt::format("{}: resuming at step {} of {}", folder.string(), begin, options.steps));
-
-  const fs::path log_path = training / "losses.jsonl";
-  write_file(log_path, kept_log(log_path, begin));
-  std::ofstream log(log_path, std::ios::app);
+  Reached reached = state.load(optimizer);
+  if (reached.step > 0) {
+    progress.note(fmt::format("{}: resuming at step {} of {}", folder.string(), reached.step, options.steps));
+  }
+  std::ofstream log = continue_log(training / "losses.jsonl", reached.step), evaluations;
+  if (options.evaluate_every > 0) {
+    // The evaluation after a step belongs to what that step's state holds.
+    evaluations = continue_log(training / "evaluations.jsonl", reached.step > 0 ? reached.step + 1 : 0);
+    if (reached.step == 0) evaluate(task, optimizer, reached, folder, evaluations);
+  }
 
   using Clock = std::chrono::steady_clock;
   Clock::time_point saved = Clock::now();
   int64_t not_finite = 0;
   progress.begin("train", options.steps);
-  progress.advance(begin);
-  for (int64_t step = begin; step < options.steps; ++step) {
+  progress.advance(reached.step);
+  while (reached.step < options.steps && !out_of_patience(options, reached)) {
     if (interrupt_requested()) {
-      state.save(optimizer, step);
+      state.save(optimizer, reached);
       check_interrupt();
     }
+    const int64_t step = reached.step;
     const double rate = options.learning_rate * schedule_factor(options.schedule, step, options.warmup, options.steps,
                                                                 options.final_learning_rate);
     optimizer.zero_grad();
@@ -126,14 +169,18 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
       for (const auto& [name, figure] : figures) line[name] = figure;
       log << line.dump() << std::endl;
     }
+    ++reached.step;
+    if (options.evaluate_every > 0 && reached.step % options.evaluate_every == 0) {
+      evaluate(task, optimizer, reached, folder, evaluations);
+    }
     progress.advance(1, fmt::format("loss {:.4f}", value));
     if (std::chrono::duration<double>(Clock::now() - saved).count() >= options.checkpoint_seconds) {
-      state.save(optimizer, step + 1);
+      state.save(optimizer, reached);
       saved = Clock::now();
     }
   }
   progress.end();
-  state.save(optimizer, options.steps);
+  state.save(optimizer, reached);
   task.save(folder, optimizer.averaged());
 }
 

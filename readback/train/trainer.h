@@ -18,11 +18,14 @@ struct TrainOptions {
   AdamWOptions optimizer;
   double checkpoint_seconds = 60;  // between two saved states; one is saved at the end and on Ctrl-C too
   int64_t log_every = 20;
-  std::string recipe;  // every resolved flag, to refuse a resume with other ones
+  int64_t evaluate_every = 0;  // steps between two evaluations; the first is before any step; 0: none
+  int64_t patience = 0;        // evaluations without a new best after which training ends; 0: never
+  std::string recipe;          // every resolved flag, to refuse a resume with other ones
 };
 
 // Trains `task` into `folder`: the model as a repository, and under training/ the state to resume from
-// (state.safetensors), the losses (losses.jsonl) and the options. Started again it goes on where it stopped, to the
+// (state.safetensors), the losses (losses.jsonl), the evaluations (evaluations.jsonl) and the options. Under best/ lies
+// the model of the best evaluation. Started again it goes on where it stopped, to the
 // same weights as an undisturbed run. Errors: StoreError (folder in use, or begun with other options), Interrupted.
 void train(Task& task, const TrainOptions& options, const std::filesystem::path& folder, Progress& progress);
 

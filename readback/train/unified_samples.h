@@ -37,6 +37,8 @@ class UnifiedSamples {
   int64_t size() const { return static_cast<int64_t>(usable_.size()); }
   // `count` samples with replacement.
   std::vector<DrawnSample> draw(Random& random, int64_t count) const;
+  const std::vector<int64_t>& indices() const { return usable_; }  // of the data set
+  data::Sample sample(int64_t index) const { return dataset_->sample(index); }
   // Errors: DataError.
   image::Image load(int64_t index) const { return dataset_->load_image(index); }
 

@@ -9,9 +9,11 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/caption/blip_captioner.h"
 #include "readback/checkpoint/writer.h"
 #include "readback/generate/scheduler.h"
 #include "readback/train/batches.h"
+#include "readback/train/caption_evaluation.h"
 #include "readback/train/tasks.h"
 #include "readback/train/trained_parameters.h"
 
@@ -148,6 +150,17 @@ class UnifiedTask : public Task {
     if (even) add("even", objective_->even(even_batch(batch, random)));
     if (odd) add("odd", objective_->odd(odd_batch(batch, random)));
     return total;
+  }
+
+  Figures evaluate(const checkpoint::TensorMap& weights) override {
+    if (!evaluation_) evaluation_.emplace(options_.evaluation, progress_);
+    const nn::Weights tuned = nn::Weights(with_trained(captioner_repository_, "", "captioner.", weights),
+                                          options_.device, options_.dtype, options_.captioner)
+                                  .for_inference();
+    const auto model = std::make_shared<models::Blip>(captioner_.config, tuned);
+    tuned.finish();
+    caption::BlipCaptioner captioner({.model = model, .tokenizer = captioner_tokenizer_, .preprocessing = preprocess_});
+    return evaluation_->run(captioner);
   }
 
   void save(const fs::path& folder, const checkpoint::TensorMap& weights) const override {
@@ -310,14 +323,20 @@ class UnifiedTask : public Task {
   }
 
   // The starting checkpoint with the trained tensors in place of its own.
-  static void write_model(const checkpoint::Repository& repository, const std::string& part, const std::string& prefix,
-                          const checkpoint::TensorMap& weights, const fs::path& folder, const std::string& file) {
+  static checkpoint::TensorMap with_trained(const checkpoint::Repository& repository, const std::string& part,
+                                            const std::string& prefix, const checkpoint::TensorMap& weights) {
     checkpoint::TensorMap tensors = repository.tensors(part);
     for (auto& [key, tensor] : tensors) {
       if (const auto found = weights.find(prefix + key); found != weights.end()) {
         tensor = found->second.to(tensor.scalar_type());
       }
     }
+    return tensors;
+  }
+
+  static void write_model(const checkpoint::Repository& repository, const std::string& part, const std::string& prefix,
+                          const checkpoint::TensorMap& weights, const fs::path& folder, const std::string& file) {
+    const checkpoint::TensorMap tensors = with_trained(repository, part, prefix, weights);
     copy_others(repository.path(), folder, part);
     checkpoint::write_model(folder / part, repository.json((fs::path(part) / "config.json").string()), tensors,
                             {.weights = file});
@@ -327,7 +346,7 @@ class UnifiedTask : public Task {
   Progress& progress_;
   checkpoint::Repository captioner_repository_, generator_repository_;
   UnifiedSamples samples_;
-  std::unique_ptr<text::Tokenizer> captioner_tokenizer_, generator_tokenizer_;
+  std::shared_ptr<text::Tokenizer> captioner_tokenizer_, generator_tokenizer_;
   image::PreprocessOptions preprocess_;
   nn::Weights captioner_weights_, text_weights_, unet_weights_, vae_weights_;
   models::Blip captioner_;
@@ -337,6 +356,7 @@ class UnifiedTask : public Task {
   TensorCache cache_;
   std::optional<UnifiedModels> models_;
   std::optional<UnifiedObjective> objective_;
+  std::optional<CaptionEvaluation> evaluation_;
   std::set<int64_t> good_, bad_;
   int64_t side_ = 0;
   bool trains_vision_ = false;

@@ -2,12 +2,22 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "readback/caption/captioner.h"
 #include "readback/train/task.h"
 #include "readback/train/unified_objective.h"
 #include "readback/train/unified_samples.h"
 
 namespace readback::train {
+
+// Captions for samples that are not trained on, and what they are worth: the sum of metrics, each its mean over the
+// samples. The paper's choice is CIDEr + BLEU-4.
+struct EvaluationOptions {
+  SampleOptions samples{.split = "validation", .count = 200};
+  std::vector<std::string> metrics = {"cider", "bleu-4"};  // of the registry, by references or truth
+  caption::DecodingOptions decoding;
+};
 
 struct UnifiedTaskOptions {
   std::string captioner, generator;  // repositories: BLIP, Stable Diffusion
@@ -26,6 +36,7 @@ struct UnifiedTaskOptions {
   double unconditional = 0.0;  // even steps: share of captions replaced by the empty one, for guidance
   double degradation = 0.0;    // odd steps: share of pictures with noise or blur
   SampleOptions samples;
+  EvaluationOptions evaluation;
   int64_t cache_bytes = int64_t{2} << 30;
   uint64_t seed = 0;
   c10::Device device = c10::kCPU;

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -33,6 +34,8 @@ UnifiedTaskOptions task_options() {
   options.unconditional = 0.2;
   options.samples.dataset = "emoji-scenes";
   options.samples.count = 6;
+  options.evaluation.samples.dataset = "emoji-scenes";
+  options.evaluation.samples.count = 4;
   options.seed = 3;
   return options;
 }
@@ -43,6 +46,7 @@ TrainOptions train_options() {
   options.accumulation = 2;
   options.warmup = 2;
   options.log_every = 1;
+  options.evaluate_every = 3;
   options.optimizer.ema_decay = 0.9;
   options.optimizer.groups = {{.prefix = "captioner.", .learning_rate = 0.5, .weight_decay = 0}};
   options.checkpoint_seconds = 0.02;
@@ -61,7 +65,8 @@ TEST(DISABLED_UnifiedChild, Run) { run(std::getenv("READBACK_TRAIN_CHILD")); }
 std::string final_state(const fs::path& folder) {
   return read_file(folder / "captioner/model.safetensors") +
          read_file(folder / "generator/unet/diffusion_pytorch_model.safetensors") +
-         read_file(folder / "training/state.safetensors") + read_file(folder / "training/losses.jsonl");
+         read_file(folder / "training/state.safetensors") + read_file(folder / "training/losses.jsonl") +
+         read_file(folder / "training/evaluations.jsonl") + read_file(folder / "best/captioner/model.safetensors");
 }
 
 TEST(UnifiedTask, FiveKillsLeaveTheWeightsOfAnUndisturbedTraining) {
@@ -121,6 +126,47 @@ TEST(UnifiedTask, ControlsTrainOneModelAndComputeOneLoss) {
     EXPECT_FALSE(json.contains("even_lm"));
     EXPECT_FALSE(json.contains("odd_diffusion"));
   }
+}
+
+// A task whose figure rises until step 4 and falls from there; its only parameter counts the steps.
+class Peak : public Task {
+ public:
+  std::map<std::string, at::Tensor> parameters() const override { return {{"x", x_}}; }
+  at::Tensor loss(int64_t, Figures&) override { return -x_.sum(); }
+  Figures evaluate(const checkpoint::TensorMap& weights) override {
+    const double steps = std::round(weights.at("x").item<double>());
+    return {{"selection", -std::abs(steps - 4)}};
+  }
+  void save(const fs::path& folder, const checkpoint::TensorMap& weights) const override {
+    write_file(folder / "x.txt", std::to_string(std::lround(weights.at("x").item<double>())));
+  }
+
+ private:
+  at::Tensor x_ = at::zeros({1});
+};
+
+TEST(Trainer, KeepsTheBestAndStopsWhenNothingBetterComes) {
+  Folder folder;
+  TrainOptions options;
+  options.steps = 100;
+  options.learning_rate = 1;  // Adam's step on a constant gradient is the rate
+  options.warmup = 0;
+  options.schedule = "constant";
+  options.optimizer.weight_decay = 0;
+  options.evaluate_every = 2;
+  options.patience = 3;
+  Progress silent;
+  Peak peak;
+  train(peak, options, folder, silent);
+  EXPECT_EQ(read_file(folder / "best/x.txt"), "4");
+  EXPECT_EQ(read_file(folder / "x.txt"), "10");
+  Peak again;
+  train(again, options, folder, silent);  // a stopped training stays stopped
+  EXPECT_EQ(read_file(folder / "x.txt"), "10");
+  std::ifstream log(folder / "training/evaluations.jsonl");
+  int lines = 0;
+  for (std::string line; std::getline(log, line);) ++lines;
+  EXPECT_EQ(lines, 6);  // before the first step and after 2, 4, 6, 8, 10
 }
 
 // The losses do not depend on what is kept ready, and joint steps have those of both directions.
@@ -207,6 +253,10 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
   expect_refused<UsageError>([](auto& o) { o.train_captioner = "xattn"; }, "--train-captioner");
   expect_refused<UsageError>([](auto& o) { o.train_captioner = o.train_generator = "none"; }, "something to train");
   expect_refused<UsageError>([](auto& o) { o.resolution = 33; }, "--resolution");
+  UnifiedTaskOptions options = task_options();
+  options.evaluation.metrics = {"clip-image"};
+  Progress silent;
+  EXPECT_THROW(make_unified_task(options, silent)->evaluate({}), UsageError);
   expect_refused<CheckpointError>([](auto& o) { o.minimum_coverage = 0.99; }, "99.0 %");
   expect_refused<CheckpointError>([](auto& o) { o.captioner = kGoldens + "models/clip"; }, "");
 }
