@@ -9,13 +9,15 @@ namespace readback::cli {
 
 namespace {
 
+void list_metric(const score::MetricInfo& metric, const std::string& inputs) {
+  fmt::print("{:<18} {:<8} {:<22} {:<12} {}\n{:<18} {}\n", metric.name,
+             metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher", inputs,
+             metric.flag.empty() ? "-" : metric.flag, metric.title, "", metric.formula);
+}
+
 void list_metrics() {
-  for (const score::MetricInfo& metric : score::all_metrics()) {
-    fmt::print("{:<18} {:<8} {:<22} {:<10} {}\n{:<18} {}\n", metric.name,
-               metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher",
-               score::inputs_name(metric.inputs), metric.flag.empty() ? "-" : metric.flag, metric.title, "",
-               metric.formula);
-  }
+  for (const score::MetricInfo& metric : score::all_metrics()) list_metric(metric, score::inputs_name(metric.inputs));
+  for (const score::MetricInfo& metric : score::set_metrics()) list_metric(metric, "sets of images");
 }
 
 }  // namespace

@@ -43,15 +43,18 @@ Markup curve_card(const RankCurve& curve) {
   Markup left_out;
   if (curve.left_out > 0)
     left_out = element("span", fmt::format("{} left out", counted(curve.left_out, "sample", "samples")));
-  return element(
-      "figure.curve-card",
-      element("figcaption", element("strong", curve.quality.title, " ", arrow(curve.quality)),
-              element("span", "by ", curve.distance.title)),
-      rank_plot(curve),
-      element("p.detail",
-              element("span", "Δ ", signed_number(curve.difference.mean), " (", interval(curve.difference), ")"),
-              element("span", "ρ ", number(curve.spearman)), element("span", "τ ", number(curve.kendall)),
-              element("span", "ρ within ", number(curve.spearman_within.mean)), left_out));
+  Markup detail;
+  if (std::isnan(curve.difference.low)) {  // a value of whole sets
+    detail = element("span", "Δ ", signed_number(curve.difference.mean), ", of sets: no interval, no correlation");
+  } else {
+    detail = element("span", "Δ ", signed_number(curve.difference.mean), " (", interval(curve.difference), ")") +
+             element("span", "ρ ", number(curve.spearman)) + element("span", "τ ", number(curve.kendall)) +
+             element("span", "ρ within ", number(curve.spearman_within.mean));
+  }
+  return element("figure.curve-card",
+                 element("figcaption", element("strong", curve.quality.title, " ", arrow(curve.quality)),
+                         element("span", "by ", curve.distance.title)),
+                 rank_plot(curve), element("p.detail", detail, left_out));
 }
 
 Markup summary_rows(const Way& way, Role role) {

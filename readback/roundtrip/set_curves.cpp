@@ -7,6 +7,7 @@
 
 #include "readback/roundtrip/curves.h"
 #include "readback/score/image/frechet.h"
+#include "readback/score/registry.h"
 
 namespace readback::roundtrip {
 
@@ -89,15 +90,9 @@ std::vector<Ranking> rankings_with_pictures(const Store& store, const std::strin
 }  // namespace
 
 score::MetricInfo set_metric(const std::string& checkpoint) {
-  return {
-      "fid",
-      "FID",
-      "Fréchet distance of Inception's 2,048 features, all pictures of a rank against the originals; biased upwards "
-      "for few samples, alike at every rank",
-      score::Direction::kLowerIsBetter,
-      score::Inputs::kImages,
-      checkpoint,
-      "--inception"};
+  score::MetricInfo info = score::set_metrics().front();
+  info.checkpoint = checkpoint;
+  return info;
 }
 
 void measure_sets(Store& store, score::EmbeddingCache& features, Progress& progress) {

@@ -30,6 +30,9 @@ struct MetricContext {
 // made.
 const std::vector<MetricInfo>& all_metrics();
 
+// What only sets of pictures have: FID (by rank in a run, and by `readback score images`), KID and the Inception Score.
+const std::vector<MetricInfo>& set_metrics();
+
 // Errors: UsageError that lists the names; what the metric's model or tables throw when they are not there.
 const MetricInfo& find_metric(const std::string& name);
 std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext& context);
