@@ -82,10 +82,4 @@ void write_samples(const std::string& path, const std::vector<std::string>& ids,
   file.commit();
 }
 
-std::string with_commas(int64_t number) {
-  std::string digits = std::to_string(number);
-  for (int place = static_cast<int>(digits.size()) - 3; place > 0; place -= 3) digits.insert(place, ",");
-  return digits;
-}
-
 }  // namespace readback::cli

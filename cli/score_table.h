@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "readback/base/numbers.h"
 #include "readback/score/statistics/bootstrap.h"
 
 namespace readback::cli {
@@ -46,7 +47,5 @@ struct SampleColumn {
 };
 void write_samples(const std::string& path, const std::vector<std::string>& ids,
                    const std::vector<SampleColumn>& columns);
-
-std::string with_commas(int64_t number);  // 25010 → "25,010"
 
 }  // namespace readback::cli

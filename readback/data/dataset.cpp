@@ -11,6 +11,7 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/base/numbers.h"
 #include "readback/base/random.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/image/codec.h"
@@ -36,12 +37,6 @@ std::string digest_of(const Dataset& dataset, const std::string& source) {
 }
 
 int64_t limited(int64_t size, int64_t limit) { return limit > 0 ? std::min(size, limit) : size; }
-
-std::string with_commas(int64_t number) {
-  std::string digits = std::to_string(number);
-  for (int place = static_cast<int>(digits.size()) - 3; place > 0; place -= 3) digits.insert(place, ",");
-  return digits;
-}
 
 std::string count_of(int64_t used, int64_t all, const std::string& what) {
   return (used == all ? "" : with_commas(used) + " of ") + with_commas(all) + " " + what;
