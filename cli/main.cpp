@@ -24,7 +24,6 @@ void on_interrupt(int) {
 int main(int argc, char** argv) {
   // Tensors come and go by the thousand: keep their memory instead of handing it back to the kernel page by page,
   // which was a third of a training step.
-  mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_TOP_PAD, 64 << 20);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <future>
 
 #include "common.h"
 #include "readback/base/error.h"
@@ -57,6 +58,9 @@ void compare(ScoreTable& table, const score::CaptionScores& scores, const data::
     throw DataError(describe(flags.baseline, "captions of the same ids as " + flags.predictions, "other ids"));
   }
   const score::CaptionScores baseline = score::score_captions(others, options, *make_progress());
+  if (baseline.groups.size() != scores.groups.size()) {
+    throw DataError(describe(flags.baseline, "the metrics of " + flags.predictions, baseline.absent.front().second));
+  }
   std::vector<double> p_values;
   auto line = table.lines.begin();
   for (size_t g = 0; g < scores.groups.size(); ++g) {
@@ -73,9 +77,9 @@ void compare(ScoreTable& table, const score::CaptionScores& scores, const data::
 }
 
 void score_captions(const CaptionsFlags& flags) {
+  auto predictions = std::async(std::launch::async, [&] { return data::read_caption_file(flags.predictions); });
   const data::CaptionFile references = data::read_caption_files(flags.references);
-  const data::MatchedCaptions captions =
-      data::match_captions(data::read_caption_file(flags.predictions), references, flags.allow_missing);
+  const data::MatchedCaptions captions = data::match_captions(predictions.get(), references, flags.allow_missing);
   score::CaptionScoreOptions options;
   options.metrics = flags.metrics;
   if (flags.frequencies != "batch") options.frequencies = load_frequencies(flags, captions);
@@ -89,9 +93,14 @@ void score_captions(const CaptionsFlags& flags) {
                    {},
                    scores.absent};
   std::vector<SampleColumn> columns;
-  const score::BootstrapOptions bootstrap = bootstrap_options(flags);
+  std::vector<std::future<std::vector<score::Interval>>> pending;
   for (const score::CaptionScoreGroup& group : scores.groups) {
-    const std::vector<score::Interval> intervals = score::bootstrap(group.aggregate, bootstrap);
+    pending.push_back(
+        std::async(std::launch::async, [&] { return score::bootstrap(group.aggregate, bootstrap_options(flags)); }));
+  }
+  for (size_t g = 0; g < scores.groups.size(); ++g) {
+    const score::CaptionScoreGroup& group = scores.groups[g];
+    const std::vector<score::Interval> intervals = pending[g].get();
     for (size_t i = 0; i < group.scores.size(); ++i) {
       table.lines.push_back({group.scores[i].title, group.scores[i].formula, intervals[i], {}, {}});
       columns.push_back({group.scores[i].title, &group.scores[i].samples});
