@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <future>
 
@@ -80,6 +81,9 @@ void score_captions(const CaptionsFlags& flags) {
   auto predictions = std::async(std::launch::async, [&] { return data::read_caption_file(flags.predictions); });
   const data::CaptionFile references = data::read_caption_files(flags.references);
   const data::MatchedCaptions captions = data::match_captions(predictions.get(), references, flags.allow_missing);
+  if (const auto empty = std::ranges::count(captions.candidates, ""); empty > 0) {
+    fmt::print(stderr, "{}: {} of the captions are empty and score 0\n", flags.predictions, with_commas(empty));
+  }
   score::CaptionScoreOptions options;
   options.metrics = flags.metrics;
   if (flags.frequencies != "batch") options.frequencies = load_frequencies(flags, captions);

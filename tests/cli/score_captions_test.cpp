@@ -1,0 +1,115 @@
+// `readback score captions`, `document-frequencies` and `agreement` as scripts call them.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "program.h"
+#include "readback/base/files.h"
+
+namespace readback {
+namespace {
+
+class ScoreCaptions : public Cli {
+ protected:
+  void SetUp() override {
+    Cli::SetUp();
+    write_file(path("mine.json"), R"([{"image_id": 1, "caption": "a cat sits on the mat"},
+                                      {"image_id": 2, "caption": "a brown dog runs"}])");
+    write_file(path("theirs.json"), R"({"1": "a cat", "2": "the tree"})");
+    write_file(path("first.txt"), "a cat sits on a mat\na brown dog runs in a park\n");
+    write_file(path("references.json"),
+               R"({"annotations": [{"id": 1, "image_id": 1, "caption": "a cat sits on a mat"},
+                                   {"id": 2, "image_id": 2, "caption": "a brown dog runs in a park"},
+                                   {"id": 3, "image_id": 1, "caption": "one cat"}]})");
+  }
+  std::string files() const {
+    return "score captions --predictions " + path("mine.json") + " --references " + path("references.json");
+  }
+};
+
+TEST_F(ScoreCaptions, PrintsJsonAndEverySamplesScores) {
+  const Result result =
+      run(files() + " --metrics bleu,rouge,cider,cider-d --format json --per-sample " + path("samples.jsonl"));
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto metrics = nlohmann::json::parse(result.out)["metrics"];
+  for (const char* name : {"BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr", "CIDEr-D"}) {
+    ASSERT_TRUE(metrics.contains(name)) << name;
+    EXPECT_LE(metrics[name]["low"], metrics[name]["value"]);
+    EXPECT_GE(metrics[name]["high"], metrics[name]["value"]);
+    EXPECT_EQ(metrics[name]["n"], 2);
+    EXPECT_FALSE(metrics[name]["formula"].get<std::string>().empty());
+  }
+  std::istringstream lines(read_file(path("samples.jsonl")));
+  double sum = 0;
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const auto sample = nlohmann::json::parse(line);
+    EXPECT_EQ(sample["id"], std::to_string(count + 1));
+    sum += sample["CIDEr"].get<double>();
+  }
+  EXPECT_EQ(count, 2);
+  EXPECT_NEAR(sum / 2, metrics["CIDEr"]["value"].get<double>(), 1e-12);
+}
+
+TEST_F(ScoreCaptions, ComparesWithABaseline) {
+  const Result result = run(files() + " --baseline " + path("theirs.json") + " --metrics bleu,rouge --format json");
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto rouge = nlohmann::json::parse(result.out)["metrics"]["ROUGE-L"];
+  EXPECT_NEAR(rouge["value"].get<double>() - rouge["baseline"]["value"].get<double>(),
+              rouge["baseline"]["difference"]["value"].get<double>(), 1e-12);
+  EXPECT_GT(rouge["baseline"]["difference"]["value"], 0);
+  EXPECT_EQ(rouge["baseline"]["p"], 0.5);  // two samples: two of four swaps differ as much
+  EXPECT_EQ(rouge["baseline"]["p_holm"], 1);
+}
+
+TEST_F(ScoreCaptions, TakesFrequenciesOfTheirSetOnly) {
+  ASSERT_EQ(
+      run("score document-frequencies --references " + path("references.json") + " --output " + path("set.df")).status,
+      0);
+  const auto value = [&](const std::string& more) {
+    return nlohmann::json::parse(
+        run(files() + " --metrics cider --format json" + more).out)["metrics"]["CIDEr"]["value"];
+  };
+  EXPECT_EQ(value(" --document-frequencies " + path("set.df")), value(""));
+
+  write_file(path("other.txt"), "eine Katze\nein Hund\n");
+  ASSERT_EQ(
+      run("score document-frequencies --references " + path("other.txt") + " --output " + path("other.df")).status, 0);
+  const Result refused = run(files() + " --metrics cider --document-frequencies " + path("other.df"));
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("0 % of their words"), std::string::npos) << refused.err;
+}
+
+TEST_F(ScoreCaptions, SaysWhatDoesNotMatch) {
+  write_file(path("more.json"), R"({"1": "a cat", "2": "a dog", "zebra": "a zebra"})");
+  const std::string command =
+      "score captions --metrics bleu --predictions " + path("more.json") + " --references " + path("first.txt");
+  const Result result = run(command);
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("none for zebra"), std::string::npos) << result.err;
+  EXPECT_EQ(run(command + " --allow-missing").status, 0);
+  EXPECT_EQ(run(files() + " --metrics blue").status, 2);
+
+  write_file(path("empty.txt"), "a cat\n\n");
+  const Result empty =
+      run("score captions --metrics bleu --predictions " + path("empty.txt") + " --references " + path("first.txt"));
+  EXPECT_EQ(empty.status, 0);
+  EXPECT_NE(empty.err.find("1 of the captions are empty"), std::string::npos) << empty.err;
+}
+
+TEST_F(ScoreCaptions, AgreeWithPeopleWhereTheyKnowTheWords) {
+  write_file(path("captions.txt"), "1.jpg#0\tA dog runs .\n2.jpg#0\tA cat sleeps .\n3.jpg#0\tThe dog runs fast .\n");
+  write_file(path("judgements.txt"), "1.jpg\t3.jpg#0\t4\t4\t3\n1.jpg\t2.jpg#0\t1\t1\t1\n2.jpg\t3.jpg#0\t1\t1\t2\n");
+  const Result result =
+      run("score agreement --layout flickr8k-expert --metrics bleu,rouge --format json --judgements " +
+          path("judgements.txt") + " --captions " + path("captions.txt"));
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto bleu = nlohmann::json::parse(result.out)["metrics"]["BLEU-1"];
+  EXPECT_EQ(bleu["n"], 9);
+  EXPECT_GT(bleu["tau_b"], 0.5);
+  EXPECT_GT(bleu["tau_c"], 0.5);
+}
+
+}  // namespace
+}  // namespace readback
