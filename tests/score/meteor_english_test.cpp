@@ -50,11 +50,11 @@ std::string plain(const std::string& text) {
 
 const fs::path kShared = fs::path(READBACK_SOURCE_DIR) / "../shared/data";
 constexpr const char* kHowToMake =
-    "READBACK_METEOR names no tables; make them with `readback score prepare-meteor --package "
-    "DIR/pycocoevalcap/meteor --output FILE` and set it to FILE";
+    "METEOR has no tables; make them with `readback score prepare-meteor --package "
+    "DIR/pycocoevalcap/meteor`";
 
 TEST(MeteorOfEnglish, EqualsTheJarOnKarpathysTestSplit) {
-  if (!std::getenv("READBACK_METEOR")) GTEST_SKIP() << kHowToMake;
+  if (!has_meteor_tables()) GTEST_SKIP() << kHowToMake;
   const fs::path folder = kShared / "caption-metrics";
   if (!fs::exists(folder)) GTEST_SKIP() << folder << " is not there";
   std::map<std::string, Texts> references;
@@ -70,7 +70,7 @@ TEST(MeteorOfEnglish, EqualsTheJarOnKarpathysTestSplit) {
 }
 
 TEST(MeteorOfEnglish, EqualsTheJarOnFlickr8k) {
-  if (!std::getenv("READBACK_METEOR")) GTEST_SKIP() << kHowToMake;
+  if (!has_meteor_tables()) GTEST_SKIP() << kHowToMake;
   const fs::path path = kShared / "flickr8k-judgements/Flickr8k.token.txt";
   if (!fs::exists(path)) GTEST_SKIP() << path << " is not there";
   std::vector<std::pair<std::string, Texts>> captions;
@@ -110,7 +110,7 @@ double corpus_score(const Texts& candidates, const std::vector<Texts>& reference
 }
 
 TEST(MeteorOfEnglish, EqualsWhatWasPublished) {
-  if (!std::getenv("READBACK_METEOR")) GTEST_SKIP() << kHowToMake;
+  if (!has_meteor_tables()) GTEST_SKIP() << kHowToMake;
   const fs::path folder = kShared / "caption-metrics";
   if (!fs::exists(folder)) GTEST_SKIP() << folder << " is not there";
   const json expected = read_json(folder / "expected.json");
