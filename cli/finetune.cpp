@@ -19,36 +19,39 @@ struct FinetuneFlags {
 
 void add_model_flags(CLI::App& verb, FinetuneFlags& flags) {
   auto& task = flags.task;
-  verb.add_option("--captioner", task.captioner, "BLIP repository to start from")->required();
-  verb.add_option("--generator", task.generator, "Stable Diffusion repository to start from")->required();
-  verb.add_option("--train-captioner", task.train_captioner, "xattn_q, xattn_kv, xattn_qkv, all or none")
+  verb.add_option("--captioner", task.models.captioner, "BLIP repository to start from")->required();
+  verb.add_option("--generator", task.models.generator, "Stable Diffusion repository to start from")->required();
+  verb.add_option("--train-captioner", task.models.train_captioner, "xattn_q, xattn_kv, xattn_qkv, all or none")
       ->capture_default_str();
-  verb.add_option("--train-generator", task.train_generator, "xattn_q, xattn_kv, xattn_qkv, all or none")
+  verb.add_option("--train-generator", task.models.train_generator, "xattn_q, xattn_kv, xattn_qkv, all or none")
       ->capture_default_str();
-  verb.add_option("--vocabulary-map", task.vocabulary_map,
+  verb.add_option("--vocabulary-map", task.models.vocabulary_map,
                   "The captioner's token for each of the generator's (reindex.pth); else made by rule");
-  verb.add_option("--minimum-coverage", task.minimum_coverage, "Share of the captioner's tokens that must have one")
+  verb.add_option("--minimum-coverage", task.models.minimum_coverage,
+                  "Share of the captioner's tokens that must have one")
       ->capture_default_str();
 }
 
 void add_data_flags(CLI::App& verb, FinetuneFlags& flags) {
   auto& task = flags.task;
-  verb.add_option("--dataset", task.samples.dataset, "emoji-scenes, a folder, or coco:ANNOTATIONS.json:IMAGES")
+  verb.add_option("--dataset", task.batches.samples.dataset, "emoji-scenes, a folder, or coco:ANNOTATIONS.json:IMAGES")
       ->required();
-  verb.add_option("--split", task.samples.split, "emoji-scenes: train, validation, test or novel-pairs")
+  verb.add_option("--split", task.batches.samples.split, "emoji-scenes: train, validation, test or novel-pairs")
       ->capture_default_str();
-  verb.add_option("--first-sample", task.samples.first)->capture_default_str()->check(CLI::NonNegativeNumber);
-  verb.add_option("--samples", task.samples.count, "How many samples are seen; 0: all")
+  verb.add_option("--first-sample", task.batches.samples.first)->capture_default_str()->check(CLI::NonNegativeNumber);
+  verb.add_option("--samples", task.batches.samples.count, "How many samples are seen; 0: all")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   verb.add_option("--captions", flags.captions, "any: one of a sample's by chance; first")
       ->capture_default_str()
       ->check(CLI::IsMember({"any", "first"}));
-  verb.add_option("--image-size", task.samples.image_size, "emoji-scenes: side in pixels")->capture_default_str();
-  verb.add_option("--resolution", task.resolution, "Side of the generator's pictures; 0: as it was trained")
+  verb.add_option("--image-size", task.batches.samples.image_size, "emoji-scenes: side in pixels")
       ->capture_default_str();
-  verb.add_option("--unconditional", task.unconditional, "Even steps: share of empty captions")->capture_default_str();
-  verb.add_option("--degradation", task.degradation, "Odd steps: share of pictures with noise or blur")
+  verb.add_option("--resolution", task.batches.resolution, "Side of the generator's pictures; 0: as it was trained")
+      ->capture_default_str();
+  verb.add_option("--unconditional", task.batches.unconditional, "Even steps: share of empty captions")
+      ->capture_default_str();
+  verb.add_option("--degradation", task.batches.degradation, "Odd steps: share of pictures with noise or blur")
       ->capture_default_str();
   verb.add_option("--cache-gigabytes", flags.cache_gigabytes, "Memory for latents, image features and text states")
       ->capture_default_str();
@@ -71,7 +74,7 @@ void add_objective_flags(CLI::App& verb, FinetuneFlags& flags) {
   verb.add_option("--lm-weight", objective.lm_weight, "T-I-T: weight of reading the estimate")->capture_default_str();
   verb.add_option("--diffusion-weight", objective.diffusion_weight, "I-T-I: weight λ of the soft text's loss")
       ->capture_default_str();
-  verb.add_option("--draws", flags.task.draws, "I-T-I: noise draws for each text")
+  verb.add_option("--draws", flags.task.batches.draws, "I-T-I: noise draws for each text")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   verb.add_option("--snr-gamma", objective.snr_gamma, "Min-SNR weighting of diffusion losses; 0: none")
@@ -82,7 +85,8 @@ void add_objective_flags(CLI::App& verb, FinetuneFlags& flags) {
       ->capture_default_str();
   verb.add_option("--read-snr-gamma", objective.read_snr_gamma, "T-I-T: weight min(SNR, γ) / γ of reading; 0: none")
       ->capture_default_str();
-  verb.add_option("--label-smoothing", flags.task.label_smoothing, "Of captions; -1: the captioner's, for paper 0.1")
+  verb.add_option("--label-smoothing", flags.task.models.label_smoothing,
+                  "Of captions; -1: the captioner's, for paper 0.1")
       ->capture_default_str();
 }
 
@@ -91,7 +95,7 @@ void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
   options.schedule = "constant";
   options.warmup = 0;
   verb.add_option("--steps", options.steps, "Updates")->capture_default_str()->check(CLI::PositiveNumber);
-  verb.add_option("--batch-size", flags.task.batch_size)->capture_default_str()->check(CLI::PositiveNumber);
+  verb.add_option("--batch-size", flags.task.batches.batch_size)->capture_default_str()->check(CLI::PositiveNumber);
   verb.add_option("--accumulation", options.accumulation, "Batches an update")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
@@ -110,7 +114,7 @@ void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
       ->capture_default_str();
   verb.add_option("--ema-decay", options.optimizer.ema_decay, "Moving average that is saved; 0: none")
       ->capture_default_str();
-  verb.add_option("--seed", flags.task.seed)->capture_default_str();
+  verb.add_option("--seed", flags.task.batches.seed)->capture_default_str();
   verb.add_option("--checkpoint-seconds", options.checkpoint_seconds)->capture_default_str();
   verb.add_option("--log-every", options.log_every, "Updates")->capture_default_str()->check(CLI::PositiveNumber);
 }
@@ -134,14 +138,14 @@ void add_evaluation_flags(CLI::App& verb, FinetuneFlags& flags) {
 void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   flags.machine.apply_threads();
   auto& task = flags.task;
-  task.device = flags.machine.resolve_device();
-  task.dtype = flags.machine.resolve_dtype();
+  task.models.device = flags.machine.resolve_device();
+  task.models.dtype = flags.machine.resolve_dtype();
   task.objective.objective = train::parse_objective(flags.objective);
   task.objective.soft_tokens = train::parse_soft_tokens(flags.soft_tokens);
-  task.samples.any_caption = flags.captions == "any";
-  if (task.evaluation.samples.dataset.empty()) task.evaluation.samples.dataset = task.samples.dataset;
-  task.evaluation.samples.image_size = task.samples.image_size;
-  task.cache_bytes = static_cast<int64_t>(flags.cache_gigabytes * (1 << 30));
+  task.batches.samples.any_caption = flags.captions == "any";
+  if (task.evaluation.samples.dataset.empty()) task.evaluation.samples.dataset = task.batches.samples.dataset;
+  task.evaluation.samples.image_size = task.batches.samples.image_size;
+  task.batches.cache_bytes = static_cast<int64_t>(flags.cache_gigabytes * (1 << 30));
   flags.train.learning_rate = flags.learning_rate;
   flags.train.optimizer.weight_decay = flags.weight_decay;
   flags.train.optimizer.groups = {{.prefix = "captioner.",

@@ -40,19 +40,19 @@ UnifiedObjective::UnifiedObjective(UnifiedModels models, UnifiedOptions options)
       options_(options),
       soft_tokens_(models_.bridge, models_.text_encoder.token_embedding.weight, options.soft_tokens) {}
 
-at::Tensor UnifiedObjective::text_states(const at::Tensor& ids) const {
+at::Tensor text_states_of(const UnifiedModels& models, const at::Tensor& ids) {
   c10::NoGradGuard no_grad;
-  return models_.text_encoder.forward(ids).last_hidden_state;
+  return models.text_encoder.forward(ids).last_hidden_state;
 }
 
 UnifiedLoss UnifiedObjective::even(const EvenBatch& batch) const {
   const at::Tensor noisy = models_.schedule.add_noise(batch.latents, batch.noise, batch.timesteps);
   const at::Tensor predicted = predict(noisy, batch.timesteps, batch.text);
   UnifiedLoss loss;
-  loss.diffusion = diffusion_loss(predicted, batch.latents, batch.noise, batch.timesteps);
+  loss.diffusion = batch.share.rows * diffusion_loss(predicted, batch.latents, batch.noise, batch.timesteps);
   loss.total = loss.diffusion;
   if (options_.lm_weight > 0) {
-    loss.lm = reading_loss(batch, noisy, predicted);
+    loss.lm = batch.share.tokens * reading_loss(batch, noisy, predicted);
     loss.total = loss.diffusion + options_.lm_weight * loss.lm;
   }
   return loss;
@@ -63,14 +63,15 @@ UnifiedLoss UnifiedObjective::odd(const OddBatch& batch) const {
   models::BlipState state = decoder.prepare(batch.images);
   const at::Tensor logits = decoder.logits(decoder.hidden_states(batch.captions.ids, state, /*cache=*/false, {}));
   UnifiedLoss loss;
-  loss.lm = models_.captioner.loss(logits, batch.captions.labels);
+  loss.lm = batch.share.tokens * models_.captioner.loss(logits, batch.captions.labels);
   loss.total = loss.lm;
   if (options_.diffusion_weight > 0) {
     const int64_t draws = batch.noise.size(0) / batch.latents.size(0);
     const at::Tensor text = soft_text(logits, batch.captions.labels).repeat_interleave(draws, 0);
     const at::Tensor latents = batch.latents.repeat_interleave(draws, 0);
     const at::Tensor noisy = models_.schedule.add_noise(latents, batch.noise, batch.timesteps);
-    loss.diffusion = diffusion_loss(predict(noisy, batch.timesteps, text), latents, batch.noise, batch.timesteps);
+    loss.diffusion =
+        batch.share.rows * diffusion_loss(predict(noisy, batch.timesteps, text), latents, batch.noise, batch.timesteps);
     loss.total = loss.lm + options_.diffusion_weight * loss.diffusion;
   }
   return loss;

@@ -62,37 +62,42 @@ struct UnifiedModels {
   int64_t text_length = 77;                 // tokens that the generator reads, padding included
 };
 
+// How much of a batch's losses is this process's; the rest is other processes'.
+struct Share {
+  double rows = 1, tokens = 1;  // tokens: of those that are learned
+};
+
 // T → I → T
 struct EvenBatch {
   at::Tensor latents;    // [B, c, h, w], scaled
   at::Tensor noise;      // as latents
   at::Tensor timesteps;  // int64 [B], on the CPU
-  at::Tensor text;       // [B, T, D]: text_states() of the captions
+  at::Tensor text;       // [B, T, D]: text_states_of() the captions
   CaptionBatch captions;
   at::Tensor step_noise;  // kPaper: what the scheduler's step adds, as latents
+  Share share = {};
 };
 
 // I → T → I
 struct OddBatch {
-  at::Tensor images;  // [B, P, C]: image_states() of the pictures
+  at::Tensor images;  // [B, P, C]: what the captioner's vision model makes of the pictures
   CaptionBatch captions;
   at::Tensor latents;           // [B, c, h, w], scaled
   at::Tensor noise, timesteps;  // [n · B, …], int64 [n · B] on the CPU: n draws for each text, side by side
+  Share share = {};
 };
 
 struct UnifiedLoss {
   at::Tensor total, diffusion, lm;  // scalars; a part that was not computed is undefined
 };
 
+// The generator's token ids, int64 [B, T] → [B, T, D], without gradients: the text encoder is frozen.
+at::Tensor text_states_of(const UnifiedModels& models, const at::Tensor& ids);
+
 class UnifiedObjective {
  public:
   UnifiedObjective(UnifiedModels models, UnifiedOptions options);
-
-  // int64 [B, T] → [B, T, D], without gradients: the text encoder is frozen.
-  at::Tensor text_states(const at::Tensor& ids) const;
-
-  // [B, 3, S, S], as the captioner preprocesses → [B, P, C]; with gradients where the vision model is trained.
-  at::Tensor image_states(const at::Tensor& pixels) const { return models_.captioner.vision_model.forward(pixels); }
+  const UnifiedModels& models() const { return models_; }
 
   UnifiedLoss even(const EvenBatch& batch) const;
   UnifiedLoss odd(const OddBatch& batch) const;

@@ -26,15 +26,11 @@ UnifiedSamples::UnifiedSamples(const SampleOptions& options, Progress& progress)
   }
 }
 
-std::vector<DrawnSample> UnifiedSamples::draw(Random& random, int64_t count) const {
-  std::vector<DrawnSample> drawn;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t index = usable_[static_cast<size_t>(random.below(size()))];
-    const std::vector<std::string> captions = dataset_->sample(index).references;
-    const int64_t choice = options_.any_caption ? random.below(static_cast<int64_t>(captions.size())) : 0;
-    drawn.push_back({index, prepare_caption(captions[static_cast<size_t>(choice)])});
-  }
-  return drawn;
+DrawnSample UnifiedSamples::draw(Random& random) const {
+  const int64_t index = usable_[static_cast<size_t>(random.below(size()))];
+  const std::vector<std::string> captions = dataset_->sample(index).references;
+  const int64_t choice = options_.any_caption ? random.below(static_cast<int64_t>(captions.size())) : 0;
+  return {index, prepare_caption(captions[static_cast<size_t>(choice)])};
 }
 
 at::Tensor TensorCache::get(const std::string& key, const std::function<at::Tensor()>& compute) {

@@ -35,8 +35,7 @@ class UnifiedSamples {
   UnifiedSamples(const SampleOptions& options, Progress& progress);
 
   int64_t size() const { return static_cast<int64_t>(usable_.size()); }
-  // `count` samples with replacement.
-  std::vector<DrawnSample> draw(Random& random, int64_t count) const;
+  DrawnSample draw(Random& random) const;                          // with replacement
   const std::vector<int64_t>& indices() const { return usable_; }  // of the data set
   data::Sample sample(int64_t index) const { return dataset_->sample(index); }
   // Errors: DataError.

@@ -120,7 +120,7 @@ struct Case {
     return {.latents = latents(tiny, step),
             .noise = draw("noise", step, {batch(), 4, kLatent, kLatent}),
             .timesteps = at_step(step, "timesteps"),
-            .text = objective.text_states(at_step(step, "text_ids")),
+            .text = text_states_of(objective.models(), at_step(step, "text_ids")),
             .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
             .step_noise = draw("step noise", step, {batch(), 4, kLatent, kLatent})};
   }
@@ -330,7 +330,7 @@ TEST(UnifiedObjective, CertainLogitsReadAsTheCaption) {
   ids[0].narrow(0, 1, 3).copy_(at::tensor({20, 21, 22}, at::kLong));
   ids[1].narrow(0, 1, 2).copy_(at::tensor({30, 31}, at::kLong));
   c10::NoGradGuard no_grad;
-  const at::Tensor difference = objective.soft_text(logits, labels) - objective.text_states(ids);
+  const at::Tensor difference = objective.soft_text(logits, labels) - text_states_of(objective.models(), ids);
   EXPECT_LT(difference.abs().max().item<double>(), 1e-4);
 }
 

@@ -25,18 +25,18 @@ const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/
 
 UnifiedTaskOptions task_options() {
   UnifiedTaskOptions options;
-  options.captioner = kGoldens + "caption/blip";
-  options.generator = kGoldens + "generate/pipeline";
-  options.minimum_coverage = 0;
-  options.batch_size = 2;
-  options.draws = 2;
-  options.degradation = 0.5;
-  options.unconditional = 0.2;
-  options.samples.dataset = "emoji-scenes";
-  options.samples.count = 6;
+  options.models.captioner = kGoldens + "caption/blip";
+  options.models.generator = kGoldens + "generate/pipeline";
+  options.models.minimum_coverage = 0;
+  options.batches.batch_size = 2;
+  options.batches.draws = 2;
+  options.batches.degradation = 0.5;
+  options.batches.unconditional = 0.2;
+  options.batches.samples.dataset = "emoji-scenes";
+  options.batches.samples.count = 6;
   options.evaluation.samples.dataset = "emoji-scenes";
   options.evaluation.samples.count = 4;
-  options.seed = 3;
+  options.batches.seed = 3;
   return options;
 }
 
@@ -180,8 +180,8 @@ TEST(UnifiedTask, CachesAndOrdersOfSteps) {
     return figures;
   };
   UnifiedTaskOptions kept = task_options(), anew = task_options(), joint = task_options();
-  kept.degradation = anew.degradation = 0;
-  anew.cache_bytes = 0;
+  kept.batches.degradation = anew.batches.degradation = 0;
+  anew.batches.cache_bytes = 0;
   EXPECT_EQ(losses(kept), losses(anew));
   joint.order = "joint";
   EXPECT_EQ(losses(joint).size(), 16u);
@@ -192,7 +192,7 @@ TEST(UnifiedTask, ThePapersObjectiveTrainsToo) {
   Folder folder;
   UnifiedTaskOptions options = task_options();
   options.objective.objective = Objective::kPaper;
-  options.batch_size = 1;
+  options.batches.batch_size = 1;
   run(folder, options);
   EXPECT_EQ(changed_in_captioner(folder).size(), 4u);
   EXPECT_EQ(changed_in_generator(folder).size(), 4u);
@@ -213,8 +213,8 @@ TEST(UnifiedTask, ReadsFoldersWithoutTheirBadPictures) {
     void note(const std::string& message) override { lines.push_back(message); }
   } notes;
   UnifiedTaskOptions options = task_options();
-  options.samples.dataset = fs::path(pictures).string();
-  options.samples.count = 0;
+  options.batches.samples.dataset = fs::path(pictures).string();
+  options.batches.samples.count = 0;
   const auto task = make_unified_task(options, notes);
   Figures figures;
   for (int64_t step = 0; step < 8; ++step) EXPECT_TRUE(std::isfinite(task->loss(step, figures).item<double>()));
@@ -244,21 +244,22 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
   image::save(image::Image(8, 8), pictures / "a.png");
   expect_refused<DataError>(
       [&](auto& o) {
-        o.samples.dataset = fs::path(pictures).string();
-        o.samples.count = 0;
+        o.batches.samples.dataset = fs::path(pictures).string();
+        o.batches.samples.count = 0;
       },
       "samples with captions");
   expect_refused<UsageError>([](auto& o) { o.losses = "both"; }, "--losses");
   expect_refused<UsageError>([](auto& o) { o.order = "mixed"; }, "--order");
-  expect_refused<UsageError>([](auto& o) { o.train_captioner = "xattn"; }, "--train-captioner");
-  expect_refused<UsageError>([](auto& o) { o.train_captioner = o.train_generator = "none"; }, "something to train");
-  expect_refused<UsageError>([](auto& o) { o.resolution = 33; }, "--resolution");
+  expect_refused<UsageError>([](auto& o) { o.models.train_captioner = "xattn"; }, "--train-captioner");
+  expect_refused<UsageError>([](auto& o) { o.models.train_captioner = o.models.train_generator = "none"; },
+                             "something to train");
+  expect_refused<UsageError>([](auto& o) { o.batches.resolution = 33; }, "--resolution");
   UnifiedTaskOptions options = task_options();
   options.evaluation.metrics = {"clip-image"};
   Progress silent;
   EXPECT_THROW(make_unified_task(options, silent)->evaluate({}), UsageError);
-  expect_refused<CheckpointError>([](auto& o) { o.minimum_coverage = 0.99; }, "99.0 %");
-  expect_refused<CheckpointError>([](auto& o) { o.captioner = kGoldens + "models/clip"; }, "");
+  expect_refused<CheckpointError>([](auto& o) { o.models.minimum_coverage = 0.99; }, "99.0 %");
+  expect_refused<CheckpointError>([](auto& o) { o.models.captioner = kGoldens + "models/clip"; }, "");
 }
 
 }  // namespace

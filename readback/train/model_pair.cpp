@@ -1,0 +1,152 @@
+#include "readback/train/model_pair.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/caption/blip_captioner.h"
+#include "readback/checkpoint/writer.h"
+#include "readback/generate/scheduler.h"
+#include "readback/train/trained_parameters.h"
+
+namespace readback::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Parameters that are trained are copies, since a mapped file must not be written to.
+nn::Weights load_weights(const checkpoint::Repository& repository, const std::string& part, Side side,
+                         const std::string& selection, const ModelPairOptions& options) {
+  checkpoint::TensorMap tensors = repository.tensors(part);
+  for (const auto& [key, tensor] : select_parameters(tensors, side, selection)) tensors[key] = tensor.clone();
+  return nn::Weights(std::move(tensors), options.device, options.dtype, (repository.path() / part).string());
+}
+
+checkpoint::ConfigReader part_config(const checkpoint::Repository& repository, const std::string& part) {
+  const std::string file = (fs::path(part) / "config.json").string();
+  return {repository.json(file), (repository.path() / file).string()};
+}
+
+models::BlipConfig captioner_config(const checkpoint::Repository& repository, const ModelPairOptions& options) {
+  auto config = models::BlipConfig::read(part_config(repository, ""));
+  if (options.label_smoothing >= 0) config.text.label_smoothing = options.label_smoothing;
+  return config;
+}
+
+// The starting checkpoint with the trained tensors in place of its own.
+checkpoint::TensorMap with_trained(const checkpoint::Repository& repository, const std::string& part,
+                                   const std::string& prefix, const checkpoint::TensorMap& weights) {
+  checkpoint::TensorMap tensors = repository.tensors(part);
+  for (auto& [key, tensor] : tensors) {
+    if (const auto found = weights.find(prefix + key); found != weights.end()) {
+      tensor = found->second.to(tensor.scalar_type());
+    }
+  }
+  return tensors;
+}
+
+// Every file of the repository but the weights of the part that is written anew, and a training's state beside it.
+void copy_others(const fs::path& source, const fs::path& target, const std::string& rewritten) {
+  for (const auto& entry : fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink)) {
+    const fs::path name = fs::relative(entry.path(), source);
+    if (!entry.is_regular_file() || name.string().starts_with(".") || *name.begin() == "training") continue;
+    const std::string extension = name.extension().string();
+    const bool weights = extension == ".safetensors" || extension == ".bin" || name.string().ends_with(".index.json");
+    if (weights && name.parent_path() == fs::path(rewritten)) continue;
+    write_file(target / name, read_file(entry.path()));
+  }
+}
+
+void write_repository(const checkpoint::Repository& repository, const std::string& part,
+                      const checkpoint::TensorMap& tensors, const fs::path& folder, const std::string& file) {
+  copy_others(repository.path(), folder, part);
+  checkpoint::write_model(folder / part, repository.json((fs::path(part) / "config.json").string()), tensors,
+                          {.weights = file});
+}
+
+}  // namespace
+
+ModelPair::ModelPair(const ModelPairOptions& options)
+    : options_(options),
+      captioner_repository_(options.captioner),
+      generator_repository_(options.generator),
+      captioner_tokenizer_(text::load_bert_tokenizer(captioner_repository_.path())),
+      generator_tokenizer_(text::load_clip_tokenizer(generator_repository_.path() / "tokenizer")),
+      preprocess_(image::read_preprocess_options(captioner_repository_)),
+      captioner_weights_(load_weights(captioner_repository_, "", Side::kCaptioner, options.train_captioner, options)),
+      text_weights_(load_weights(generator_repository_, "text_encoder", Side::kGenerator, "none", options)),
+      unet_weights_(load_weights(generator_repository_, "unet", Side::kGenerator, options.train_generator, options)),
+      vae_weights_(load_weights(generator_repository_, "vae", Side::kGenerator, "none", options)),
+      captioner_(captioner_config(captioner_repository_, options), captioner_weights_),
+      text_encoder_(models::ClipTextConfig::read(part_config(generator_repository_, "text_encoder")), text_weights_),
+      unet_(models::UnetConfig::read(part_config(generator_repository_, "unet")), unet_weights_),
+      vae_(models::VaeConfig::read(part_config(generator_repository_, "vae")), vae_weights_) {
+  for (const nn::Weights* weights : {&captioner_weights_, &text_weights_, &unet_weights_, &vae_weights_}) {
+    weights->finish();
+  }
+  if (unet_.config.cross_attention_dim != text_encoder_.config.hidden_size) {
+    throw CheckpointError(
+        describe(options.generator, "a UNet as wide as its text encoder",
+                 fmt::format("{} and {}", unet_.config.cross_attention_dim, text_encoder_.config.hidden_size)));
+  }
+  models_ = std::make_unique<const UnifiedModels>(make_models());
+}
+
+UnifiedModels ModelPair::make_models() const {
+  const text::Tokenizer& generator = *generator_tokenizer_;
+  const models::BlipTextConfig& captions = captioner_.config.text;
+  const Vocabularies vocabularies{*captioner_tokenizer_, generator, captions.vocab_size, captions.bos_token_id,
+                                  captions.sep_token_id};
+  VocabularyBridge bridge =
+      options_.vocabulary_map.empty() ? build_bridge(vocabularies) : load_bridge(options_.vocabulary_map, vocabularies);
+  expect_coverage(bridge, options_.minimum_coverage);
+  const nlohmann::json scheduler =
+      generate::read_scheduler_config(generator_repository_.path() / "scheduler/scheduler_config.json");
+  const int64_t limit = text_encoder_.config.max_position_embeddings, end = generator.id("<|endoftext|>"),
+                padding = generator.special_id("pad_token");
+  return {.captioner = captioner_,
+          .text_encoder = text_encoder_,
+          .unet = unet_,
+          .vae = vae_,
+          .schedule = generate::NoiseSchedule::from_config(scheduler),
+          .clip_sample = scheduler.value("clip_sample", true),  // as DDPMScheduler's default
+          .preprocess = preprocess_,
+          .bridge = std::move(bridge),
+          .prompt_tokens = prompt_tokens(*captioner_tokenizer_),
+          .begin = generator.id("<|startoftext|>"),
+          .end = end,
+          .padding = padding >= 0 ? padding : end,
+          .text_length = generator.max_length() > 0 ? std::min(generator.max_length(), limit) : limit};
+}
+
+std::map<std::string, at::Tensor> ModelPair::parameters() const {
+  std::map<std::string, at::Tensor> all;
+  const auto add = [&](const std::string& prefix, const nn::Weights& weights, Side side, const std::string& which) {
+    for (const auto& [key, tensor] : select_parameters(weights.parameters(), side, which)) all[prefix + key] = tensor;
+  };
+  add("captioner.", captioner_weights_, Side::kCaptioner, options_.train_captioner);
+  add("unet.", unet_weights_, Side::kGenerator, options_.train_generator);
+  return all;
+}
+
+std::unique_ptr<caption::Captioner> ModelPair::captioner_with(const checkpoint::TensorMap& weights) const {
+  const nn::Weights tuned = nn::Weights(with_trained(captioner_repository_, "", "captioner.", weights), options_.device,
+                                        options_.dtype, options_.captioner)
+                                .for_inference();
+  const auto model = std::make_shared<models::Blip>(captioner_.config, tuned);
+  tuned.finish();
+  return std::make_unique<caption::BlipCaptioner>(
+      caption::BlipCaptioner::Parts{.model = model, .tokenizer = captioner_tokenizer_, .preprocessing = preprocess_});
+}
+
+void ModelPair::save(const fs::path& folder, const checkpoint::TensorMap& weights) const {
+  write_repository(captioner_repository_, "", with_trained(captioner_repository_, "", "captioner.", weights),
+                   folder / "captioner", "model.safetensors");
+  write_repository(generator_repository_, "unet", with_trained(generator_repository_, "unet", "unet.", weights),
+                   folder / "generator", "diffusion_pytorch_model.safetensors");
+}
+
+}  // namespace readback::train

@@ -1,0 +1,62 @@
+// A captioner and a generator as they are tuned together: loaded, what is trained of them, saved.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "readback/caption/captioner.h"
+#include "readback/checkpoint/repository.h"
+#include "readback/nn/weights.h"
+#include "readback/text/tokenizer.h"
+#include "readback/train/unified_objective.h"
+
+namespace readback::train {
+
+struct ModelPairOptions {
+  std::string captioner, generator;                                      // repositories: BLIP, Stable Diffusion
+  std::string train_captioner = "xattn_q", train_generator = "xattn_q";  // as select_parameters takes them
+  double label_smoothing = -1;  // of L_lm; below 0: the captioner's configuration
+  std::string vocabulary_map;   // a reindex.pth; empty: build_bridge()
+  double minimum_coverage = 0.1;
+  c10::Device device = c10::kCPU;
+  c10::ScalarType dtype = c10::kFloat;
+};
+
+class ModelPair {
+ public:
+  // Errors: UsageError, CheckpointError.
+  explicit ModelPair(const ModelPairOptions& options);
+  ModelPair(const ModelPair&) = delete;
+  ModelPair& operator=(const ModelPair&) = delete;
+
+  const ModelPairOptions& options() const { return options_; }
+  const text::Tokenizer& captioner_tokenizer() const { return *captioner_tokenizer_; }
+  const text::Tokenizer& generator_tokenizer() const { return *generator_tokenizer_; }
+  // The models, and what else the objective must know of them.
+  const UnifiedModels& models() const { return *models_; }
+
+  // What is trained, by "captioner.KEY" and "unet.KEY".
+  std::map<std::string, at::Tensor> parameters() const;
+  // The captioner with `weights` (keys of parameters()) in place of the trained ones, for inference.
+  std::unique_ptr<caption::Captioner> captioner_with(const checkpoint::TensorMap& weights) const;
+  // Both with `weights`, as whole repositories captioner/ and generator/, each tensor in the type that it has in the
+  // starting checkpoint.
+  void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const;
+
+ private:
+  UnifiedModels make_models() const;
+
+  ModelPairOptions options_;
+  checkpoint::Repository captioner_repository_, generator_repository_;
+  std::shared_ptr<text::Tokenizer> captioner_tokenizer_, generator_tokenizer_;
+  image::PreprocessOptions preprocess_;
+  nn::Weights captioner_weights_, text_weights_, unet_weights_, vae_weights_;
+  models::Blip captioner_;
+  models::ClipTextModel text_encoder_;
+  models::Unet unet_;
+  models::Vae vae_;
+  std::unique_ptr<const UnifiedModels> models_;
+};
+
+}  // namespace readback::train

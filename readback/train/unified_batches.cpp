@@ -1,0 +1,192 @@
+#include "readback/train/unified_batches.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "readback/base/error.h"
+#include "readback/train/batches.h"
+
+namespace readback::train {
+
+namespace {
+
+at::Tensor as_generator_reads(const image::Image& image, int64_t side) {
+  return image::to_signed_unit(
+      image.width == side && image.height == side ? image : image::resize(image, side, side, image::Filter::kBilinear));
+}
+
+int64_t generator_side(const UnifiedBatchOptions& options, const UnifiedModels& models) {
+  const int64_t factor = models.vae.config.factor();
+  const int64_t side = options.resolution > 0 ? options.resolution : models.unet.config.sample_size * factor;
+  if (side % factor == 0) return side;
+  throw UsageError(describe("--resolution", fmt::format("a multiple of {}", factor), std::to_string(side)));
+}
+
+}  // namespace
+
+UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, Objective objective, const ModelPair& pair,
+                               Progress& progress)
+    : options_(options),
+      objective_(objective),
+      pair_(pair),
+      progress_(progress),
+      samples_(options.samples, progress),
+      cache_(options.cache_bytes),
+      side_(generator_side(options, pair.models())) {
+  trains_vision_ = std::ranges::any_of(
+      pair.parameters(), [](const auto& entry) { return entry.first.starts_with("captioner.vision_model."); });
+}
+
+std::vector<BatchRow> UnifiedBatches::rows(int64_t step) {
+  std::vector<BatchRow> rows;
+  const int64_t first = (step * options_.ranks + options_.rank) * options_.batch_size;
+  for (int64_t i = 0; i < options_.batch_size; ++i) {
+    Random random(options_.seed, "unified row", static_cast<uint64_t>(first + i));
+    DrawnSample sample = samples_.draw(random);
+    while (!readable(sample.index)) sample = samples_.draw(random);
+    rows.push_back({std::move(sample), random});
+  }
+  return rows;
+}
+
+// A bad sample does not end the run; another is drawn in its place.
+bool UnifiedBatches::readable(int64_t index) {
+  if (good_.contains(index)) return true;
+  if (bad_.contains(index)) return false;
+  try {
+    samples_.load(index);
+    good_.insert(index);
+    return true;
+  } catch (const DataError& error) {
+    bad_.insert(index);
+    if (static_cast<int64_t>(bad_.size()) == samples_.size()) throw;
+    progress_.note(error.what());
+    return false;
+  }
+}
+
+EvenBatch UnifiedBatches::even(std::vector<BatchRow>& rows) {
+  std::vector<std::string> texts;
+  std::vector<at::Tensor> latents, noise, step_noise;
+  std::vector<int64_t> timesteps;
+  const bool paper = objective_ == Objective::kPaper;
+  for (BatchRow& row : rows) {
+    texts.push_back(row.random.uniform() < options_.unconditional ? "" : row.sample.caption);
+    latents.push_back(draw_latents(row));
+    noise.push_back(normal_like(latents.back(), row.random));
+    timesteps.push_back(draw_timestep(row));
+    if (paper) step_noise.push_back(normal_like(latents.back(), row.random));
+  }
+  EvenBatch batch{.latents = stacked(latents),
+                  .noise = stacked(noise),
+                  .timesteps = at::tensor(timesteps, at::kLong),
+                  .text = text_states(texts),
+                  .captions = captions_of(rows),
+                  .step_noise = paper ? stacked(step_noise) : at::Tensor()};
+  batch.share = share_of(batch.captions);
+  return batch;
+}
+
+OddBatch UnifiedBatches::odd(std::vector<BatchRow>& rows, bool reconstruct) {
+  OddBatch batch{.images = image_states(rows), .captions = captions_of(rows)};
+  batch.share = share_of(batch.captions);
+  if (!reconstruct) return batch;
+  std::vector<at::Tensor> latents, noise;
+  std::vector<int64_t> timesteps;
+  for (BatchRow& row : rows) {
+    latents.push_back(draw_latents(row));
+    for (int64_t draw = 0; draw < options_.draws; ++draw) {
+      noise.push_back(normal_like(latents.back(), row.random));
+      timesteps.push_back(draw_timestep(row));
+    }
+  }
+  batch.latents = stacked(latents);
+  batch.noise = stacked(noise);
+  batch.timesteps = at::tensor(timesteps, at::kLong);
+  return batch;
+}
+
+// [2, c, h, w]: mean and deviation of the scaled latents, on the CPU
+at::Tensor UnifiedBatches::moments(int64_t index) {
+  return cache_.get(fmt::format("latents {}", index), [&] {
+    c10::NoGradGuard no_grad;
+    const models::Vae& vae = pair_.models().vae;
+    const at::Tensor pixels = as_generator_reads(samples_.load(index), side_).unsqueeze(0);
+    const models::VaeMoments moments =
+        vae.encode(pixels.to(pair_.options().device, vae.encoder_conv_in.weight.scalar_type()));
+    const at::Tensor both = at::cat({moments.mean.to(at::kFloat), (0.5 * moments.logvar.to(at::kFloat)).exp()});
+    return (both * vae.config.scaling_factor).cpu().contiguous();
+  });
+}
+
+at::Tensor UnifiedBatches::image_state(int64_t index) {  // [P, C]
+  return cache_.get(fmt::format("image {}", index), [&] {
+    c10::NoGradGuard no_grad;
+    const at::Tensor pixels = image::preprocess(samples_.load(index), pair_.models().preprocess).unsqueeze(0);
+    return pair_.models().captioner.vision_model.forward(pixels.to(pair_.options().device)).squeeze(0);
+  });
+}
+
+at::Tensor UnifiedBatches::image_states(std::vector<BatchRow>& rows) {  // [B, P, C]
+  std::vector<at::Tensor> states;
+  if (!trains_vision_ && options_.degradation <= 0) {
+    for (const BatchRow& row : rows) states.push_back(image_state(row.sample.index));
+    return at::stack(states);
+  }
+  const image::PreprocessOptions& preprocess = pair_.models().preprocess;
+  image::PreprocessOptions unnormalised = preprocess;
+  unnormalised.do_normalize = false;
+  for (BatchRow& row : rows) {
+    const at::Tensor pixels = image::preprocess(samples_.load(row.sample.index), unnormalised).unsqueeze(0);
+    states.push_back(degrade(pixels, options_.degradation, row.random));
+  }
+  c10::AutoGradMode with_gradients(trains_vision_);
+  return pair_.models().captioner.vision_model.forward(
+      normalise(at::cat(states), preprocess).to(pair_.options().device));
+}
+
+at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& captions) {  // [B, T, D]
+  const UnifiedModels& models = pair_.models();
+  std::vector<at::Tensor> rows;
+  int64_t longest = 0;
+  for (const std::string& caption : captions) {
+    const text::Padded padded = text::pad(pair_.generator_tokenizer().encode(caption), models.begin, models.end,
+                                          models.padding, models.text_length);
+    longest = std::max(longest, padded.tokens);
+    rows.push_back(cache_.get("text " + caption, [&] {
+      const at::Tensor ids = at::tensor(padded.ids, at::kLong).unsqueeze(0);
+      return text_states_of(models, ids.to(pair_.options().device)).squeeze(0);
+    }));
+  }
+  const at::Tensor states = at::stack(rows);
+  return objective_ == Objective::kPaper ? states.narrow(1, 0, longest) : states;
+}
+
+at::Tensor UnifiedBatches::draw_latents(BatchRow& row) {  // [c, h, w], on the CPU
+  const at::Tensor both = moments(row.sample.index);
+  return both[0] + both[1] * normal_like(both[0], row.random);
+}
+
+int64_t UnifiedBatches::draw_timestep(BatchRow& row) const { return row.random.below(pair_.models().schedule.steps()); }
+
+CaptionBatch UnifiedBatches::captions_of(const std::vector<BatchRow>& rows) const {
+  std::vector<std::string> captions;
+  for (const BatchRow& row : rows) captions.push_back(row.sample.caption);
+  const CaptionBatch batch = caption_batch(pair_.captioner_tokenizer(), pair_.models().captioner.config.text, captions);
+  return {batch.ids.to(pair_.options().device), batch.labels.to(pair_.options().device)};
+}
+
+Share UnifiedBatches::share_of(const CaptionBatch& captions) const {
+  if (options_.ranks == 1) return {};
+  const auto tokens = static_cast<double>(captions.labels.ge(0).sum().item<int64_t>());
+  return {.rows = 1.0 / static_cast<double>(options_.ranks), .tokens = tokens / options_.sum(tokens)};
+}
+
+at::Tensor UnifiedBatches::stacked(const std::vector<at::Tensor>& rows) const {
+  return at::stack(rows).to(pair_.options().device);
+}
+
+}  // namespace readback::train

@@ -1,0 +1,70 @@
+// The batches of unified fine-tuning: which samples, captions, noise and timesteps, and what frozen models make of
+// them. Each row draws from a stream of its own, (seed, step, row), so that neither a resume nor the number of
+// processes that share a batch changes what is seen.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "readback/train/model_pair.h"
+#include "readback/train/unified_objective.h"
+#include "readback/train/unified_samples.h"
+
+namespace readback::train {
+
+struct UnifiedBatchOptions {
+  SampleOptions samples;
+  int64_t batch_size = 8;      // rows in this process
+  int64_t draws = 1;           // (t, ε) for each text on odd steps
+  int64_t resolution = 0;      // side of the generator's pictures in pixels; 0: the UNet's
+  double unconditional = 0.0;  // even steps: share of captions replaced by the empty one, for guidance
+  double degradation = 0.0;    // odd steps: share of pictures with noise or blur
+  int64_t cache_bytes = int64_t{2} << 30;
+  uint64_t seed = 0;
+  // Several processes: this one has the rows rank · batch_size … of a batch of ranks · batch_size, and `sum` adds a
+  // number up over all of them.
+  int64_t rank = 0, ranks = 1;
+  std::function<double(double)> sum = [](double value) { return value; };
+};
+
+struct BatchRow {
+  DrawnSample sample;
+  Random random;  // what else is drawn for it
+};
+
+class UnifiedBatches {
+ public:
+  // `pair` must outlive this. Errors: UsageError, DataError.
+  UnifiedBatches(const UnifiedBatchOptions& options, Objective objective, const ModelPair& pair, Progress& progress);
+
+  // This process's rows of step `step`. Errors: DataError when no picture can be read.
+  std::vector<BatchRow> rows(int64_t step);
+  EvenBatch even(std::vector<BatchRow>& rows);
+  OddBatch odd(std::vector<BatchRow>& rows, bool reconstruct);  // not `reconstruct`: for L_lm alone
+
+ private:
+  bool readable(int64_t index);
+  at::Tensor moments(int64_t index);
+  at::Tensor image_state(int64_t index);
+  at::Tensor image_states(std::vector<BatchRow>& rows);
+  at::Tensor text_states(const std::vector<std::string>& captions);
+  at::Tensor draw_latents(BatchRow& row);
+  int64_t draw_timestep(BatchRow& row) const;
+  CaptionBatch captions_of(const std::vector<BatchRow>& rows) const;
+  Share share_of(const CaptionBatch& captions) const;
+  at::Tensor stacked(const std::vector<at::Tensor>& rows) const;
+
+  UnifiedBatchOptions options_;
+  Objective objective_;
+  const ModelPair& pair_;
+  Progress& progress_;
+  UnifiedSamples samples_;
+  TensorCache cache_;
+  std::set<int64_t> good_, bad_;  // pictures by whether they can be read
+  int64_t side_;                  // of the generator's pictures
+  bool trains_vision_;
+};
+
+}  // namespace readback::train
