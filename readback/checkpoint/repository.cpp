@@ -97,48 +97,7 @@ TensorMap load_sharded(const fs::path& index_path, const std::function<TensorMap
   return tensors;
 }
 
-}  // namespace
-
-Repository::Repository(const std::string& name) : name_(name), path_(name) {
-  std::error_code error;
-  if (fs::is_directory(path_, error)) return;
-  std::string looked = "the folder " + name;
-  if (name.starts_with("emoji-scenes/")) {
-    path_ = assets_dir() / name;
-    if (fs::is_directory(path_, error)) return;
-    looked += ", " + path_.string();
-  }
-  if (fs::exists(path_, error))
-    throw CheckpointError(describe(name, "a repository folder or a hub id", "a file", "Name the folder that holds it"));
-  if (is_hub_id(name)) {
-    for (const fs::path& cache : hub_caches()) {
-      path_ = find_snapshot(cache, name);
-      if (!path_.empty()) return;
-      looked += ", " + cache.string();
-    }
-  }
-  throw CheckpointError(describe(name, "a repository folder or a hub id in the cache", "nothing at " + looked,
-                                 "Check the name, or set HF_HOME to where the checkpoint was downloaded"));
-}
-
-bool Repository::has(const std::string& file) const {
-  std::error_code error;
-  return fs::is_regular_file(path_ / file, error);
-}
-
-nlohmann::json Repository::json(const std::string& file) const {
-  if (!has(file))
-    throw CheckpointError(
-        describe(path_.string(), "a Hugging Face repository with " + file, "a folder without it", "Check the path"));
-  try {
-    return read_json(path_ / file);
-  } catch (const DataError& error) {
-    throw CheckpointError(error.what());
-  }
-}
-
-TensorMap Repository::tensors(const std::string& subfolder) const {
-  const fs::path folder = path_ / subfolder;
+TensorMap load_tensors(const fs::path& folder) {
   const auto safetensors = [](const fs::path& file) { return load_safetensors(file); };
   struct Layout {
     const char* file;
@@ -160,29 +119,119 @@ TensorMap Repository::tensors(const std::string& subfolder) const {
                                  fs::is_directory(folder, error) ? "a folder without any" : "no such folder"));
 }
 
-std::string Repository::digest() const {
+struct Search {
+  fs::path found;      // empty: nothing
+  std::string looked;  // where
+};
+
+Search search(const std::string& name) {
+  std::error_code error;
+  if (fs::is_directory(name, error)) return {name, ""};
+  std::string looked = "the folder " + name;
+  if (name.starts_with("emoji-scenes/")) {
+    const fs::path shipped = assets_dir() / name;
+    if (fs::is_directory(shipped, error)) return {shipped, ""};
+    looked += ", " + shipped.string();
+  }
+  if (fs::exists(name, error))
+    throw CheckpointError(describe(name, "a repository folder or a hub id", "a file", "Name the folder that holds it"));
+  if (is_hub_id(name)) {
+    for (const fs::path& cache : hub_caches()) {
+      if (fs::path path = find_snapshot(cache, name); !path.empty()) return {path, ""};
+      looked += ", " + cache.string();
+    }
+  }
+  return {"", looked};
+}
+
+fs::path find_base(const std::string& name, const fs::path& adapter) {
+  Search result = search(name);
+  if (!result.found.empty()) return result.found;
+  std::vector<fs::path> places = {adapter / ".." / fs::path(name).filename()};
+  if (fs::path(name).is_relative()) places.insert(places.begin(), adapter / name);
+  for (fs::path place : places) {
+    place = fs::absolute(place).lexically_normal();
+    std::error_code error;
+    if (fs::is_directory(place, error) && !fs::equivalent(place, adapter, error)) return place;
+    result.looked += ", " + place.string();
+  }
+  throw CheckpointError(describe(adapter.string(), "an adapter whose base model '" + name + "' is here",
+                                 "nothing at " + result.looked,
+                                 "Run where that name leads to it, or put the base model beside the adapter"));
+}
+
+// The names, sizes and contents of configuration files and names and sizes of weights; or all contents.
+std::string summary(const fs::path& folder, bool with_weights) {
   std::map<std::string, fs::path> files;  // in order of names, whatever the file system's order
   std::error_code error;
-  for (auto entry = fs::recursive_directory_iterator(path_, error); entry != fs::recursive_directory_iterator();
+  for (auto entry = fs::recursive_directory_iterator(folder, error); entry != fs::recursive_directory_iterator();
        entry.increment(error)) {
     if (error) break;
     const fs::path& path = entry->path();
     if (path.filename().string().starts_with(".")) {
       if (entry->is_directory()) entry.disable_recursion_pending();
     } else if (entry->is_regular_file()) {
-      files[path.lexically_relative(path_).generic_string()] = path;
+      files[path.lexically_relative(folder).generic_string()] = path;
     }
   }
-  if (error) throw CheckpointError(describe(path_.string(), "a readable folder", error.message()));
+  if (error) throw CheckpointError(describe(folder.string(), "a readable folder", error.message()));
   std::string summary;
   for (const auto& [name, path] : files) {
     const std::string extension = path.extension().string();
     const bool configuration = extension == ".json" || extension == ".txt";
     if (!configuration && extension != ".safetensors" && extension != ".bin") continue;
-    const uint64_t content = configuration ? fnv1a(read_file(path)) : 0;
+    const uint64_t content = configuration || with_weights ? fnv1a(read_file(path)) : 0;
     summary += fmt::format("{}\n{} {:016x}\n", name, fs::file_size(path), content);
   }
-  return fmt::format("{:016x}", fnv1a(summary));
+  return summary;
+}
+
+}  // namespace
+
+Repository::Repository(const std::string& name) : name_(name) {
+  const Search result = search(name);
+  if (result.found.empty()) {
+    throw CheckpointError(describe(name, "a repository folder or a hub id in the cache", "nothing at " + result.looked,
+                                   "Check the name, or set HF_HOME to where the checkpoint was downloaded"));
+  }
+  path_ = result.found;
+  if (!checkpoint::is_adapter(path_)) return;
+  adapter_path_ = path_;
+  adapter_ = std::make_shared<const Adapter>(load_adapter(adapter_path_));
+  path_ = find_base(adapter_->base, adapter_path_);
+  if (checkpoint::is_adapter(path_)) {
+    throw CheckpointError(describe(name, "an adapter of a whole model", "one of the adapter " + path_.string(),
+                                   "Merge that one into its base model first"));
+  }
+}
+
+bool Repository::has(const std::string& file) const {
+  std::error_code error;
+  return fs::is_regular_file(path_ / file, error);
+}
+
+nlohmann::json Repository::json(const std::string& file) const {
+  if (!has(file))
+    throw CheckpointError(
+        describe(path_.string(), "a Hugging Face repository with " + file, "a folder without it", "Check the path"));
+  try {
+    return read_json(path_ / file);
+  } catch (const DataError& error) {
+    throw CheckpointError(error.what());
+  }
+}
+
+TensorMap Repository::tensors(const std::string& subfolder) const {
+  TensorMap tensors = load_tensors(path_ / subfolder);
+  if (!adapter_) return tensors;
+  const auto own = adapter_->parts.find(subfolder);
+  if (own != adapter_->parts.end()) add_low_rank(tensors, own->second, adapter_path_.string());
+  return tensors;
+}
+
+std::string Repository::digest() const {
+  const std::string base = summary(path_, /*with_weights=*/false);
+  return fmt::format("{:016x}", fnv1a(adapter_ ? base + summary(adapter_path_, /*with_weights=*/true) : base));
 }
 
 }  // namespace readback::checkpoint

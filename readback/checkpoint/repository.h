@@ -1,9 +1,12 @@
-// A Hugging Face repository on disk: a folder, or a hub id found in the standard cache.
+// A Hugging Face repository on disk: a folder, or a hub id found in the standard cache; or a LoRA adapter (adapter.h),
+// which is read as its base repository with the adapter added to the weights.
 #pragma once
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "readback/checkpoint/adapter.h"
 #include "readback/checkpoint/safetensors.h"
 
 namespace readback::checkpoint {
@@ -11,25 +14,29 @@ namespace readback::checkpoint {
 class Repository {
  public:
   // `name`: a folder, a shipped repository ("emoji-scenes/captioner", in the assets), or "owner/name" looked up in
-  // $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub.
+  // $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub. An adapter's base is looked for under the name that it was
+  // trained with, then below and beside the adapter's folder.
   // Errors: CheckpointError listing where it looked.
   explicit Repository(const std::string& name);
 
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return path_; }  // of an adapter: the base's
+  bool is_adapter() const { return adapter_ != nullptr; }
   const std::string& name() const { return name_; }
   bool has(const std::string& file) const;
   nlohmann::json json(const std::string& file = "config.json") const;  // Errors: CheckpointError
 
   // All tensors of the model in `subfolder`: {model,diffusion_pytorch_model}.safetensors, sharded by an index file,
-  // or pytorch_model.bin / diffusion_pytorch_model.bin. Errors: CheckpointError.
+  // or pytorch_model.bin / diffusion_pytorch_model.bin. What an adapter changes is fp32. Errors: CheckpointError.
   TensorMap tensors(const std::string& subfolder = "") const;
 
-  // 16 hex digits over the names, sizes and contents of configuration files and over names and sizes of weights.
+  // 16 hex digits over the names, sizes and contents of configuration files and over names and sizes of weights; of an
+  // adapter over all of its contents too.
   std::string digest() const;
 
  private:
   std::string name_;
-  std::filesystem::path path_;
+  std::filesystem::path path_, adapter_path_;
+  std::shared_ptr<const Adapter> adapter_;
 };
 
 }  // namespace readback::checkpoint

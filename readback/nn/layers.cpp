@@ -22,13 +22,15 @@ at::Tensor relu(const at::Tensor& x) { return at::relu(x); }
 }  // namespace
 
 Linear::Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias, Init init)
-    : weight(weights.get("weight", {out, in}, init)) {
+    : weight(weights.get("weight", {out, in}, init)), adapter(weights.adapter(in, out)) {
   if (with_bias) bias = weights.get("bias", {out}, Init::zeros());
   if (weights.is_for_inference()) pack();
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return packed.defined() ? packed_linear(x, packed, bias) : at::linear(x, weight, bias);
+  if (packed.defined()) return packed_linear(x, packed, bias);
+  const at::Tensor y = at::linear(x, weight, bias);
+  return adapter.a.defined() ? y + at::linear(at::linear(x, adapter.a) * adapter.scale, adapter.b) : y;
 }
 
 void Linear::pack() {

@@ -13,6 +13,7 @@ namespace readback::nn {
 struct Linear {  // [..., in] → [..., out]
   at::Tensor weight, bias;
   at::Tensor packed;  // instead of weight after pack()
+  Adapter adapter;    // with Weights::with_adapters()
   Linear() = default;
   Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias = true, Init init = Init::normal(0.02));
   at::Tensor operator()(const at::Tensor& x) const;

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
+
 #include "readback/base/error.h"
 #include "readback/base/random.h"
 
@@ -15,6 +17,7 @@ struct Weights::Source {
   std::string where;
   std::optional<uint64_t> seed;
   bool inference = false;
+  std::optional<AdapterSpec> adapters;
   int64_t bytes = 0;
   std::map<std::string, at::Tensor> parameters;
   std::set<std::string> used;
@@ -31,6 +34,11 @@ Weights::Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarT
 
 Weights Weights::for_inference() && {
   source_->inference = true;
+  return std::move(*this);
+}
+
+Weights Weights::with_adapters(AdapterSpec spec) && {
+  source_->adapters = std::move(spec);
   return std::move(*this);
 }
 
@@ -92,9 +100,25 @@ at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape, Init ini
     source_->used.insert(key);
     tensor = std::move(found->second);  // so that what is converted frees what it came from
   }
+  return hand_out(key, tensor);
+}
+
+Adapter Weights::adapter(int64_t in, int64_t out) const {
+  if (!source_->adapters || !source_->adapters->targets(prefix_.substr(0, prefix_.size() - 1))) return {};
+  const AdapterSpec& spec = *source_->adapters;
+  const auto parameter = [&](const std::string& name, at::IntArrayRef shape, Init init) {
+    const std::string key = prefix_ + name;
+    const auto known = source_->parameters.find(key);
+    return known != source_->parameters.end() ? known->second : hand_out(key, draw(spec.seed, key, shape, init));
+  };
+  return {parameter("lora_A.weight", {spec.rank, in}, Init::uniform(1.0 / std::sqrt(static_cast<double>(in)))),
+          parameter("lora_B.weight", {out, spec.rank}, Init::zeros()), spec.alpha / static_cast<double>(spec.rank)};
+}
+
+at::Tensor Weights::hand_out(const std::string& key, at::Tensor tensor) const {
   tensor = tensor.to(source_->device, source_->dtype);
   // Convolutions run channels-last, and a checkpoint holds them channels-first.
-  if (shape.size() == 4) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
+  if (tensor.dim() == 4) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
   source_->bytes += static_cast<int64_t>(tensor.nbytes());
   if (!source_->inference) source_->parameters[key] = tensor;
   return tensor;

@@ -3,8 +3,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -23,6 +25,22 @@ struct Init {
   static Init ones() { return {Kind::kConstant, 1.0}; }
 };
 
+// Low-rank adapters for training: beside the frozen weight W of each linear layer that `targets` takes, by its module
+// name, stand A [rank, in] and B [out, rank], and the layer computes W x + alpha / rank · B A x.
+// Paper: https://arxiv.org/abs/2106.09685; names and initial values as PEFT's: A uniform within 1 / √in, B zero.
+struct AdapterSpec {
+  int64_t rank = 8;
+  double alpha = 8;
+  std::function<bool(const std::string& module)> targets;
+  uint64_t seed = 0;  // of A, drawn by the parameter's name
+};
+
+// One layer's adapter. Its parameters are "lora_A.weight" and "lora_B.weight" in the layer's scope.
+struct Adapter {
+  at::Tensor a, b;  // undefined: the layer has none
+  double scale = 0;
+};
+
 // A scope "text_decoder.bert." within one source of parameters. A layer's constructor asks for its tensors by name and
 // shape; whoever builds the model then calls finish() so that nothing stays unread.
 //
@@ -36,6 +54,8 @@ class Weights {
   // The same for inference only: layers take the layout that multiplies fastest (nn/packing.h) and give the original
   // up, and nothing is kept for parameters(). Not differentiable.
   Weights for_inference() &&;
+  // The same for training adapters: they are drawn, everything else is the checkpoint's.
+  Weights with_adapters(AdapterSpec spec) &&;
   // Drawn from Random(seed, key): a parameter's values depend on its name only, not on the order of construction.
   static Weights fresh(uint64_t seed, c10::Device device = c10::kCPU, c10::ScalarType dtype = c10::kFloat);
 
@@ -45,7 +65,8 @@ class Weights {
   // The tensor `name` in this scope. Missing and misshapen keys are collected and reported by finish(); until then
   // the caller gets zeros of the right shape.
   at::Tensor get(const std::string& name, at::IntArrayRef shape, Init init = {}) const;
-  bool has(const std::string& name) const;  // always false for fresh parameters
+  Adapter adapter(int64_t in, int64_t out) const;  // of the linear layer in this scope
+  bool has(const std::string& name) const;         // always false for fresh parameters
   bool is_fresh() const;
   bool is_for_inference() const;
   // Keys that older exports carry and that the model does not need, e.g. "embeddings.position_ids".
@@ -64,6 +85,7 @@ class Weights {
 
  private:
   struct Source;
+  at::Tensor hand_out(const std::string& key, at::Tensor tensor) const;
   Weights(std::shared_ptr<Source> source, std::string prefix)
       : source_(std::move(source)), prefix_(std::move(prefix)) {}
   std::shared_ptr<Source> source_;

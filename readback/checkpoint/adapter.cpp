@@ -1,0 +1,301 @@
+#include "readback/checkpoint/adapter.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <sstream>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/checkpoint/config_reader.h"
+#include "readback/checkpoint/pickle.h"
+#include "readback/checkpoint/writer.h"
+
+namespace readback::checkpoint {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using nlohmann::json;
+
+const std::string kPeftConfig = "adapter_config.json", kPeftWeights = "adapter_model.safetensors",
+                  kPeftPickle = "adapter_model.bin", kPeftPrefix = "base_model.model.",
+                  kDiffusersWeights = "pytorch_lora_weights.safetensors", kDiffusersMetadata = "lora_adapter_metadata",
+                  kA = ".lora_A.weight", kB = ".lora_B.weight";
+
+bool is_file(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
+// PEFT writes every option that its version knows, nearly all of them off.
+json without_what_is_off(const json& config) {
+  json on = json::object();
+  for (const auto& [key, value] : config.items()) {
+    const bool off = value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
+    if (!off) on[key] = value;
+  }
+  return on;
+}
+
+// PEFT's LoraConfig, as far as it decides what is added to the weights.
+class Options {
+ public:
+  Options(const json& config, const std::string& where) : where_(where) {
+    ConfigReader reader(without_what_is_off(config), where);
+    reader.expect("peft_type", {"LORA"});
+    reader.expect("bias", {"none"});
+    reader.expect("init_lora_weights", {true, "gaussian"});  // others change the base
+    // Of training, or used only with an option that is refused; ranks are seen from the tensors.
+    reader.ignore({"auto_mapping", "exclude_modules", "inference_mode", "layers_pattern", "layers_to_transform",
+                   "lora_dropout", "megatron_core", "peft_version", "qalora_group_size", "r", "rank_pattern",
+                   "revision", "runtime_config", "target_modules", "task_type"});
+    base_ = reader.get<std::string>("base_model_name_or_path", "");
+    alpha_ = reader.get("lora_alpha", 8.0);
+    patterns_ = reader.get("alpha_pattern", json::object());
+    rank_stabilized_ = reader.get("use_rslora", false);
+    reader.finish();
+  }
+
+  const std::string& base() const { return base_; }
+
+  double alpha(const std::string& module, int64_t rank) const {
+    double alpha = alpha_;
+    for (const auto& [pattern, value] : patterns_.items()) {
+      if (!value.is_number()) throw CheckpointError(describe(where_ + ": alpha_pattern", "numbers", value.dump()));
+      if (!matches(module, pattern)) continue;
+      alpha = value.get<double>();
+      break;
+    }
+    return rank_stabilized_ ? alpha * std::sqrt(static_cast<double>(rank)) : alpha;
+  }
+
+ private:
+  bool matches(const std::string& module, const std::string& pattern) const {
+    try {
+      return std::regex_match(module, std::regex("(.*\\.)?(" + pattern + ")"));
+    } catch (const std::regex_error&) {
+      throw CheckpointError(describe(where_ + ": alpha_pattern", "regular expressions", pattern));
+    }
+  }
+
+  std::string where_, base_;
+  double alpha_ = 8;
+  json patterns_;
+  bool rank_stabilized_ = false;
+};
+
+// The pairs among `tensors`, whose keys are MODULE.lora_A.weight and MODULE.lora_B.weight; alpha is their rank.
+LowRankMap pair_up(const TensorMap& tensors, const std::string& where) {
+  LowRankMap modules;
+  for (const auto& [key, tensor] : tensors) {
+    const bool is_a = key.ends_with(kA), known = is_a || key.ends_with(kB);
+    if (!known || tensor.dim() < 2 || !tensor.is_floating_point()) {
+      throw CheckpointError(describe(where + ": '" + key + "'", "MODULE.lora_A.weight or MODULE.lora_B.weight",
+                                     "another tensor", "readback reads plain LoRA of linear layers and convolutions"));
+    }
+    LowRank& pair = modules[key.substr(0, key.size() - kA.size())];
+    (is_a ? pair.a : pair.b) = tensor;
+  }
+  for (auto& [module, pair] : modules) {
+    const bool whole = pair.a.defined() && pair.b.defined();
+    if (!whole || pair.b.flatten(1).size(1) != pair.a.size(0)) {
+      throw CheckpointError(
+          describe(where + ": " + module, "lora_A and lora_B of one rank", whole ? "two ranks" : "one of them only"));
+    }
+    pair.alpha = static_cast<double>(pair.a.size(0));
+  }
+  if (modules.empty()) throw CheckpointError(describe(where, "tensors of an adapter", "none"));
+  return modules;
+}
+
+void set_alphas(LowRankMap& modules, const Options& options) {
+  for (auto& [module, pair] : modules) pair.alpha = options.alpha(module, pair.a.size(0));
+}
+
+// The tensors whose keys begin with `prefix`, without it.
+TensorMap below(const TensorMap& tensors, const std::string& prefix) {
+  TensorMap result;
+  for (const auto& [key, tensor] : tensors) {
+    if (key.starts_with(prefix)) result[key.substr(prefix.size())] = tensor;
+  }
+  return result;
+}
+
+json read_config(const fs::path& path) {
+  try {
+    return read_json(path);
+  } catch (const DataError& error) {
+    throw CheckpointError(error.what());
+  }
+}
+
+Adapter load_peft(const fs::path& folder) {
+  const Options options(read_config(folder / kPeftConfig), (folder / kPeftConfig).string());
+  const bool pickled = !is_file(folder / kPeftWeights) && is_file(folder / kPeftPickle);
+  const fs::path file = folder / (pickled ? kPeftPickle : kPeftWeights);
+  const TensorMap tensors = pickled ? load_pickle(file) : load_safetensors(file);
+  for (const auto& [key, tensor] : tensors) {
+    if (!key.starts_with(kPeftPrefix))
+      throw CheckpointError(describe(file.string() + ": '" + key + "'", "a key below " + kPeftPrefix, "another"));
+  }
+  LowRankMap modules = pair_up(below(tensors, kPeftPrefix), file.string());
+  set_alphas(modules, options);
+  return {options.base(), {{"", std::move(modules)}}};
+}
+
+// "base_model" of a model card: of the YAML between its first two lines "---".
+std::string base_of_model_card(const fs::path& path) {
+  if (!is_file(path)) return "";
+  std::istringstream lines(read_file(path));
+  std::string line;
+  if (!std::getline(lines, line) || line != "---") return "";
+  const auto value = [](std::string text) {
+    const auto is_filling = [](char c) { return c == ' ' || c == '"' || c == '\'' || c == '-'; };
+    while (!text.empty() && is_filling(text.front())) text.erase(0, 1);
+    while (!text.empty() && is_filling(text.back())) text.pop_back();
+    return text;
+  };
+  const std::string key = "base_model:";
+  while (std::getline(lines, line) && line != "---") {
+    if (!line.starts_with(key)) continue;
+    std::string base = value(line.substr(key.size()));
+    if (base.empty() && std::getline(lines, line) && line != "---") base = value(line);  // a list of one
+    return base;
+  }
+  return "";
+}
+
+Adapter load_diffusers(const fs::path& folder) {
+  const fs::path file = folder / kDiffusersWeights;
+  std::map<std::string, std::string> metadata;
+  const TensorMap tensors = load_safetensors(file, &metadata);
+  json config = json::object();
+  if (metadata.contains(kDiffusersMetadata)) {
+    config = json::parse(metadata.at(kDiffusersMetadata), nullptr, /*allow_exceptions=*/false);
+    if (!config.is_object()) throw CheckpointError(describe(file.string(), "metadata of JSON", "other text"));
+  }
+  Adapter adapter;
+  size_t read = 0;
+  for (const std::string part : {"unet", "text_encoder"}) {
+    const TensorMap own = below(tensors, part + ".");
+    if (own.empty()) continue;
+    read += own.size();
+    LowRankMap modules = pair_up(own, file.string() + ": " + part);
+    json part_config = json::object();
+    for (const auto& [key, value] : config.items()) {
+      if (key.starts_with(part + ".")) part_config[key.substr(part.size() + 1)] = value;
+    }
+    if (!part_config.empty()) {  // without, diffusers takes the rank as alpha
+      const Options options(part_config, file.string() + ": " + part);
+      set_alphas(modules, options);
+      if (adapter.base.empty()) adapter.base = options.base();
+    }
+    adapter.parts[part] = std::move(modules);
+  }
+  for (const auto& [key, tensor] : tensors) {
+    if (read == tensors.size()) break;
+    if (!key.starts_with("unet.") && !key.starts_with("text_encoder."))
+      throw CheckpointError(describe(file.string() + ": '" + key + "'", "a key below unet. or text_encoder.", "another",
+                                     "Convert other layouts with diffusers' save_lora_weights"));
+  }
+  if (adapter.base.empty()) adapter.base = base_of_model_card(folder / "README.md");
+  return adapter;
+}
+
+// Shared with the word embeddings, which an adapter of the layer would leave as they are.
+bool is_tied(const std::string& module) { return module.ends_with("cls.predictions.decoder"); }
+
+// The weight of `module`. Text models had a level "text_model." until transformers 5, in files and adapters alike.
+TensorMap::iterator find_weight(TensorMap& tensors, const std::string& module) {
+  const std::string key = module + ".weight", level = "text_model.";
+  auto found = tensors.find(key);
+  if (found == tensors.end()) found = tensors.find(level + key);
+  if (found == tensors.end() && key.starts_with(level)) found = tensors.find(key.substr(level.size()));
+  return found;
+}
+
+// LoraConfig of `modules` on `base`.
+json config_of(const std::string& base, const LowRankMap& modules) {
+  std::vector<std::string> targets;
+  for (const auto& [module, pair] : modules) targets.push_back(module);
+  const LowRank& any = modules.begin()->second;
+  json config = {{"peft_type", "LORA"},      {"base_model_name_or_path", base},
+                 {"r", any.a.size(0)},       {"lora_alpha", any.alpha},
+                 {"lora_dropout", 0.0},      {"bias", "none"},
+                 {"use_dora", false},        {"use_rslora", false},
+                 {"target_modules", targets}};
+  if (any.alpha == std::floor(any.alpha)) config["lora_alpha"] = static_cast<int64_t>(any.alpha);  // as PEFT has it
+  return config;
+}
+
+TensorMap tensors_of(const LowRankMap& modules, const std::string& prefix) {
+  TensorMap tensors;
+  for (const auto& [module, pair] : modules) {
+    tensors[prefix + module + kA] = pair.a.detach().to(at::kFloat);
+    tensors[prefix + module + kB] = pair.b.detach().to(at::kFloat);
+  }
+  return tensors;
+}
+
+}  // namespace
+
+bool is_adapter(const fs::path& folder) {
+  return is_file(folder / kPeftConfig) ||
+         (is_file(folder / kDiffusersWeights) && !is_file(folder / "model_index.json"));
+}
+
+Adapter load_adapter(const fs::path& folder) {
+  Adapter adapter = is_file(folder / kPeftConfig) ? load_peft(folder) : load_diffusers(folder);
+  if (adapter.base.empty()) {
+    throw CheckpointError(describe(folder.string(), "an adapter that names its base model", "none",
+                                   is_file(folder / kPeftConfig)
+                                       ? "State base_model_name_or_path in " + kPeftConfig
+                                       : "Write a README.md of the lines '---', 'base_model: REPOSITORY' and '---'"));
+  }
+  return adapter;
+}
+
+void add_low_rank(TensorMap& tensors, const LowRankMap& modules, const std::string& where) {
+  for (const auto& [module, pair] : modules) {
+    const auto found = find_weight(tensors, module);
+    if (found == tensors.end() || is_tied(module)) {
+      throw CheckpointError(describe(where + ": " + module, "a linear layer or convolution of the base model",
+                                     found == tensors.end() ? "no such module" : "one that shares its matrix",
+                                     "The adapter may belong to another model"));
+    }
+    at::Tensor& weight = found->second;
+    const at::Tensor a = pair.a.to(at::kFloat).flatten(1), b = pair.b.to(at::kFloat).flatten(1);
+    if (b.size(0) != weight.size(0) || b.size(0) * a.size(1) != weight.numel()) {
+      throw CheckpointError(
+          describe(where + ": " + module, fmt::format("an update of [{}]", fmt::join(weight.sizes(), ", ")),
+                   fmt::format("[{}, {}]", b.size(0), a.size(1)), "The adapter may belong to another model"));
+    }
+    const double scale = pair.alpha / static_cast<double>(a.size(0));
+    weight = weight.to(at::kFloat) + (at::matmul(b, a) * scale).view(weight.sizes());
+  }
+}
+
+void save_peft_adapter(const fs::path& folder, const std::string& base, const LowRankMap& modules) {
+  json config = config_of(base, modules);
+  config["inference_mode"] = true;
+  config["task_type"] = nullptr;
+  config["auto_mapping"] = {{"base_model_class", "BlipForConditionalGeneration"},
+                            {"parent_library", "transformers.models.blip.modeling_blip"}};
+  save_safetensors(tensors_of(modules, kPeftPrefix), folder / kPeftWeights, {{"format", "pt"}});
+  write_json(folder / kPeftConfig, config);
+}
+
+void save_diffusers_adapter(const fs::path& folder, const std::string& base, const std::string& part,
+                            const LowRankMap& modules) {
+  json metadata = json::object();
+  for (const auto& [key, value] : config_of(base, modules).items()) metadata[part + "." + key] = value;
+  save_safetensors(tensors_of(modules, part + "."), folder / kDiffusersWeights,
+                   {{"format", "pt"}, {kDiffusersMetadata, metadata.dump(2)}});
+}
+
+}  // namespace readback::checkpoint

@@ -1,0 +1,43 @@
+// LoRA adapters on disk, as PEFT and diffusers keep them: small matrices that belong to a base repository.
+// Paper: https://arxiv.org/abs/2106.09685
+#pragma once
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "readback/checkpoint/safetensors.h"
+
+namespace readback::checkpoint {
+
+// What is added to a module's weight: alpha / rank · B A, of a linear layer or a convolution.
+struct LowRank {
+  at::Tensor a, b;  // [rank, in, …] and [out, rank, …]
+  double alpha = 0;
+};
+using LowRankMap = std::map<std::string, LowRank>;  // by module name
+
+struct Adapter {
+  std::string base;                         // the repository that it belongs to, as it was named in training
+  std::map<std::string, LowRankMap> parts;  // by subfolder of the base; "" is a repository's only model
+};
+
+// Whether `folder` holds an adapter: PEFT's adapter_config.json and adapter_model.safetensors (or .bin), or diffusers'
+// pytorch_lora_weights.safetensors without a pipeline around it.
+bool is_adapter(const std::filesystem::path& folder);
+
+// Errors: CheckpointError, naming the option or tensor, for all but plain LoRA: DoRA, trained biases or whole modules,
+// embeddings, initial values that change the base (PiSSA), kohya's layout.
+// The base of diffusers' files is in their metadata ("unet.base_model_name_or_path") or the README.md's "base_model".
+Adapter load_adapter(const std::filesystem::path& folder);
+
+// Adds them to the weights of `tensors`, which become fp32. `where` names the adapter in errors.
+// Errors: CheckpointError (a module without a weight, or of another shape).
+void add_low_rank(TensorMap& tensors, const LowRankMap& modules, const std::string& where);
+
+// Writes `modules`, which are all of one rank and alpha, in fp32: for PeftModel.from_pretrained of a
+// BlipForConditionalGeneration, and for load_lora_weights of a diffusers pipeline. Errors: StoreError.
+void save_peft_adapter(const std::filesystem::path& folder, const std::string& base, const LowRankMap& modules);
+void save_diffusers_adapter(const std::filesystem::path& folder, const std::string& base, const std::string& part,
+                            const LowRankMap& modules);
+
+}  // namespace readback::checkpoint
