@@ -15,6 +15,7 @@ class UsageError : public Error { using Error::Error; };       // a flag, recipe
 class CheckpointError : public Error { using Error::Error; };  // a model repository is missing, corrupt or of another kind
 class DataError : public Error { using Error::Error; };        // an image, caption or annotation file is unreadable
 class StoreError : public Error { using Error::Error; };       // a run folder cannot be written, is in use or differs
+class RankError : public Error { using Error::Error; };        // another process of the job is missing or has died
 class Interrupted : public Error { using Error::Error; };      // Ctrl-C: everything committed so far is safe
 
 // "WHERE: expected EXPECTED, got GOT. NEXT" with empty parts left out; the one wording of all messages.

@@ -1,0 +1,181 @@
+#include "readback/base/ranks.h"
+
+#include <ATen/ATen.h>
+#include <c10/util/Logging.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <exception>
+
+#include "readback/base/error.h"
+
+#define USE_C10D_GLOO
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+C10_DECLARE_int(caffe2_log_level);
+
+namespace readback {
+
+using std::chrono::milliseconds;
+
+struct Ranks::Connections {
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group;
+};
+
+namespace {
+
+constexpr milliseconds kExchange = std::chrono::minutes(30);  // computing differs by less than this between ranks
+constexpr milliseconds kAnyLength = std::chrono::hours(24 * 365);
+
+// What c10d and Gloo say without source lines, back traces and advice.
+std::string reason(const std::exception& error) {
+  const auto* traced = dynamic_cast<const c10::Error*>(&error);
+  std::string text = traced != nullptr ? traced->what_without_backtrace() : error.what();
+  if (text.starts_with("[") && text.find("] ") != std::string::npos) text.erase(0, text.find("] ") + 2);
+  return text.substr(0, std::min(text.find(". This"), text.find('\n')));
+}
+
+void exchange(const Launch& launch, const std::function<c10::intrusive_ptr<c10d::Work>()>& begin, milliseconds limit) {
+  try {
+    begin()->wait(limit);
+  } catch (const std::exception& error) {
+    throw RankError(describe(fmt::format("rank {} of {}", launch.rank, launch.size), "an answer of the other ranks",
+                             reason(error), "Another has ended, see its message; start all again to go on"));
+  }
+}
+
+at::Tensor as_tensor(std::string& bytes) {
+  return at::from_blob(bytes.data(), {static_cast<int64_t>(bytes.size())}, at::kByte);
+}
+
+}  // namespace
+
+Ranks::Ranks(Launch launch) : launch_(std::move(launch)) {
+  if (launch_.size == 1) return;
+  const int rank = static_cast<int>(launch_.rank), size = static_cast<int>(launch_.size);
+  FLAGS_caffe2_log_level = 3;  // it would print what we throw, with back traces
+  c10d::TCPStoreOptions options;
+  options.port = launch_.port;
+  options.isServer = rank == 0 && !launch_.launcher_listens;
+  if (!launch_.launcher_listens) options.numWorkers = static_cast<size_t>(size);
+  options.timeout = launch_.patience;
+  try {
+    const auto store = c10::make_intrusive<c10d::TCPStore>(launch_.address, options);
+    connections_ = std::make_shared<Connections>();
+    connections_->store = c10::make_intrusive<c10d::PrefixStore>("readback/" + launch_.attempt, store);
+    connections_->group = c10::make_intrusive<c10d::ProcessGroupGloo>(
+        connections_->store, rank, size, c10d::ProcessGroupGloo::Options::create_default(launch_.patience));
+  } catch (const std::exception& error) {
+    throw RankError(describe(fmt::format("rank {} of {} at {}:{}", rank, size, launch_.address, launch_.port),
+                             "all ranks to come", reason(error),
+                             options.isServer
+                                 ? "Start all of them with the same MASTER_ADDR and MASTER_PORT; if another program "
+                                   "has the port, give another one"
+                                 : "MASTER_ADDR and MASTER_PORT must lead to rank 0, started within ten minutes"));
+  }
+}
+
+void Ranks::sum(at::Tensor tensor) const {
+  if (size() == 1) return;
+  std::vector<at::Tensor> host = {tensor.detach().cpu().contiguous()};
+  c10d::AllreduceOptions options;
+  options.timeout = kExchange;
+  exchange(
+      launch_, [&] { return connections_->group->allreduce(host, options); }, kExchange);
+  if (!host[0].is_same(tensor)) tensor.detach().copy_(host[0]);
+}
+
+void Ranks::broadcast(at::Tensor tensor) const {
+  if (size() == 1) return;
+  std::vector<at::Tensor> host = {tensor.detach().cpu().contiguous()};
+  c10d::BroadcastOptions options;
+  options.timeout = kExchange;
+  exchange(
+      launch_, [&] { return connections_->group->broadcast(host, options); }, kExchange);
+  tensor.detach().copy_(host[0]);
+}
+
+bool Ranks::any(bool flag) const {
+  if (size() == 1) return flag;
+  at::Tensor count = at::full({1}, flag ? 1 : 0, at::kLong);
+  sum(count);
+  return count.item<int64_t>() > 0;
+}
+
+void Ranks::send(const std::string& bytes, int64_t to) const {
+  std::string copy = bytes;
+  std::vector<at::Tensor> length = {at::full({1}, static_cast<int64_t>(bytes.size()), at::kLong)};
+  std::vector<at::Tensor> body = {as_tensor(copy)};
+  const int rank = static_cast<int>(to);
+  exchange(
+      launch_, [&] { return connections_->group->send(length, rank, 0); }, kAnyLength);
+  if (!bytes.empty())
+    exchange(
+        launch_, [&] { return connections_->group->send(body, rank, 0); }, kAnyLength);
+}
+
+std::string Ranks::receive(int64_t from) const {
+  std::vector<at::Tensor> length = {at::zeros({1}, at::kLong)};
+  const int rank = static_cast<int>(from);
+  exchange(
+      launch_, [&] { return connections_->group->recv(length, rank, 0); }, kAnyLength);
+  std::string bytes(static_cast<size_t>(length[0].item<int64_t>()), '\0');
+  std::vector<at::Tensor> body = {as_tensor(bytes)};
+  if (!bytes.empty())
+    exchange(
+        launch_, [&] { return connections_->group->recv(body, rank, 0); }, kAnyLength);
+  return bytes;
+}
+
+std::string Ranks::scatter(const std::vector<std::string>& parts) const {
+  if (!first()) return receive(0);
+  for (int64_t i = 1; i < size(); ++i) send(parts.at(static_cast<size_t>(i)), i);
+  return parts.at(0);
+}
+
+std::vector<std::string> Ranks::gather(const std::string& part) const {
+  if (!first()) {
+    send(part, 0);
+    return {};
+  }
+  std::vector<std::string> parts = {part};
+  for (int64_t i = 1; i < size(); ++i) parts.push_back(receive(i));
+  return parts;
+}
+
+void Ranks::together(const std::function<void()>& work) const {
+  if (size() == 1) return work();
+  constexpr int64_t kInterrupted = 1, kFailed = 2;
+  at::Tensor outcomes = at::zeros({size()}, at::kLong);
+  std::exception_ptr own;
+  try {
+    work();
+  } catch (const RankError&) {
+    throw;  // there is nobody to tell
+  } catch (const Interrupted&) {
+    outcomes[rank()] = kInterrupted;
+    own = std::current_exception();
+  } catch (...) {
+    outcomes[rank()] = kFailed;
+    own = std::current_exception();
+  }
+  std::vector<at::Tensor> host = {outcomes};
+  c10d::AllreduceOptions options;
+  options.timeout = kAnyLength;
+  exchange(
+      launch_, [&] { return connections_->group->allreduce(host, options); }, kAnyLength);
+  if (own) std::rethrow_exception(own);
+  for (int64_t i = 0; i < size(); ++i) {
+    const int64_t outcome = outcomes[i].item<int64_t>();
+    if (outcome == kInterrupted) throw Interrupted(fmt::format("rank {} was interrupted", i));
+    if (outcome == kFailed) {
+      throw RankError(describe(fmt::format("rank {} of {}", rank(), size()), "all ranks to go on",
+                               fmt::format("an error on rank {}, see its message", i)));
+    }
+  }
+}
+
+}  // namespace readback
