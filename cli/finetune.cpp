@@ -53,6 +53,10 @@ void add_data_flags(CLI::App& verb, FinetuneFlags& flags) {
       ->capture_default_str();
   verb.add_option("--degradation", task.batches.degradation, "Odd steps: share of pictures with noise or blur")
       ->capture_default_str();
+  verb.add_option(
+          "--augment", task.batches.augmentation,
+          "Odd steps: none, or blip: BLIP's random crop, flip and RandAugment(2, 5). Flips make \"left of\" wrong")
+      ->capture_default_str();
   verb.add_option("--cache-gigabytes", flags.cache_gigabytes, "Memory for latents, image features and text states")
       ->capture_default_str();
 }

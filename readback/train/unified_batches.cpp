@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "readback/base/error.h"
+#include "readback/image/augment.h"
 #include "readback/train/batches.h"
 
 namespace readback::train {
@@ -36,6 +37,9 @@ UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, Objective obj
       samples_(options.samples, progress),
       cache_(options.cache_bytes),
       side_(generator_side(options, pair.models())) {
+  if (options.augmentation != "none" && options.augmentation != "blip") {
+    throw UsageError(describe("--augment", "none or blip", options.augmentation));
+  }
   trains_vision_ = std::ranges::any_of(
       pair.parameters(), [](const auto& entry) { return entry.first.starts_with("captioner.vision_model."); });
 }
@@ -132,20 +136,26 @@ at::Tensor UnifiedBatches::image_state(int64_t index) {  // [P, C]
 
 at::Tensor UnifiedBatches::image_states(std::vector<BatchRow>& rows) {  // [B, P, C]
   std::vector<at::Tensor> states;
-  if (!trains_vision_ && options_.degradation <= 0) {
+  if (!trains_vision_ && options_.degradation <= 0 && options_.augmentation == "none") {
     for (const BatchRow& row : rows) states.push_back(image_state(row.sample.index));
     return at::stack(states);
   }
-  const image::PreprocessOptions& preprocess = pair_.models().preprocess;
-  image::PreprocessOptions unnormalised = preprocess;
-  unnormalised.do_normalize = false;
-  for (BatchRow& row : rows) {
-    const at::Tensor pixels = image::preprocess(samples_.load(row.sample.index), unnormalised).unsqueeze(0);
-    states.push_back(degrade(pixels, options_.degradation, row.random));
-  }
+  for (BatchRow& row : rows) states.push_back(changed_picture(row));
   c10::AutoGradMode with_gradients(trains_vision_);
   return pair_.models().captioner.vision_model.forward(
-      normalise(at::cat(states), preprocess).to(pair_.options().device));
+      normalise(at::cat(states), pair_.models().preprocess).to(pair_.options().device));
+}
+
+// [1, 3, S, S] in [0, 1]: augmented and degraded, as the options say
+at::Tensor UnifiedBatches::changed_picture(BatchRow& row) const {
+  image::PreprocessOptions unnormalised = pair_.models().preprocess;
+  unnormalised.do_normalize = false;
+  image::Image picture = samples_.load(row.sample.index);
+  if (options_.augmentation == "blip") {
+    const int64_t side = pair_.models().captioner.config.vision.image_size;
+    picture = image::augment(picture, side, side, row.random);
+  }
+  return degrade(image::preprocess(picture, unnormalised).unsqueeze(0), options_.degradation, row.random);
 }
 
 at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& captions) {  // [B, T, D]

@@ -16,11 +16,12 @@ namespace readback::train {
 
 struct UnifiedBatchOptions {
   SampleOptions samples;
-  int64_t batch_size = 8;      // rows in this process
-  int64_t draws = 1;           // (t, ε) for each text on odd steps
-  int64_t resolution = 0;      // side of the generator's pictures in pixels; 0: the UNet's
-  double unconditional = 0.0;  // even steps: share of captions replaced by the empty one, for guidance
-  double degradation = 0.0;    // odd steps: share of pictures with noise or blur
+  int64_t batch_size = 8;             // rows in this process
+  int64_t draws = 1;                  // (t, ε) for each text on odd steps
+  int64_t resolution = 0;             // side of the generator's pictures in pixels; 0: the UNet's
+  double unconditional = 0.0;         // even steps: share of captions replaced by the empty one, for guidance
+  double degradation = 0.0;           // odd steps: share of pictures with noise or blur
+  std::string augmentation = "none";  // odd steps, the captioner's pictures: none or blip (image/augment.h)
   int64_t cache_bytes = int64_t{2} << 30;
   uint64_t seed = 0;
   // Several processes: this one has the rows rank · batch_size … of a batch of ranks · batch_size, and `sum` adds a
@@ -48,6 +49,7 @@ class UnifiedBatches {
   bool readable(int64_t index);
   at::Tensor moments(int64_t index);
   at::Tensor image_state(int64_t index);
+  at::Tensor changed_picture(BatchRow& row) const;
   at::Tensor image_states(std::vector<BatchRow>& rows);
   at::Tensor text_states(const std::vector<std::string>& captions);
   at::Tensor draw_latents(BatchRow& row);

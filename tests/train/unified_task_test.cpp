@@ -188,6 +188,25 @@ TEST(UnifiedTask, CachesAndOrdersOfSteps) {
   EXPECT_EQ(losses(kept).size(), 8u);
 }
 
+// Augmentation changes what the captioner sees, not what the generator does, and composes with degradation.
+TEST(UnifiedTask, AugmentsTheCaptionersPicturesOnOddSteps) {
+  at::set_num_threads(1);
+  Progress silent;
+  const auto figures = [&](const std::string& augmentation, double degradation, int64_t step) {
+    UnifiedTaskOptions options = task_options();
+    options.batches.augmentation = augmentation;
+    options.batches.degradation = degradation;
+    Figures figures;
+    make_unified_task(options, silent)->loss(step, figures);
+    return figures;
+  };
+  EXPECT_EQ(figures("blip", 0, 0), figures("none", 0, 0));
+  EXPECT_NE(figures("blip", 0, 1), figures("none", 0, 1));
+  EXPECT_NE(figures("blip", 1, 1), figures("blip", 0, 1));
+  EXPECT_NE(figures("blip", 1, 1), figures("none", 1, 1));
+  EXPECT_EQ(figures("blip", 1, 1), figures("blip", 1, 1));
+}
+
 TEST(UnifiedTask, ThePapersObjectiveTrainsToo) {
   Folder folder;
   UnifiedTaskOptions options = task_options();
@@ -254,6 +273,7 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
   expect_refused<UsageError>([](auto& o) { o.models.train_captioner = o.models.train_generator = "none"; },
                              "something to train");
   expect_refused<UsageError>([](auto& o) { o.batches.resolution = 33; }, "--resolution");
+  expect_refused<UsageError>([](auto& o) { o.batches.augmentation = "all"; }, "--augment");
   UnifiedTaskOptions options = task_options();
   options.evaluation.metrics = {"clip-image"};
   Progress silent;
