@@ -101,6 +101,13 @@ std::string scheduler_name(const nlohmann::json& scheduler_config) {
   return "";
 }
 
+nlohmann::json pipeline_scheduler_config(nlohmann::json config, const std::string& chosen) {
+  const bool own = chosen.empty() || chosen == scheduler_name(config);
+  if (own || config.contains("steps_offset")) config["steps_offset"] = 1;
+  if (own || config.contains("clip_sample")) config["clip_sample"] = false;
+  return config;
+}
+
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const nlohmann::json& scheduler_config,
                                           int64_t num_inference_steps) {
   const std::string wanted = name.empty() ? scheduler_name(scheduler_config) : name;

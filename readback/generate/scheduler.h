@@ -57,6 +57,11 @@ const std::vector<std::string>& scheduler_names();
 // The name for a configuration's _class_name, e.g. "pndm"; empty when there is no such scheduler here.
 std::string scheduler_name(const nlohmann::json& scheduler_config);
 
+// The configuration that StableDiffusionPipeline gives to the scheduler `chosen` ("": the repository's own). It
+// overrides two options of the scheduler that a repository brings. One that is chosen instead is made by from_config,
+// which takes the repository's values, if it states any, and else has its own defaults.
+nlohmann::json pipeline_scheduler_config(nlohmann::json config, const std::string& chosen);
+
 // scheduler_config.json, in which diffusers writes infinities as -Infinity, which is not JSON. Errors: CheckpointError.
 nlohmann::json read_scheduler_config(const std::filesystem::path& path);
 

@@ -43,15 +43,6 @@ void expect_equal(const Repository& repository, const char* what, int64_t one, c
         describe(repository.name(), fmt::format("{} equal to {} ({})", what, other_what, other), std::to_string(one)));
 }
 
-// StableDiffusionPipeline overrides two options of the scheduler that a repository brings. One that is chosen instead
-// is made by from_config, which takes the repository's values, if it states any, and else has its own defaults.
-nlohmann::json pipeline_scheduler_config(nlohmann::json config, const std::string& chosen) {
-  const bool own = chosen.empty() || chosen == scheduler_name(config);
-  if (own || config.contains("steps_offset")) config["steps_offset"] = 1;
-  if (own || config.contains("clip_sample")) config["clip_sample"] = false;
-  return config;
-}
-
 template <typename Model>
 struct Part {
   std::unique_ptr<Model> model;

@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "readback/base/error.h"
@@ -33,12 +34,28 @@ at::Tensor reading_weights(const generate::NoiseSchedule& schedule, const at::Te
   return inside * schedule.signal_to_noise(t).clamp_max(options.read_snr_gamma) / options.read_snr_gamma;
 }
 
+at::Tensor without_gradients(const std::function<at::Tensor()>& compute) {
+  c10::NoGradGuard no_grad;
+  return compute();
+}
+
 }  // namespace
 
-UnifiedObjective::UnifiedObjective(UnifiedModels models, UnifiedOptions options)
+UnifiedObjective::UnifiedObjective(UnifiedModels models, UnifiedOptions options, const StartingModels* start)
     : models_(std::move(models)),
-      options_(options),
-      soft_tokens_(models_.bridge, models_.text_encoder.token_embedding.weight, options.soft_tokens) {}
+      options_(std::move(options)),
+      start_(start),
+      soft_tokens_(models_.bridge, models_.text_encoder.token_embedding.weight, options_.soft_tokens) {
+  if (options_.anchor.kl > 0 && start_ == nullptr) {
+    throw UsageError(describe("an anchor", "the starting models", "none"));
+  }
+  if (options_.reading == Reading::kDraft) {
+    check(options_.draft);
+    if (options_.objective == Objective::kPaper) {
+      throw UsageError(describe("--reading draft", "--objective unified", "paper, whose pictures are estimates"));
+    }
+  }
+}
 
 at::Tensor text_states_of(const UnifiedModels& models, const at::Tensor& ids) {
   c10::NoGradGuard no_grad;
@@ -47,7 +64,7 @@ at::Tensor text_states_of(const UnifiedModels& models, const at::Tensor& ids) {
 
 UnifiedLoss UnifiedObjective::even(const EvenBatch& batch) const {
   const at::Tensor noisy = models_.schedule.add_noise(batch.latents, batch.noise, batch.timesteps);
-  const at::Tensor predicted = predict(noisy, batch.timesteps, batch.text);
+  const at::Tensor predicted = predict(models_.unet, noisy, batch.timesteps, batch.text);
   UnifiedLoss loss;
   loss.diffusion = batch.share.rows * diffusion_loss(predicted, batch.latents, batch.noise, batch.timesteps);
   loss.total = loss.diffusion;
@@ -55,12 +72,18 @@ UnifiedLoss UnifiedObjective::even(const EvenBatch& batch) const {
     loss.lm = batch.share.tokens * reading_loss(batch, noisy, predicted);
     loss.total = loss.diffusion + options_.lm_weight * loss.lm;
   }
+  if (options_.anchor.kl > 0 && start_->unet_is_trained()) {
+    const at::Tensor before =
+        without_gradients([&] { return predict(start_->unet(), noisy, batch.timesteps, batch.text); });
+    loss.anchor = batch.share.rows * (predicted - before).square().mean();
+    loss.total = loss.total + options_.anchor.kl * loss.anchor;
+  }
   return loss;
 }
 
 UnifiedLoss UnifiedObjective::odd(const OddBatch& batch) const {
   const models::BlipTextDecoder& decoder = models_.captioner.text_decoder;
-  models::BlipState state = decoder.prepare(batch.images);
+  models::BlipState state = decoder.prepare(batch.images);  // its tokens are not kept
   const at::Tensor logits = decoder.logits(decoder.hidden_states(batch.captions.ids, state, /*cache=*/false, {}));
   UnifiedLoss loss;
   loss.lm = batch.share.tokens * models_.captioner.loss(logits, batch.captions.labels);
@@ -70,9 +93,18 @@ UnifiedLoss UnifiedObjective::odd(const OddBatch& batch) const {
     const at::Tensor text = soft_text(logits, batch.captions.labels).repeat_interleave(draws, 0);
     const at::Tensor latents = batch.latents.repeat_interleave(draws, 0);
     const at::Tensor noisy = models_.schedule.add_noise(latents, batch.noise, batch.timesteps);
-    loss.diffusion =
-        batch.share.rows * diffusion_loss(predict(noisy, batch.timesteps, text), latents, batch.noise, batch.timesteps);
+    loss.diffusion = batch.share.rows * diffusion_loss(predict(models_.unet, noisy, batch.timesteps, text), latents,
+                                                       batch.noise, batch.timesteps);
     loss.total = loss.lm + options_.diffusion_weight * loss.diffusion;
+  }
+  if (options_.anchor.kl > 0 && start_->captioner_is_trained()) {
+    const at::Tensor before = without_gradients([&] { return start_logits(batch); });
+    loss.anchor = batch.share.tokens * caption_divergence(before, logits, batch.captions.labels);
+    loss.total = loss.total + options_.anchor.kl * loss.anchor;
+  }
+  if (options_.policy.weight > 0) {
+    loss.policy = batch.share.rows * policy_loss(decoder, state, batch.policy);
+    loss.total = loss.total + options_.policy.weight * loss.policy;
   }
   return loss;
 }
@@ -99,10 +131,18 @@ at::Tensor UnifiedObjective::soft_text(const at::Tensor& logits, const at::Tenso
   return encoder.forward_embeddings(embeddings, last.squeeze(1)).last_hidden_state;
 }
 
-at::Tensor UnifiedObjective::predict(const at::Tensor& noisy, const at::Tensor& timesteps,
+// The starting captioner's logits of the very captions, [B, T, V].
+at::Tensor UnifiedObjective::start_logits(const OddBatch& batch) const {
+  const models::Blip& start = start_->captioner();
+  const at::Tensor images = batch.pixels.defined() ? start.vision_model.forward(batch.pixels) : batch.images;
+  models::BlipState state = start.text_decoder.prepare(images);
+  return start.text_decoder.logits(start.text_decoder.hidden_states(batch.captions.ids, state, /*cache=*/false));
+}
+
+at::Tensor UnifiedObjective::predict(const models::Unet& unet, const at::Tensor& noisy, const at::Tensor& timesteps,
                                      const at::Tensor& text) const {
-  const at::Tensor input = noisy.to(models_.unet.conv_in.weight.scalar_type());
-  return models_.unet.forward(input, timesteps.to(noisy.device()), models_.unet.prepare(text)).to(at::kFloat);
+  const at::Tensor input = noisy.to(unet.conv_in.weight.scalar_type());
+  return unet.forward(input, timesteps.to(noisy.device()), unet.prepare(text)).to(at::kFloat);
 }
 
 at::Tensor UnifiedObjective::diffusion_loss(const at::Tensor& predicted, const at::Tensor& latents,
@@ -114,23 +154,35 @@ at::Tensor UnifiedObjective::diffusion_loss(const at::Tensor& predicted, const a
 
 at::Tensor UnifiedObjective::reading_loss(const EvenBatch& batch, const at::Tensor& noisy,
                                           const at::Tensor& predicted) const {
+  const at::Tensor learned = batch.captions.labels.slice(1, 1).ge(0).sum();
+  if (options_.reading == Reading::kDraft) {
+    const at::Tensor latents = draft(models_.unet, models_.sampler, batch.draft, options_.draft);
+    return read(latents, batch.captions, at::ones({latents.size(0)}, at::kFloat)) / learned;
+  }
   const at::Tensor weights = reading_weights(models_.schedule, batch.timesteps, options_);
   const at::Tensor rows = weights.nonzero().squeeze(1);
   if (rows.numel() == 0) return at::zeros({}, predicted.options());
-  const auto read = [&rows](const at::Tensor& x) { return x.index_select(0, rows.to(x.device())); };
+  const auto chosen = [&rows](const at::Tensor& x) { return x.index_select(0, rows.to(x.device())); };
 
-  const at::Tensor t = read(batch.timesteps), output = read(predicted);
+  const at::Tensor t = chosen(batch.timesteps), output = chosen(predicted);
   const at::Tensor latents = options_.objective == Objective::kPaper
-                                 ? previous_sample(output, t, read(batch.latents), read(batch.step_noise))
-                                 : models_.schedule.clean(read(noisy), output, t);
-  const at::Tensor labels = read(batch.captions.labels);
-  const at::Tensor logits = models_.captioner.forward(as_pixels(latents), read(batch.captions.ids), {});  // [R, T, V]
+                                 ? previous_sample(output, t, chosen(batch.latents), chosen(batch.step_noise))
+                                 : models_.schedule.clean(chosen(noisy), output, t);
+  const CaptionBatch captions{chosen(batch.captions.ids), chosen(batch.captions.labels)};
+  return read(latents, captions, chosen(weights)) / learned;
+}
+
+// The captioner's surprise at R captions when it reads the decoded latents, summed over their learned tokens; each
+// caption counts by its weight, fp32 [R].
+at::Tensor UnifiedObjective::read(const at::Tensor& latents, const CaptionBatch& captions,
+                                  const at::Tensor& weights) const {
+  const at::Tensor& labels = captions.labels;
+  const at::Tensor logits = models_.captioner.forward(as_pixels(latents), captions.ids, {});  // [R, T, V]
   const at::Tensor predictions = logits.slice(1, 0, -1).flatten(0, 1).to(at::kFloat);
   const at::Tensor losses = at::cross_entropy_loss(predictions, labels.slice(1, 1).flatten(), {}, at::Reduction::None,
                                                    -100, models_.captioner.config.text.label_smoothing)
                                 .view({labels.size(0), -1});  // [R, T - 1], 0 where nothing is learned
-  const at::Tensor learned = batch.captions.labels.slice(1, 1).ge(0).sum();
-  return (losses * read(weights).to(losses.device()).unsqueeze(1)).sum() / learned;
+  return (losses * weights.to(losses.device()).unsqueeze(1)).sum();
 }
 
 at::Tensor UnifiedObjective::as_pixels(const at::Tensor& latents) const {
@@ -163,6 +215,12 @@ Objective parse_objective(const std::string& name) {
   if (name == "unified") return Objective::kUnified;
   if (name == "paper") return Objective::kPaper;
   throw UsageError(describe("--objective", "unified or paper", name));
+}
+
+Reading parse_reading(const std::string& name) {
+  if (name == "estimate") return Reading::kEstimate;
+  if (name == "draft") return Reading::kDraft;
+  throw UsageError(describe("--reading", "estimate or draft", name));
 }
 
 SoftTokenVariant parse_soft_tokens(const std::string& name) {

@@ -13,7 +13,10 @@
 #include "readback/models/clip/clip.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/models/stable_diffusion/vae.h"
+#include "readback/train/anchor.h"
 #include "readback/train/caption_batch.h"
+#include "readback/train/draft.h"
+#include "readback/train/policy_gradient.h"
 #include "readback/train/soft_tokens.h"
 
 namespace readback::train {
@@ -30,6 +33,11 @@ enum class Objective {
   kPaper,
 };
 
+enum class Reading {
+  kEstimate,  // of even steps: the clean picture estimated from z_t in one step
+  kDraft,     // a picture drawn from noise (draft.h)
+};
+
 struct TimestepRange {
   int64_t first = 0, last = 999;  // both included
 };
@@ -41,10 +49,14 @@ struct UnifiedOptions {
   double lm_weight = 1.0;         // even steps: of the reconstruction L_lm; 0: L_diff alone is computed
   double diffusion_weight = 1.0;  // odd steps: of the reconstruction L_diff, the paper's λ; 0: L_lm alone is computed
   double snr_gamma = 0.0;         // min-SNR weighting of L_diff (https://arxiv.org/abs/2303.09556); 0: none
+  Reading reading = Reading::kEstimate;
   // Even steps: which estimates are read, and γ of their weight min(SNR, γ) / γ, since at high noise an estimate says
   // little; 0: all count alike. What is not read counts as zero in the mean.
   TimestepRange read_timesteps;
   double read_snr_gamma = 0.0;
+  DraftOptions draft;  // kDraft
+  AnchorOptions anchor;
+  PolicyOptions policy;  // odd steps
 };
 
 // What the objective computes with. The models live elsewhere; which parameters are trained is decided there, too.
@@ -55,6 +67,7 @@ struct UnifiedModels {
   const models::Vae& vae;
   generate::NoiseSchedule schedule;
   bool clip_sample = false;             // kPaper: the scheduler configuration's
+  nlohmann::json sampler;               // kDraft: the scheduler configuration as the generator's pipeline takes it
   image::PreprocessOptions preprocess;  // the captioner's
   VocabularyBridge bridge;
   int64_t prompt_tokens = 3;                // of "a picture of"
@@ -75,6 +88,7 @@ struct EvenBatch {
   at::Tensor text;       // [B, T, D]: text_states_of() the captions
   CaptionBatch captions;
   at::Tensor step_noise;  // kPaper: what the scheduler's step adds, as latents
+  DraftBatch draft;       // kDraft
   Share share = {};
 };
 
@@ -84,11 +98,14 @@ struct OddBatch {
   CaptionBatch captions;
   at::Tensor latents;           // [B, c, h, w], scaled
   at::Tensor noise, timesteps;  // [n · B, …], int64 [n · B] on the CPU: n draws for each text, side by side
+  at::Tensor pixels;            // [B, 3, S, S], normalised, where the vision model is trained: what `images` came from
+  PolicyBatch policy;           // with a policy gradient
   Share share = {};
 };
 
 struct UnifiedLoss {
-  at::Tensor total, diffusion, lm;  // scalars; a part that was not computed is undefined
+  // Scalars; a part that was not computed is undefined. anchor: the divergence without its weight.
+  at::Tensor total, diffusion, lm, anchor, policy;
 };
 
 // The generator's token ids, int64 [B, T] → [B, T, D], without gradients: the text encoder is frozen.
@@ -96,7 +113,8 @@ at::Tensor text_states_of(const UnifiedModels& models, const at::Tensor& ids);
 
 class UnifiedObjective {
  public:
-  UnifiedObjective(UnifiedModels models, UnifiedOptions options);
+  // `start` is needed for an anchor, and must outlive this. Errors: UsageError.
+  UnifiedObjective(UnifiedModels models, UnifiedOptions options, const StartingModels* start = nullptr);
   const UnifiedModels& models() const { return models_; }
 
   UnifiedLoss even(const EvenBatch& batch) const;
@@ -106,21 +124,26 @@ class UnifiedObjective {
   at::Tensor soft_text(const at::Tensor& logits, const at::Tensor& labels) const;
 
  private:
-  at::Tensor predict(const at::Tensor& noisy, const at::Tensor& timesteps, const at::Tensor& text) const;
+  at::Tensor predict(const models::Unet& unet, const at::Tensor& noisy, const at::Tensor& timesteps,
+                     const at::Tensor& text) const;
   at::Tensor diffusion_loss(const at::Tensor& predicted, const at::Tensor& latents, const at::Tensor& noise,
                             const at::Tensor& timesteps) const;
   at::Tensor reading_loss(const EvenBatch& batch, const at::Tensor& noisy, const at::Tensor& predicted) const;
+  at::Tensor read(const at::Tensor& latents, const CaptionBatch& captions, const at::Tensor& weights) const;
+  at::Tensor start_logits(const OddBatch& batch) const;
   at::Tensor as_pixels(const at::Tensor& latents) const;
   at::Tensor previous_sample(const at::Tensor& predicted, const at::Tensor& timesteps, const at::Tensor& sample,
                              const at::Tensor& noise) const;
 
   UnifiedModels models_;
   UnifiedOptions options_;
+  const StartingModels* start_;
   SoftTokens soft_tokens_;
 };
 
 // "paper", "unified"; "probabilities", "logits". Errors: UsageError.
 Objective parse_objective(const std::string& name);
+Reading parse_reading(const std::string& name);  // "estimate", "draft"
 SoftTokenVariant parse_soft_tokens(const std::string& name);
 
 }  // namespace readback::train

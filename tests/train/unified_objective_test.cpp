@@ -6,132 +6,13 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
 #include <set>
 
-#include "readback/base/files.h"
-#include "readback/base/random.h"
-#include "readback/checkpoint/repository.h"
-#include "readback/train/batches.h"
 #include "readback/train/optimizer.h"
-#include "readback/train/trained_parameters.h"
+#include "unified_golden.h"
 
 namespace readback::train {
 namespace {
-
-const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
-constexpr int64_t kSize = 40, kLatent = 20, kReaderSize = 32, kUnknown = 1;
-
-nn::Weights load(const std::string& folder, const std::string& part = "") {
-  checkpoint::TensorMap tensors = checkpoint::Repository(kGoldens + folder).tensors(part);
-  for (auto& [key, tensor] : tensors) tensor = tensor.clone();
-  return nn::Weights(std::move(tensors), at::kCPU, at::kFloat, folder + part);
-}
-
-checkpoint::ConfigReader config(const std::string& path) { return {read_json(kGoldens + path), path}; }
-
-// The tiny models of the goldens: models/blip and generate/pipeline.
-struct Tiny {
-  nn::Weights blip_weights = load("models/blip"), text_weights = load("generate/pipeline", "text_encoder"),
-              unet_weights = load("generate/pipeline", "unet"), vae_weights = load("generate/pipeline", "vae");
-  models::BlipConfig blip_config = models::BlipConfig::read(config("models/blip/config.json"));
-  models::Blip blip;
-  models::ClipTextModel text{models::ClipTextConfig::read(config("generate/pipeline/text_encoder/config.json")),
-                             text_weights};
-  models::Unet unet{models::UnetConfig::read(config("generate/pipeline/unet/config.json")), unet_weights};
-  models::Vae vae{models::VaeConfig::read(config("generate/pipeline/vae/config.json")), vae_weights};
-
-  explicit Tiny(double label_smoothing = 0) : blip(smoothed(label_smoothing), blip_weights) {
-    at::set_num_threads(1);  // the models are tiny
-    for (const nn::Weights* weights : {&blip_weights, &text_weights, &unet_weights, &vae_weights}) weights->finish();
-  }
-  models::BlipConfig smoothed(double label_smoothing) {
-    blip_config.text.label_smoothing = label_smoothing;
-    return blip_config;
-  }
-
-  // What is trained, under "captioner." and "unet.".
-  std::map<std::string, at::Tensor> trained(const std::string& captioner, const std::string& generator) const {
-    std::map<std::string, at::Tensor> all;
-    for (const auto& [key, tensor] : select_parameters(blip_weights.parameters(), Side::kCaptioner, captioner)) {
-      all["captioner." + key] = tensor;
-    }
-    for (const auto& [key, tensor] : select_parameters(unet_weights.parameters(), Side::kGenerator, generator)) {
-      all["unet." + key] = tensor;
-    }
-    return all;
-  }
-
-  at::Tensor latents(const at::Tensor& pixels, const at::Tensor& noise) const {
-    c10::NoGradGuard no_grad;
-    const models::VaeMoments moments = vae.encode(pixels);
-    return (moments.mean + (0.5 * moments.logvar).exp() * noise) * vae.config.scaling_factor;
-  }
-
-  UnifiedModels models(const at::Tensor& map, generate::NoiseSchedule schedule, bool clip_sample = false) const {
-    return {.captioner = blip,
-            .text_encoder = text,
-            .unet = unet,
-            .vae = vae,
-            .schedule = std::move(schedule),
-            .clip_sample = clip_sample,
-            .bridge = {map, kUnknown, blip_config.text.vocab_size},
-            .prompt_tokens = 3,
-            .begin = 194,
-            .end = 195,
-            .padding = 195,
-            .text_length = 16};
-  }
-};
-
-struct Case {
-  std::string name;
-  nlohmann::json json;
-  const checkpoint::TensorMap& golden;
-
-  const at::Tensor& operator[](const std::string& key) const { return golden.at(name + "." + key); }
-  const at::Tensor& at_step(int64_t step, const std::string& key) const {
-    return golden.at(name + "." + std::to_string(step) + "." + key);
-  }
-  int64_t batch() const { return json["batch"]; }
-
-  UnifiedOptions options() const {
-    UnifiedOptions options;
-    options.objective = parse_objective(json["objective"]);
-    options.soft_tokens = parse_soft_tokens(json["soft_tokens"]);
-    options.temperature = json["temperature"];
-    options.lm_weight = json["lm_weight"];
-    options.diffusion_weight = json["diffusion_weight"];
-    options.snr_gamma = json["snr_gamma"];
-    options.read_snr_gamma = json["read_snr_gamma"];
-    options.read_timesteps = {json["read_timesteps"][0], json["read_timesteps"][1]};
-    return options;
-  }
-
-  static at::Tensor draw(const std::string& what, int64_t step, at::IntArrayRef shape) {
-    Random random(11, what, static_cast<uint64_t>(step));
-    return normal_like(at::empty(shape), random);
-  }
-  at::Tensor latents(const Tiny& tiny, int64_t step) const {
-    return tiny.latents(draw("pixels", step, {batch(), 3, kSize, kSize}).clamp(-1, 1),
-                        draw("posterior noise", step, {batch(), 4, kLatent, kLatent}));
-  }
-  EvenBatch even(const Tiny& tiny, const UnifiedObjective& objective, int64_t step) const {
-    return {.latents = latents(tiny, step),
-            .noise = draw("noise", step, {batch(), 4, kLatent, kLatent}),
-            .timesteps = at_step(step, "timesteps"),
-            .text = text_states_of(objective.models(), at_step(step, "text_ids")),
-            .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
-            .step_noise = draw("step noise", step, {batch(), 4, kLatent, kLatent})};
-  }
-  OddBatch odd(const Tiny& tiny, int64_t step) const {
-    return {.images = tiny.blip.vision_model.forward(draw("blip pixels", step, {batch(), 3, kReaderSize, kReaderSize})),
-            .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
-            .latents = latents(tiny, step),
-            .noise = draw("noise", step, {batch() * json["draws"].get<int64_t>(), 4, kLatent, kLatent}),
-            .timesteps = at_step(step, "timesteps")};
-  }
-};
 
 const checkpoint::TensorMap& golden() {
   static const checkpoint::TensorMap values = checkpoint::load_safetensors(kGoldens + "train/unified.safetensors");
@@ -141,14 +22,6 @@ const checkpoint::TensorMap& golden() {
 const nlohmann::json& description() {
   static const nlohmann::json json = read_json(kGoldens + "train/unified.json");
   return json;
-}
-
-// The gradient's norm, then up to eight of its values, evenly spaced.
-at::Tensor summary(const at::Tensor& gradient) {
-  const at::Tensor values = gradient.contiguous().flatten();
-  const at::Tensor places =
-      at::linspace(0, static_cast<double>(values.numel() - 1), std::min<int64_t>(8, values.numel())).to(at::kLong);
-  return at::cat({values.norm().unsqueeze(0), values.index_select(0, places)});
 }
 
 class UnifiedParity : public testing::TestWithParam<const char*> {};
@@ -167,13 +40,7 @@ TEST_P(UnifiedParity, TenMicroStepsHaveTheReferencesLossesAndGradients) {
   adamw.clip_norm = test.json["clip_norm"];
   if (test.options().objective == Objective::kPaper) adamw.groups = {{.prefix = "captioner.", .clipped = false}};
   AdamW optimizer(parameters, adamw);
-
-  std::set<std::string> expected_names;
-  for (const auto& [key, tensor] : golden()) {
-    const std::string prefix = test.name + ".0.gradient.";
-    if (key.starts_with(prefix)) expected_names.insert(key.substr(prefix.size()));
-  }
-  ASSERT_EQ(expected_names.size(), parameters.size());
+  ASSERT_EQ(test.gradients(), parameters.size());
 
   for (int64_t step = 0; step < 10; ++step) {
     const UnifiedLoss loss =
@@ -186,21 +53,7 @@ TEST_P(UnifiedParity, TenMicroStepsHaveTheReferencesLossesAndGradients) {
     }
     (loss.total / 2).backward();
     if (step % 2 == 0) continue;
-    // A bias that shifts all scores alike has no effect: its gradient is rounding error, which is compared with all.
-    double whole = 0;
-    for (const auto& [key, parameter] : parameters) whole = std::hypot(whole, parameter.grad().norm().item<double>());
-    for (const auto& [key, parameter] : parameters) {
-      const std::string name = test.name + "." + std::to_string(step / 2) + ".gradient." + key;
-      if (!golden().contains(name)) continue;
-      const at::Tensor truth = golden().at(name), got = summary(parameter.grad());
-      ASSERT_EQ(got.sizes(), truth.sizes()) << name;
-      const double norm = truth[0].item<double>();
-      EXPECT_NEAR(got[0].item<double>(), norm, 1e-3 * norm + 1e-6 * whole) << name;
-      // Values at a single place lie below the norm: their errors are compared with the largest that is stored.
-      const double largest = truth.slice(0, 1).abs().max().item<double>();
-      EXPECT_LE((got - truth).slice(0, 1).abs().max().item<double>(), 1e-3 * largest + 1e-4 * norm + 1e-6 * whole)
-          << name;
-    }
+    expect_gradients(parameters, test, step / 2);
     optimizer.step(1e-3);
     optimizer.zero_grad();
   }

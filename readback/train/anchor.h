@@ -1,0 +1,53 @@
+// Anchors: what tuned models must not forget. B captions, T tokens, V vocabulary.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "readback/models/blip/blip.h"
+#include "readback/models/stable_diffusion/unet.h"
+#include "readback/nn/weights.h"
+
+namespace readback::train {
+
+struct AnchorOptions {
+  // Of the distance from what the starting model says: on odd steps the Kullback-Leibler divergence of caption tokens,
+  // on even steps the mean squared difference of what the UNets predict, which for Gaussians is that divergence up to
+  // a factor; only of models that are trained.
+  double kl = 0;
+  double l2 = 0;  // of ½ ‖θ - θ_start‖², summed over all trained parameters
+};
+
+// The models before they are tuned. They share every tensor that is not trained with the tuned ones.
+class StartingModels {
+ public:
+  // What the tuned models have been made of; `trained` as in the task, by "captioner.KEY" and "unet.KEY". To be made
+  // before anything is trained, or restored. Low-rank adapters are left out, as they begin at zero.
+  StartingModels(const models::BlipConfig& captioner_config, const nn::Weights& captioner,
+                 const models::UnetConfig& unet_config, const nn::Weights& unet,
+                 const std::map<std::string, at::Tensor>& trained);
+
+  const models::Blip& captioner() const { return captioner_; }
+  const models::Unet& unet() const { return unet_; }
+  bool captioner_is_trained() const { return captioner_is_trained_; }
+  bool unet_is_trained() const { return unet_is_trained_; }
+
+  // ½ ‖θ - θ_start‖² in fp32, a scalar with gradients.
+  at::Tensor half_squared_distance() const;
+
+ private:
+  nn::Weights captioner_weights_, unet_weights_;
+  models::Blip captioner_;
+  models::Unet unet_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> parameters_;  // tuned, start
+  bool captioner_is_trained_ = false, unet_is_trained_ = false;
+};
+
+// KL(start ‖ tuned) of the next token, averaged over the tokens that are learned. Logits [B, T, V], labels [B, T] as in
+// CaptionBatch.
+at::Tensor caption_divergence(const at::Tensor& start, const at::Tensor& tuned, const at::Tensor& labels);
+
+}  // namespace readback::train
