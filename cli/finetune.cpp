@@ -13,6 +13,7 @@ struct FinetuneFlags {
   train::UnifiedTaskOptions task;
   train::TrainOptions train;
   std::string objective = "unified", soft_tokens = "probabilities", captions = "any", output;
+  std::string reading = "estimate", policy_scale = "batch";
   double learning_rate = 1e-4, captioner_learning_rate = 1e-4, weight_decay = 0.01, captioner_weight_decay = 0.0;
   double cache_gigabytes = 2;
 };
@@ -94,6 +95,36 @@ void add_objective_flags(CLI::App& verb, FinetuneFlags& flags) {
       ->capture_default_str();
 }
 
+void add_beyond_flags(CLI::App& verb, FinetuneFlags& flags) {
+  auto& objective = flags.task.objective;
+  auto& policy = objective.policy;
+  verb.add_option("--anchor-kl", objective.anchor.kl, "Weight of the divergence from what the starting models say")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--anchor-l2", objective.anchor.l2, "Weight of half the squared distance from their parameters")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--reading", flags.reading, "T-I-T: read one-step estimates, or draft: pictures drawn from noise")
+      ->capture_default_str();
+  verb.add_option("--draft-steps", objective.draft.steps, "DDIM steps of a draft")->capture_default_str();
+  verb.add_option("--draft-gradient-steps", objective.draft.gradient_steps, "Its last steps that carry gradients")
+      ->capture_default_str();
+  verb.add_option("--draft-guidance", objective.draft.guidance, "Classifier-free guidance of a draft; 1: none")
+      ->capture_default_str();
+  verb.add_option("--policy-weight", policy.weight, "I-T-I: of the policy gradient on sampled captions; 0: none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--policy-samples", policy.samples, "Captions sampled for each image")->capture_default_str();
+  verb.add_option("--policy-draws", policy.draws, "Noise draws that an image's captions are compared by")
+      ->capture_default_str();
+  verb.add_option("--policy-scale", flags.policy_scale, "batch: advantages by their deviation in the batch; none")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"batch", "none"}));
+  verb.add_option("--clip-reward", policy.clip_weight, "Weight of CLIP's cosine of image and caption in the reward")
+      ->capture_default_str();
+  verb.add_option("--clip", policy.clip, "CLIP repository of --clip-reward")->capture_default_str();
+}
+
 void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
   auto& options = flags.train;
   options.schedule = "constant";
@@ -146,6 +177,8 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   task.models.dtype = flags.machine.resolve_dtype();
   task.objective.objective = train::parse_objective(flags.objective);
   task.objective.soft_tokens = train::parse_soft_tokens(flags.soft_tokens);
+  task.objective.reading = train::parse_reading(flags.reading);
+  task.objective.policy.scaled = flags.policy_scale == "batch";
   task.batches.samples.any_caption = flags.captions == "any";
   if (task.evaluation.samples.dataset.empty()) task.evaluation.samples.dataset = task.batches.samples.dataset;
   task.evaluation.samples.image_size = task.batches.samples.image_size;
@@ -180,6 +213,7 @@ void add_finetune(CLI::App& app) {
   add_model_flags(*verb, *flags);
   add_data_flags(*verb, *flags);
   add_objective_flags(*verb, *flags);
+  add_beyond_flags(*verb, *flags);
   add_training_flags(*verb, *flags);
   add_evaluation_flags(*verb, *flags);
   verb->add_option("--output", flags->output, "Folder for the two repositories and the state to resume from")

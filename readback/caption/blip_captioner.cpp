@@ -10,7 +10,6 @@
 #include "readback/base/device.h"
 #include "readback/base/error.h"
 #include "readback/base/progress.h"
-#include "readback/caption/decoding.h"
 
 namespace readback::caption {
 
@@ -91,6 +90,15 @@ std::string_view trim_left(std::string_view text) {
 
 }  // namespace
 
+std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
+                                         const std::vector<int64_t>& prompt, const DecodingOptions& options,
+                                         std::span<const Random> streams) {
+  const c10::InferenceMode no_gradients;
+  BlipSteps steps(model.text_decoder, model.text_decoder.prepare(images));
+  const DecodingStart start{prompt, steps.read_prompt(prompt), model.config.text.sep_token_id};
+  return decode(steps, start, options, streams);
+}
+
 BlipCaptioner::BlipCaptioner(Parts parts) : parts_(std::move(parts)) {
   if (parts_.batch_size == 0) parts_.batch_size = default_batch_size(*parts_.model);
 }
@@ -105,7 +113,7 @@ std::vector<int64_t> BlipCaptioner::prompt_ids(const std::string& prompt) const 
   return ids;
 }
 
-models::BlipState BlipCaptioner::read_images(std::span<const image::Image* const> images) const {
+at::Tensor BlipCaptioner::read_images(std::span<const image::Image* const> images) const {
   const models::BlipVisionModel& vision = parts_.model->vision_model;
   // About a thousand patches at a time fill the machine, and more would only take memory.
   const size_t at_once = static_cast<size_t>(std::max<int64_t>(1, 1024 / vision.position_embedding.size(1)));
@@ -117,7 +125,7 @@ models::BlipState BlipCaptioner::read_images(std::span<const image::Image* const
     }
     embeds.push_back(vision.forward(at::stack(pixels).to(vision.class_embedding.device())));  // [B, P, C]
   }
-  return parts_.model->text_decoder.prepare(at::cat(embeds));
+  return at::cat(embeds);
 }
 
 std::vector<std::vector<Caption>> BlipCaptioner::caption(std::span<const Request> requests,
@@ -151,12 +159,10 @@ std::vector<std::vector<Caption>> BlipCaptioner::caption_batch(std::span<const R
       streams.emplace_back(options.seed, request.sample, static_cast<uint64_t>(request.candidate + i));
     }
   }
-  BlipSteps steps(parts_.model->text_decoder, read_images(images));
-  const DecodingStart start{prompt, steps.read_prompt(prompt), parts_.model->config.text.sep_token_id};
   const std::string prompt_text = parts_.tokenizer->decode(prompt);
 
   std::vector<std::vector<Caption>> result;
-  for (std::vector<Decoded>& candidates : decode(steps, start, options, streams)) {
+  for (std::vector<Decoded>& candidates : decode(*parts_.model, read_images(images), prompt, options, streams)) {
     result.emplace_back();
     for (Decoded& decoded : candidates) {
       const std::string whole = parts_.tokenizer->decode(decoded.token_ids);
@@ -189,7 +195,7 @@ std::vector<double> BlipCaptioner::log_probabilities(const image::Image& image, 
   std::vector<double> result;
   if (texts.empty()) return result;
   const image::Image* const images[] = {&image};
-  const models::BlipState state = read_images(images);
+  const models::BlipState state = parts_.model->text_decoder.prepare(read_images(images));
 
   // Some texts at a time, so that the logits stay small. What follows a text's end cannot change what precedes it.
   constexpr size_t kTexts = 16;

@@ -9,12 +9,19 @@
 #include <vector>
 
 #include "readback/caption/captioner.h"
+#include "readback/caption/decoding.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/image/preprocess.h"
 #include "readback/models/blip/blip.h"
 #include "readback/text/tokenizer.h"
 
 namespace readback::caption {
+
+// Captions by `model`, which may still be in training, of images that its vision model has read, [B, P, C]; the
+// prompt's begin token comes first. `streams` as decode() has them. Errors: UsageError, DataError.
+std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
+                                         const std::vector<int64_t>& prompt, const DecodingOptions& options,
+                                         std::span<const Random> streams);
 
 class BlipCaptioner final : public Captioner {
  public:
@@ -44,7 +51,7 @@ class BlipCaptioner final : public Captioner {
 
  private:
   std::vector<int64_t> prompt_ids(const std::string& prompt) const;
-  models::BlipState read_images(std::span<const image::Image* const> images) const;
+  at::Tensor read_images(std::span<const image::Image* const> images) const;  // [B, P, C]
   std::vector<std::vector<Caption>> caption_batch(std::span<const Request> requests, const DecodingOptions& options,
                                                   const std::vector<int64_t>& prompt) const;
 

@@ -113,6 +113,7 @@ UnifiedModels ModelPair::make_models() const {
           .vae = vae_,
           .schedule = generate::NoiseSchedule::from_config(scheduler),
           .clip_sample = scheduler.value("clip_sample", true),  // as DDPMScheduler's default
+          .sampler = generate::pipeline_scheduler_config(scheduler, "ddim"),
           .preprocess = preprocess_,
           .bridge = std::move(bridge),
           .prompt_tokens = prompt_tokens(*captioner_tokenizer_),
@@ -120,6 +121,11 @@ UnifiedModels ModelPair::make_models() const {
           .end = end,
           .padding = padding >= 0 ? padding : end,
           .text_length = generator.max_length() > 0 ? std::min(generator.max_length(), limit) : limit};
+}
+
+std::unique_ptr<StartingModels> ModelPair::starting_models() const {
+  return std::make_unique<StartingModels>(captioner_.config, captioner_weights_, unet_.config, unet_weights_,
+                                          parameters());
 }
 
 std::map<std::string, at::Tensor> ModelPair::parameters() const {

@@ -36,6 +36,9 @@ class ModelPair {
   // The models, and what else the objective must know of them.
   const UnifiedModels& models() const { return *models_; }
 
+  // The models as they are now, to hold on to while they are trained.
+  std::unique_ptr<StartingModels> starting_models() const;
+
   // What is trained, by "captioner.KEY" and "unet.KEY".
   std::map<std::string, at::Tensor> parameters() const;
   // The captioner with `weights` (keys of parameters()) in place of the trained ones, for inference.

@@ -28,8 +28,8 @@ int64_t generator_side(const UnifiedBatchOptions& options, const UnifiedModels& 
 
 }  // namespace
 
-UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, Objective objective, const ModelPair& pair,
-                               Progress& progress)
+UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective,
+                               const ModelPair& pair, Progress& progress)
     : options_(options),
       objective_(objective),
       pair_(pair),
@@ -76,7 +76,7 @@ EvenBatch UnifiedBatches::even(std::vector<BatchRow>& rows) {
   std::vector<std::string> texts;
   std::vector<at::Tensor> latents, noise, step_noise;
   std::vector<int64_t> timesteps;
-  const bool paper = objective_ == Objective::kPaper;
+  const bool paper = objective_.objective == Objective::kPaper;
   for (BatchRow& row : rows) {
     texts.push_back(row.random.uniform() < options_.unconditional ? "" : row.sample.caption);
     latents.push_back(draw_latents(row));
@@ -91,13 +91,34 @@ EvenBatch UnifiedBatches::even(std::vector<BatchRow>& rows) {
                   .captions = captions_of(rows),
                   .step_noise = paper ? stacked(step_noise) : at::Tensor()};
   batch.share = share_of(batch.captions);
+  if (objective_.reading == Reading::kDraft && objective_.lm_weight > 0) batch.draft = draft_of(rows, latents.front());
   return batch;
 }
 
-OddBatch UnifiedBatches::odd(std::vector<BatchRow>& rows, bool reconstruct) {
-  OddBatch batch{.images = image_states(rows), .captions = captions_of(rows)};
+DraftBatch UnifiedBatches::draft_of(std::vector<BatchRow>& rows, const at::Tensor& latents) {
+  std::vector<at::Tensor> noise;
+  std::vector<std::string> texts;
+  for (BatchRow& row : rows) {
+    noise.push_back(normal_like(latents, row.random));
+    texts.push_back(row.sample.caption);
+  }
+  return {.noise = stacked(noise), .text = text_states(texts), .empty = text_states({""})};
+}
+
+OddBatch UnifiedBatches::odd(std::vector<BatchRow>& rows) {
+  OddBatch batch{.captions = captions_of(rows)};
   batch.share = share_of(batch.captions);
-  if (!reconstruct) return batch;
+  if (trains_vision_ || options_.degradation > 0 || options_.augmentation != "none") {
+    const at::Tensor pixels = changed_pictures(rows);
+    c10::AutoGradMode with_gradients(trains_vision_);
+    batch.images = pair_.models().captioner.vision_model.forward(pixels);
+    if (trains_vision_) batch.pixels = pixels;
+  } else {
+    std::vector<at::Tensor> states;
+    for (const BatchRow& row : rows) states.push_back(image_state(row.sample.index));
+    batch.images = at::stack(states);
+  }
+  if (objective_.diffusion_weight <= 0 && objective_.policy.weight <= 0) return batch;
   std::vector<at::Tensor> latents, noise;
   std::vector<int64_t> timesteps;
   for (BatchRow& row : rows) {
@@ -134,16 +155,11 @@ at::Tensor UnifiedBatches::image_state(int64_t index) {  // [P, C]
   });
 }
 
-at::Tensor UnifiedBatches::image_states(std::vector<BatchRow>& rows) {  // [B, P, C]
-  std::vector<at::Tensor> states;
-  if (!trains_vision_ && options_.degradation <= 0 && options_.augmentation == "none") {
-    for (const BatchRow& row : rows) states.push_back(image_state(row.sample.index));
-    return at::stack(states);
-  }
-  for (BatchRow& row : rows) states.push_back(changed_picture(row));
-  c10::AutoGradMode with_gradients(trains_vision_);
-  return pair_.models().captioner.vision_model.forward(
-      normalise(at::cat(states), pair_.models().preprocess).to(pair_.options().device));
+// [B, 3, S, S], normalised
+at::Tensor UnifiedBatches::changed_pictures(std::vector<BatchRow>& rows) const {
+  std::vector<at::Tensor> pictures;
+  for (BatchRow& row : rows) pictures.push_back(changed_picture(row));
+  return normalise(at::cat(pictures), pair_.models().preprocess).to(pair_.options().device);
 }
 
 // [1, 3, S, S] in [0, 1]: augmented and degraded, as the options say
@@ -172,7 +188,7 @@ at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& captions)
     }));
   }
   const at::Tensor states = at::stack(rows);
-  return objective_ == Objective::kPaper ? states.narrow(1, 0, longest) : states;
+  return objective_.objective == Objective::kPaper ? states.narrow(1, 0, longest) : states;
 }
 
 at::Tensor UnifiedBatches::draw_latents(BatchRow& row) {  // [c, h, w], on the CPU

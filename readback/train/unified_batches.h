@@ -38,28 +38,32 @@ struct BatchRow {
 class UnifiedBatches {
  public:
   // `pair` must outlive this. Errors: UsageError, DataError.
-  UnifiedBatches(const UnifiedBatchOptions& options, Objective objective, const ModelPair& pair, Progress& progress);
+  UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective, const ModelPair& pair,
+                 Progress& progress);
 
   // This process's rows of step `step`. Errors: DataError when no picture can be read.
   std::vector<BatchRow> rows(int64_t step);
   EvenBatch even(std::vector<BatchRow>& rows);
-  OddBatch odd(std::vector<BatchRow>& rows, bool reconstruct);  // not `reconstruct`: for L_lm alone
+  OddBatch odd(std::vector<BatchRow>& rows);  // but for its policy
+  image::Image picture(const BatchRow& row) const { return samples_.load(row.sample.index); }
+  double sum(double value) const { return options_.sum(value); }  // over all processes
 
  private:
   bool readable(int64_t index);
   at::Tensor moments(int64_t index);
   at::Tensor image_state(int64_t index);
   at::Tensor changed_picture(BatchRow& row) const;
-  at::Tensor image_states(std::vector<BatchRow>& rows);
+  at::Tensor changed_pictures(std::vector<BatchRow>& rows) const;
   at::Tensor text_states(const std::vector<std::string>& captions);
   at::Tensor draw_latents(BatchRow& row);
   int64_t draw_timestep(BatchRow& row) const;
+  DraftBatch draft_of(std::vector<BatchRow>& rows, const at::Tensor& latents);
   CaptionBatch captions_of(const std::vector<BatchRow>& rows) const;
   Share share_of(const CaptionBatch& captions) const;
   at::Tensor stacked(const std::vector<at::Tensor>& rows) const;
 
   UnifiedBatchOptions options_;
-  Objective objective_;
+  UnifiedOptions objective_;
   const ModelPair& pair_;
   Progress& progress_;
   UnifiedSamples samples_;

@@ -6,6 +6,7 @@
 
 #include "readback/base/error.h"
 #include "readback/train/caption_evaluation.h"
+#include "readback/train/rollouts.h"
 
 namespace readback::train {
 
@@ -21,12 +22,15 @@ UnifiedTaskOptions resolved(UnifiedTaskOptions options) {
     options.objective.diffusion_weight = 0;
   } else if (options.losses == "diffusion") {
     options.models.train_captioner = "none";
-    options.objective.lm_weight = 0;
+    options.objective.lm_weight = options.objective.policy.weight = 0;
   } else if (options.losses != "unified") {
     throw UsageError(describe("--losses", "lm, diffusion or unified", options.losses));
   }
   if (options.models.train_captioner == "none" && options.models.train_generator == "none") {
     throw UsageError(describe("fine-tuning", "something to train", "\"none\" for both models"));
+  }
+  if (options.objective.policy.weight > 0 && options.models.train_captioner == "none") {
+    throw UsageError(describe("--policy-weight", "a captioner that is trained", "--train-captioner none"));
   }
   if (options.objective.objective == Objective::kPaper && options.models.label_smoothing < 0) {
     options.models.label_smoothing = 0.1;
@@ -34,14 +38,18 @@ UnifiedTaskOptions resolved(UnifiedTaskOptions options) {
   return options;
 }
 
+bool anchored(const UnifiedOptions& options) { return options.anchor.kl > 0 || options.anchor.l2 > 0; }
+
 class UnifiedTask : public Task {
  public:
   UnifiedTask(const UnifiedTaskOptions& wanted, Progress& progress)
       : options_(resolved(wanted)),
         progress_(progress),
         pair_(options_.models),
-        batches_(options_.batches, options_.objective.objective, pair_, progress),
-        objective_(pair_.models(), options_.objective) {
+        start_(anchored(options_.objective) ? pair_.starting_models() : nullptr),
+        batches_(options_.batches, options_.objective, pair_, progress),
+        objective_(pair_.models(), options_.objective, start_.get()) {
+    if (options_.objective.policy.weight > 0) rollouts_.emplace(options_.objective.policy, pair_, batches_);
     if (options_.losses == "unified") progress.note("vocabulary bridge: " + pair_.models().bridge.summary());
   }
 
@@ -57,10 +65,21 @@ class UnifiedTask : public Task {
       if (loss.diffusion.defined())
         figures.emplace_back(name + std::string("_diffusion"), loss.diffusion.item<double>());
       if (loss.lm.defined()) figures.emplace_back(name + std::string("_lm"), loss.lm.item<double>());
+      if (loss.anchor.defined()) figures.emplace_back(name + std::string("_anchor"), loss.anchor.item<double>());
+      if (loss.policy.defined()) figures.emplace_back(name + std::string("_policy"), loss.policy.item<double>());
       total = total.defined() ? total + loss.total : loss.total;
     };
     if (even) add("even", objective_.even(batches_.even(rows)));
-    if (odd) add("odd", objective_.odd(batches_.odd(rows, options_.objective.diffusion_weight > 0)));
+    if (odd) {
+      OddBatch batch = batches_.odd(rows);
+      if (rollouts_) batch.policy = rollouts_->draw(batch, rows, figures);
+      add("odd", objective_.odd(batch));
+    }
+    if (const double weight = options_.objective.anchor.l2; weight > 0) {
+      const at::Tensor distance = start_->half_squared_distance() / static_cast<double>(options_.batches.ranks);
+      figures.emplace_back("anchor_l2", distance.item<double>());
+      total = total + weight * distance;
+    }
     return total;
   }
 
@@ -77,8 +96,10 @@ class UnifiedTask : public Task {
   UnifiedTaskOptions options_;
   Progress& progress_;
   ModelPair pair_;
+  std::unique_ptr<StartingModels> start_;  // with an anchor
   UnifiedBatches batches_;
   UnifiedObjective objective_;
+  std::optional<Rollouts> rollouts_;  // with a policy gradient
   std::optional<CaptionEvaluation> evaluation_;
 };
 
