@@ -1,0 +1,171 @@
+// Anchors, drafts and the policy gradient in whole trainings of tiny models.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/train/trainer.h"
+#include "readback/train/unified_task.h"
+#include "training_folder.h"
+
+namespace readback::train {
+namespace {
+
+const std::string kTiny = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
+
+UnifiedTaskOptions plain_options() {
+  UnifiedTaskOptions options;
+  options.models.captioner = kTiny + "caption/blip";
+  options.models.generator = kTiny + "generate/pipeline";
+  options.models.minimum_coverage = 0;
+  options.batches.batch_size = 2;
+  options.batches.samples.dataset = "emoji-scenes";
+  options.batches.samples.count = 6;
+  options.batches.seed = 5;
+  return options;
+}
+
+UnifiedTaskOptions beyond_options() {
+  UnifiedTaskOptions options = plain_options();
+  options.batches.augmentation = "blip";
+  options.objective.anchor = {.kl = 0.5, .l2 = 0.1};
+  options.objective.reading = Reading::kDraft;
+  options.objective.draft = {.steps = 3, .gradient_steps = 2, .guidance = 2.0};
+  options.objective.policy.weight = 0.3;
+  options.objective.policy.samples = 3;
+  options.objective.policy.draws = 2;
+  return options;
+}
+
+std::map<std::string, double> figures_of(const UnifiedTaskOptions& options, int64_t step) {
+  at::set_num_threads(1);
+  Progress silent;
+  Figures figures;
+  const at::Tensor loss = make_unified_task(options, silent)->loss(step, figures);
+  figures.emplace_back("total", loss.item<double>());
+  return {figures.begin(), figures.end()};
+}
+
+TEST(BeyondTask, LogsEachPartAndAddsItsWeight) {
+  const UnifiedTaskOptions options = beyond_options();
+  const auto even = figures_of(options, 0), odd = figures_of(options, 1);
+  EXPECT_NEAR(even.at("total"), even.at("even_diffusion") + even.at("even_lm") + 0.5 * even.at("even_anchor"), 1e-5);
+  EXPECT_NEAR(odd.at("total"),
+              odd.at("odd_lm") + odd.at("odd_diffusion") + 0.5 * odd.at("odd_anchor") + 0.3 * odd.at("odd_policy"),
+              1e-5);
+  EXPECT_EQ(odd.at("anchor_l2"), 0);
+  EXPECT_NEAR(even.at("even_anchor"), 0, 1e-9);  // nothing is trained yet
+  EXPECT_NEAR(odd.at("odd_anchor"), 0, 1e-9);
+  EXPECT_EQ(odd.at("policy_reward"), -odd.at("policy_error"));
+  EXPECT_GT(odd.at("policy_deviation"), 0);
+  EXPECT_FALSE(odd.contains("policy_clip"));
+  EXPECT_EQ(figures_of(plain_options(), 1).size(), 3U);  // total, odd_diffusion, odd_lm
+}
+
+TEST(BeyondTask, DependsOnSeedAndStepOnly) {
+  UnifiedTaskOptions options = beyond_options();
+  for (const int64_t step : {0, 1}) EXPECT_EQ(figures_of(options, step), figures_of(options, step));
+  const auto before = figures_of(options, 0);
+  options.batches.seed = 6;
+  EXPECT_NE(figures_of(options, 0), before);
+}
+
+// Sampled captions and their rewards are a row's own, whatever stands beside it in the batch.
+TEST(BeyondTask, RolloutsOfARowDoNotDependOnItsBatch) {
+  UnifiedTaskOptions options = beyond_options();
+  options.losses = "lm";
+  const double both = figures_of(options, 0).at("policy_error");
+  options.batches.batch_size = 1;
+  const double first = figures_of(options, 0).at("policy_error"), second = figures_of(options, 1).at("policy_error");
+  EXPECT_NE(first, second);
+  EXPECT_NEAR(both, (first + second) / 2, 1e-5 * both);
+}
+
+TEST(BeyondTask, ClipsCosineIsPartOfTheReward) {
+  UnifiedTaskOptions options = beyond_options();
+  options.objective.policy.clip_weight = 0.5;
+  options.objective.policy.clip = "emoji-scenes/clip";
+  const auto odd = figures_of(options, 1);
+  EXPECT_GT(std::abs(odd.at("policy_clip")), 1e-3);
+  EXPECT_LE(std::abs(odd.at("policy_clip")), 1);
+  EXPECT_NEAR(odd.at("policy_reward"), 0.5 * odd.at("policy_clip") - odd.at("policy_error"), 1e-5);
+}
+
+// A vision model that is trained has a start of its own, which reads the same augmented picture.
+TEST(BeyondTask, AnchorsAWholeCaptioner) {
+  UnifiedTaskOptions options = beyond_options();
+  options.models.train_captioner = "all";
+  EXPECT_NEAR(figures_of(options, 1).at("odd_anchor"), 0, 1e-9);
+}
+
+void train_beyond(const fs::path& folder, double anchor_l2 = 0.1) {
+  at::set_num_threads(1);
+  Progress silent;
+  UnifiedTaskOptions task = beyond_options();
+  task.objective.anchor.l2 = anchor_l2;
+  TrainOptions options;
+  options.steps = 6;
+  options.accumulation = 2;
+  options.warmup = 0;
+  options.log_every = 1;
+  options.optimizer.weight_decay = 0;
+  options.checkpoint_seconds = 0.02;
+  options.recipe = "test\n";
+  train(*make_unified_task(task, silent), options, folder, silent);
+}
+
+TEST(DISABLED_BeyondChild, Run) { train_beyond(std::getenv("READBACK_TRAIN_CHILD")); }
+
+TEST(BeyondTask, KillsLeaveTheWeightsOfAnUndisturbedTraining) {
+  expect_kills_change_nothing(
+      2, "DISABLED_BeyondChild.Run", [](const fs::path& folder) { train_beyond(folder); },
+      [](const fs::path& folder) {
+        return read_file(folder / "captioner/model.safetensors") +
+               read_file(folder / "generator/unet/diffusion_pytorch_model.safetensors") +
+               read_file(folder / "training/losses.jsonl");
+      });
+}
+
+double last_distance(const fs::path& folder) {
+  const std::string log = read_file(folder / "training/losses.jsonl");
+  const size_t last = log.rfind('\n', log.size() - 2);
+  return nlohmann::json::parse(log.substr(last + 1)).at("anchor_l2");
+}
+
+TEST(BeyondTask, AStrongAnchorHoldsTheParameters) {
+  Folder loose, tight;
+  train_beyond(loose, 1e-6);
+  train_beyond(tight, 1e4);
+  EXPECT_GT(last_distance(loose), 0);
+  EXPECT_LT(last_distance(tight), 0.5 * last_distance(loose));
+}
+
+void expect_refused(const std::function<void(UnifiedTaskOptions&)>& change, const std::string& part) {
+  UnifiedTaskOptions options = beyond_options();
+  change(options);
+  Progress silent;
+  try {
+    make_unified_task(options, silent);
+    FAIL() << "accepted: " << part;
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+TEST(BeyondTask, SaysWhatIsWrong) {
+  expect_refused([](auto& o) { o.objective.draft.gradient_steps = 9; }, "--draft-gradient-steps");
+  expect_refused([](auto& o) { o.objective.draft.steps = 0; }, "--draft-steps");
+  expect_refused([](auto& o) { o.objective.objective = Objective::kPaper; }, "--reading draft");
+  expect_refused([](auto& o) { o.objective.policy.samples = 1; }, "--policy-samples");
+  expect_refused([](auto& o) { o.objective.policy.draws = 0; }, "--policy-draws");
+  expect_refused([](auto& o) { o.objective.policy.clip_weight = 1; }, "--clip");
+  expect_refused([](auto& o) { o.models.train_captioner = "none"; }, "--policy-weight");
+  EXPECT_THROW(parse_reading("glance"), UsageError);
+}
+
+}  // namespace
+}  // namespace readback::train
