@@ -24,8 +24,8 @@ void Machine::add_to(CLI::App& verb) {
   verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
 }
 
-c10::Device Machine::resolve_device() const { return parse_device(device); }
-c10::ScalarType Machine::resolve_dtype() const { return parse_dtype(dtype, parse_device(device)); }
+c10::Device Machine::resolve_device() const { return parse_device(device, local_rank); }
+c10::ScalarType Machine::resolve_dtype() const { return parse_dtype(dtype, resolve_device()); }
 void Machine::apply_threads() const {
   if (threads > 0) at::set_num_threads(threads);
 }
@@ -174,6 +174,8 @@ std::string& command_line() {
   return line;
 }
 
-std::unique_ptr<Progress> make_progress() { return std::make_unique<Bar>(); }
+std::unique_ptr<Progress> make_progress(const Ranks& ranks) {
+  return ranks.first() ? std::make_unique<Bar>() : std::make_unique<Progress>();
+}
 
 }  // namespace readback::cli

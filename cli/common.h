@@ -9,22 +9,24 @@
 #include <vector>
 
 #include "readback/base/progress.h"
+#include "readback/base/ranks.h"
 
 namespace readback::cli {
 
 // --device --dtype --threads --recipe, added to every verb.
 struct Machine {
   std::string device = "auto", dtype = "auto";
-  int threads = 0;     // 0: one per core
-  std::string recipe;  // read before the flags are (with_recipe); here for --help
+  int threads = 0;         // 0: one per core
+  int64_t local_rank = 0;  // which of the machine's CUDA devices "auto" and "cuda" mean
+  std::string recipe;      // read before the flags are (with_recipe); here for --help
   void add_to(CLI::App& verb);
   c10::Device resolve_device() const;
   c10::ScalarType resolve_dtype() const;
   void apply_threads() const;
 };
 
-// A bar on standard error when that is a terminal; otherwise a line every few seconds.
-std::unique_ptr<Progress> make_progress();
+// A bar on standard error when that is a terminal; otherwise a line every few seconds. On rank 0 only.
+std::unique_ptr<Progress> make_progress(const Ranks& ranks = {});
 
 // The arguments after the program's name with the recipe's flags put in front of those on the command line, but for the
 // ones given there. A recipe is the value of --recipe, or the first argument of `train` and `finetune`. Errors:

@@ -130,7 +130,9 @@ void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
   options.schedule = "constant";
   options.warmup = 0;
   verb.add_option("--steps", options.steps, "Updates")->capture_default_str()->check(CLI::PositiveNumber);
-  verb.add_option("--batch-size", flags.task.batches.batch_size)->capture_default_str()->check(CLI::PositiveNumber);
+  verb.add_option("--batch-size", flags.task.batches.batch_size, "Rows in each process")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   verb.add_option("--accumulation", options.accumulation, "Batches an update")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
@@ -172,6 +174,9 @@ void add_evaluation_flags(CLI::App& verb, FinetuneFlags& flags) {
 
 void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   flags.machine.apply_threads();
+  const Ranks ranks(find_launch());
+  flags.machine.local_rank = ranks.local_rank();
+  flags.task.batches.ranks = ranks;
   auto& task = flags.task;
   task.models.device = flags.machine.resolve_device();
   task.models.dtype = flags.machine.resolve_dtype();
@@ -190,10 +195,10 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
                                    .weight_decay = flags.captioner_weight_decay,
                                    .clipped = task.objective.objective == train::Objective::kUnified}};
   flags.train.recipe = resolved_flags(verb, {"output", "threads", "checkpoint-seconds", "cache-gigabytes"});
-  const auto progress = make_progress();
+  const auto progress = make_progress(ranks);
   const auto learner = train::make_unified_task(task, *progress);
-  train::train(*learner, flags.train, flags.output, *progress);
-  fmt::print("{}\n", flags.output);
+  train::train(*learner, flags.train, flags.output, *progress, ranks);
+  if (ranks.first()) fmt::print("{}\n", flags.output);
 }
 
 }  // namespace
@@ -207,6 +212,8 @@ void add_finetune(CLI::App& app) {
       "  readback finetune recipes/unified/unified.toml --output runs/unified\n"
       "  readback finetune recipes/unified/unified.toml --losses lm --output runs/lm    # the control\n"
       "  readback finetune recipes/unified/unified.toml --output runs/unified           # again: goes on\n"
+      "  torchrun --no-python --nproc-per-node 2 \\\n"
+      "      readback finetune recipes/unified/unified.toml --batch-size 4 --output runs/two   # srun, mpirun too\n"
       "Writes OUTPUT/captioner and OUTPUT/generator, repositories for transformers and diffusers.");
   flags->machine.add_to(*verb);
   verb->add_option("RECIPE", flags->machine.recipe, "File of the flags below; the command line wins over it");

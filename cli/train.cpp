@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "common.h"
+#include "readback/base/error.h"
 #include "readback/train/trainer.h"
 
 namespace readback::cli {
@@ -65,6 +66,10 @@ void add_train(CLI::App& app) {
   verb->add_option("--checkpoint-seconds", options.checkpoint_seconds)->capture_default_str();
   verb->add_option("--output", flags->output, "Folder for the repository and the state to resume from")->required();
   verb->callback([flags, verb] {
+    if (const int64_t size = find_launch().size; size > 1) {
+      throw UsageError(describe("readback train", "one process", std::to_string(size),
+                                "The small world's models are too small to share; `readback finetune` can be"));
+    }
     flags->machine.apply_threads();
     flags->task.device = flags->machine.resolve_device();
     flags->task.dtype = flags->machine.resolve_dtype();

@@ -52,10 +52,13 @@ const Cuda& cuda_once() {
 
 }  // namespace
 
-c10::Device parse_device(const std::string& name) {
+c10::Device parse_device(const std::string& name, int64_t local_rank) {
   const c10::Device cpu(c10::kCPU);
   if (name == "cpu") return cpu;
-  if (name == "auto") return cuda_once().devices > 0 ? c10::Device(c10::kCUDA, 0) : cpu;
+  const auto in_turn = [&] {
+    return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(local_rank % cuda_once().devices));
+  };
+  if (name == "auto") return cuda_once().devices > 0 ? in_turn() : cpu;
   int index = 0;
   bool valid = name == "cuda";
   if (name.starts_with("cuda:")) {
@@ -67,6 +70,7 @@ c10::Device parse_device(const std::string& name) {
   const Cuda& cuda = cuda_once();
   if (cuda.devices == 0)
     throw UsageError(describe("--device " + name, "a usable CUDA device", cuda.reason, "Use --device cpu"));
+  if (name == "cuda") return in_turn();
   if (index >= cuda.devices)
     throw UsageError(describe("--device " + name, "an index below " + std::to_string(cuda.devices), name));
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};

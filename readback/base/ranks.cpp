@@ -6,8 +6,10 @@
 
 #include <chrono>
 #include <exception>
+#include <thread>
 
 #include "readback/base/error.h"
+#include "readback/base/progress.h"
 
 #define USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -21,6 +23,8 @@ namespace readback {
 using std::chrono::milliseconds;
 
 struct Ranks::Connections {
+  Connections(c10::intrusive_ptr<c10d::Store> store, c10::intrusive_ptr<c10d::ProcessGroupGloo> group)
+      : store(std::move(store)), group(std::move(group)) {}
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group;
 };
@@ -51,30 +55,52 @@ at::Tensor as_tensor(std::string& bytes) {
   return at::from_blob(bytes.data(), {static_cast<int64_t>(bytes.size())}, at::kByte);
 }
 
+// The store through which ranks find each other, when all are there. c10d waits without listening to Ctrl-C; this waits
+// in short pieces.
+c10::intrusive_ptr<c10d::Store> meet(const Launch& launch) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point deadline = Clock::now() + launch.patience;
+  c10d::TCPStoreOptions options;
+  options.port = launch.port;
+  options.isServer = launch.rank == 0 && !launch.launcher_listens;
+  options.timeout = std::min(launch.patience, milliseconds(2000));
+  c10::intrusive_ptr<c10d::Store> store;
+  while (!store) {
+    check_interrupt();
+    try {
+      store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+    } catch (const std::exception&) {
+      if (options.isServer || Clock::now() > deadline) throw;
+    }
+  }
+  store->setTimeout(launch.patience);
+  store = c10::make_intrusive<c10d::PrefixStore>("readback/" + launch.attempt, store);
+  for (int64_t there = store->add("there", 1); there < launch.size; there = store->add("there", 0)) {
+    check_interrupt();
+    if (Clock::now() > deadline) throw RankError(fmt::format("{} of them", there));
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return store;
+}
+
 }  // namespace
 
 Ranks::Ranks(Launch launch) : launch_(std::move(launch)) {
-  if (launch_.size == 1) return;
-  const int rank = static_cast<int>(launch_.rank), size = static_cast<int>(launch_.size);
-  FLAGS_caffe2_log_level = 3;  // it would print what we throw, with back traces
-  c10d::TCPStoreOptions options;
-  options.port = launch_.port;
-  options.isServer = rank == 0 && !launch_.launcher_listens;
-  if (!launch_.launcher_listens) options.numWorkers = static_cast<size_t>(size);
-  options.timeout = launch_.patience;
+  if (size() == 1) return;
+  FLAGS_caffe2_log_level = 3;  // c10d would print what we throw, with back traces
   try {
-    const auto store = c10::make_intrusive<c10d::TCPStore>(launch_.address, options);
-    connections_ = std::make_shared<Connections>();
-    connections_->store = c10::make_intrusive<c10d::PrefixStore>("readback/" + launch_.attempt, store);
-    connections_->group = c10::make_intrusive<c10d::ProcessGroupGloo>(
-        connections_->store, rank, size, c10d::ProcessGroupGloo::Options::create_default(launch_.patience));
+    const auto store = meet(launch_);
+    connections_ = std::make_shared<Connections>(
+        store,
+        c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(rank()), static_cast<int>(size()),
+                                                    c10d::ProcessGroupGloo::Options::create_default(launch_.patience)));
+  } catch (const Interrupted&) {
+    throw;
   } catch (const std::exception& error) {
-    throw RankError(describe(fmt::format("rank {} of {} at {}:{}", rank, size, launch_.address, launch_.port),
-                             "all ranks to come", reason(error),
-                             options.isServer
-                                 ? "Start all of them with the same MASTER_ADDR and MASTER_PORT; if another program "
-                                   "has the port, give another one"
-                                 : "MASTER_ADDR and MASTER_PORT must lead to rank 0, started within ten minutes"));
+    throw RankError(describe(
+        fmt::format("rank {} of {} at {}:{}", rank(), size(), launch_.address, launch_.port),
+        fmt::format("{} processes to meet", size()), reason(error),
+        "MASTER_ADDR and MASTER_PORT must be the same for all, lead to rank 0, and be used by no other program"));
   }
 }
 
@@ -88,6 +114,12 @@ void Ranks::sum(at::Tensor tensor) const {
   if (!host[0].is_same(tensor)) tensor.detach().copy_(host[0]);
 }
 
+double Ranks::sum(double value) const {
+  const at::Tensor total = at::full({1}, value, at::kDouble);
+  sum(total);
+  return total.item<double>();
+}
+
 void Ranks::broadcast(at::Tensor tensor) const {
   if (size() == 1) return;
   std::vector<at::Tensor> host = {tensor.detach().cpu().contiguous()};
@@ -98,12 +130,7 @@ void Ranks::broadcast(at::Tensor tensor) const {
   tensor.detach().copy_(host[0]);
 }
 
-bool Ranks::any(bool flag) const {
-  if (size() == 1) return flag;
-  at::Tensor count = at::full({1}, flag ? 1 : 0, at::kLong);
-  sum(count);
-  return count.item<int64_t>() > 0;
-}
+bool Ranks::any(bool flag) const { return size() == 1 ? flag : sum(flag ? 1.0 : 0.0) > 0; }
 
 void Ranks::send(const std::string& bytes, int64_t to) const {
   std::string copy = bytes;
@@ -176,6 +203,12 @@ void Ranks::together(const std::function<void()>& work) const {
                                fmt::format("an error on rank {}, see its message", i)));
     }
   }
+}
+
+void Ranks::on_first(const std::function<void()>& work) const {
+  together([&] {
+    if (first()) work();
+  });
 }
 
 }  // namespace readback

@@ -19,7 +19,7 @@ class Ranks {
  public:
   Ranks() = default;  // one process: all of the below returns at once
   // Waits until all ranks have come. Errors: RankError (none listens at the address, the port is taken, a rank is
-  // missing when the patience ends).
+  // missing when the patience ends), Interrupted.
   explicit Ranks(Launch launch);
 
   int64_t rank() const { return launch_.rank; }
@@ -29,6 +29,7 @@ class Ranks {
 
   // In place; any dtype and device. The result is the same on all ranks, bit by bit.
   void sum(at::Tensor tensor) const;
+  double sum(double value) const;
   void broadcast(at::Tensor tensor) const;  // from rank 0
   bool any(bool flag) const;                // whether it is true on any rank
 
@@ -38,6 +39,7 @@ class Ranks {
   // Does `work` on all ranks and waits for them. What it throws on one ends all: there with its own error, elsewhere
   // with RankError, or Interrupted when that is what it was.
   void together(const std::function<void()>& work) const;
+  void on_first(const std::function<void()>& work) const;  // the same, but rank 0 alone has anything to do
 
  private:
   struct Connections;

@@ -39,7 +39,8 @@ class Task {
  public:
   virtual ~Task() = default;
   virtual std::map<std::string, at::Tensor> parameters() const = 0;  // what is trained, by checkpoint key
-  // The loss of step `step`: its batch depends on (seed, step) only. `figures` gets the parts worth logging.
+  // The loss of step `step`: its batch depends on (seed, step) only. `figures` gets the parts worth logging. Of several
+  // ranks each gives its share; loss, gradients and figures are their sums.
   virtual at::Tensor loss(int64_t step, Figures& figures) = 0;
   // How good `weights` (keys of parameters()) are, on data that is not trained on; the first figure decides which are
   // the best, higher is better. Empty: the task has no evaluation.

@@ -3,15 +3,16 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/folder_lock.h"
+#include "readback/train/gradients.h"
 
 namespace readback::train {
 
@@ -38,27 +39,37 @@ struct Reached {
   double best = 0;
 };
 
-class State {
+// What a training keeps in its folder.
+class Records {
  public:
-  State(const fs::path& folder, const TrainOptions& options) : path_(folder / "state.safetensors") {
-    const fs::path recipe = folder / "options.txt";
-    if (!fs::exists(recipe)) {
-      write_file(recipe, options.recipe);
-    } else if (const std::string before = read_file(recipe); before != options.recipe) {
-      throw StoreError(describe(folder.string(), "the options that it was begun with:\n" + before,
-                                "\n" + options.recipe, "Choose another --output, or the same options"));
+  Records(const fs::path& folder, const TrainOptions& options, const Ranks& ranks)
+      : folder_(folder), training_(made(folder / "training")), lock_(training_ / "train.lock") {
+    // A batch is as many rows as all ranks have.
+    const std::string recipe = options.recipe + (ranks.size() > 1 ? fmt::format("ranks = {}\n", ranks.size()) : "");
+    const fs::path path = training_ / "options.txt";
+    if (!fs::exists(path)) {
+      write_file(path, recipe);
+    } else if (const std::string before = read_file(path); before != recipe) {
+      throw StoreError(describe(training_.string(), "the options that it was begun with:\n" + before, "\n" + recipe,
+                                "Choose another --output, or the same options"));
     }
   }
 
-  Reached load(AdamW& optimizer) const {
-    if (!fs::exists(path_)) return {};
-    std::map<std::string, std::string> metadata;
-    optimizer.load_state(checkpoint::load_safetensors(path_, &metadata));
-    Reached reached{.step = std::stoll(metadata.at("step"))};
-    if (metadata.contains("best_step")) {
-      reached.best_step = std::stoll(metadata.at("best_step"));
-      reached.best = std::stod(metadata.at("best"));
+  // Where the last start of this training stopped.
+  Reached load(AdamW& optimizer) {
+    Reached reached;
+    if (const fs::path state = training_ / "state.safetensors"; fs::exists(state)) {
+      std::map<std::string, std::string> metadata;
+      optimizer.load_state(checkpoint::load_safetensors(state, &metadata));
+      reached.step = std::stoll(metadata.at("step"));
+      if (metadata.contains("best_step")) {
+        reached.best_step = std::stoll(metadata.at("best_step"));
+        reached.best = std::stod(metadata.at("best"));
+      }
     }
+    losses_ = continue_log(training_ / "losses.jsonl", reached.step);
+    // The evaluation after a step belongs to what that step's state holds.
+    evaluations_ = continue_log(training_ / "evaluations.jsonl", reached.step > 0 ? reached.step + 1 : 0);
     return reached;
   }
 
@@ -68,48 +79,52 @@ class State {
       metadata["best_step"] = std::to_string(reached.best_step);
       metadata["best"] = fmt::format("{}", reached.best);  // the shortest digits that give the same number
     }
-    checkpoint::save_safetensors(optimizer.state(), path_, metadata);
+    checkpoint::save_safetensors(optimizer.state(), training_ / "state.safetensors", metadata);
   }
+
+  void log_loss(nlohmann::ordered_json line, const Figures& figures) { log(losses_, std::move(line), figures); }
+  void log_evaluation(int64_t step, const Figures& figures) { log(evaluations_, {{"step", step}}, figures); }
+  const fs::path& folder() const { return folder_; }
 
  private:
-  fs::path path_;
-};
-
-struct Gathered {
-  double loss;
-  Figures figures;  // each the mean over the batches that have it
-};
-
-// The gradients of the mean loss over `count` batches.
-Gathered gather_gradients(Task& task, int64_t step, int64_t count) {
-  Gathered sum{0, {}};
-  std::map<std::string, int64_t> seen;
-  for (int64_t i = 0; i < count; ++i) {
-    Figures figures;
-    const at::Tensor loss = task.loss(step * count + i, figures) / count;
-    loss.backward();
-    sum.loss += loss.item<double>();
-    for (const auto& [name, value] : figures) {
-      if (seen[name]++ == 0) sum.figures.emplace_back(name, 0.0);
-      const auto known = std::find_if(sum.figures.begin(), sum.figures.end(),
-                                      [&name = name](const auto& figure) { return figure.first == name; });
-      known->second += value;
-    }
+  static fs::path made(const fs::path& folder) {
+    fs::create_directories(folder);
+    return folder;
   }
-  for (auto& [name, value] : sum.figures) value /= static_cast<double>(seen[name]);
-  return sum;
+
+  static void log(std::ofstream& file, nlohmann::ordered_json line, const Figures& figures) {
+    for (const auto& [name, figure] : figures) line[name] = figure;
+    file << line.dump() << std::endl;
+  }
+
+  fs::path folder_, training_;
+  FolderLock lock_;
+  std::ofstream losses_, evaluations_;
+};
+
+// What rank 0 has read or found out, on all ranks.
+void share(Reached& reached, const Ranks& ranks) {
+  const at::Tensor steps = at::tensor({reached.step, reached.best_step}), best = at::tensor({reached.best});
+  ranks.broadcast(steps);
+  ranks.broadcast(best);
+  reached = {steps[0].item<int64_t>(), steps[1].item<int64_t>(), best.item<double>()};
+}
+
+void share(AdamW& optimizer, const Ranks& ranks) {
+  if (ranks.size() == 1) return;
+  const checkpoint::TensorMap state = optimizer.state();
+  for (const auto& [name, tensor] : state) ranks.broadcast(tensor);
+  optimizer.load_state(state);
 }
 
 // Evaluates, logs, and keeps the weights when they are the best so far.
-void evaluate(Task& task, const AdamW& optimizer, Reached& reached, const fs::path& folder, std::ofstream& log) {
+void evaluate(Task& task, const AdamW& optimizer, Reached& reached, Records& records) {
   const checkpoint::TensorMap weights = optimizer.averaged();
   const Figures figures = task.evaluate(weights);
   if (figures.empty()) throw UsageError(describe("evaluation", "a task that can be evaluated", "one that cannot"));
-  nlohmann::ordered_json line = {{"step", reached.step}};
-  for (const auto& [name, figure] : figures) line[name] = figure;
-  log << line.dump() << std::endl;
+  records.log_evaluation(reached.step, figures);
   if (reached.best_step < 0 || figures.front().second > reached.best) {
-    task.save(folder / "best", weights);
+    task.save(records.folder() / "best", weights);
     reached.best_step = reached.step;
     reached.best = figures.front().second;
   }
@@ -122,21 +137,24 @@ bool out_of_patience(const TrainOptions& options, const Reached& reached) {
 
 }  // namespace
 
-void train(Task& task, const TrainOptions& options, const fs::path& folder, Progress& progress) {
-  const fs::path training = folder / "training";
-  fs::create_directories(training);
-  const FolderLock lock(training / "train.lock");
-  const State state(training, options);
+void train(Task& task, const TrainOptions& options, const fs::path& folder, Progress& progress, const Ranks& ranks) {
   AdamW optimizer(task.parameters(), options.optimizer);
-  Reached reached = state.load(optimizer);
+  std::optional<Records> records;  // on rank 0
+  Reached reached;
+  ranks.on_first([&] {
+    records.emplace(folder, options, ranks);
+    reached = records->load(optimizer);
+  });
+  share(reached, ranks);
+  share(optimizer, ranks);
+  const auto evaluate_on_first = [&] {
+    ranks.on_first([&] { evaluate(task, optimizer, reached, *records); });
+    share(reached, ranks);
+  };
   if (reached.step > 0) {
     progress.note(fmt::format("{}: resuming at step {} of {}", folder.string(), reached.step, options.steps));
-  }
-  std::ofstream log = continue_log(training / "losses.jsonl", reached.step), evaluations;
-  if (options.evaluate_every > 0) {
-    // The evaluation after a step belongs to what that step's state holds.
-    evaluations = continue_log(training / "evaluations.jsonl", reached.step > 0 ? reached.step + 1 : 0);
-    if (reached.step == 0) evaluate(task, optimizer, reached, folder, evaluations);
+  } else if (options.evaluate_every > 0) {
+    evaluate_on_first();
   }
 
   using Clock = std::chrono::steady_clock;
@@ -145,18 +163,20 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
   progress.begin("train", options.steps);
   progress.advance(reached.step);
   while (reached.step < options.steps && !out_of_patience(options, reached)) {
-    if (interrupt_requested()) {
-      state.save(optimizer, reached);
-      check_interrupt();
+    if (ranks.any(interrupt_requested())) {
+      ranks.on_first([&] { records->save(optimizer, reached); });
+      throw Interrupted("interrupted");
     }
     const int64_t step = reached.step;
     const double rate = options.learning_rate * schedule_factor(options.schedule, step, options.warmup, options.steps,
                                                                 options.final_learning_rate);
+    const bool logged = step % options.log_every == 0 || step + 1 == options.steps;
     optimizer.zero_grad();
-    const auto [value, figures] = gather_gradients(task, step, options.accumulation);
+    const auto [loss, figures] =
+        gather_gradients(task, step, {.accumulation = options.accumulation, .figures = logged}, ranks);
     const double norm = optimizer.step(rate);
     if (!std::isfinite(norm)) {
-      progress.note(fmt::format("step {}: loss {}, gradient norm {}: update skipped", step, value, norm));
+      progress.note(fmt::format("step {}: loss {}, gradient norm {}: update skipped", step, loss, norm));
       if (++not_finite == 3) {
         throw Error(describe("training", "finite losses", "three in a row that are not",
                              "The last saved state is kept; lower the learning rate and start in another folder"));
@@ -164,24 +184,22 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
     } else {
       not_finite = 0;
     }
-    if (step % options.log_every == 0 || step + 1 == options.steps) {
-      nlohmann::ordered_json line = {{"step", step}, {"loss", value}, {"learning_rate", rate}, {"gradient_norm", norm}};
-      for (const auto& [name, figure] : figures) line[name] = figure;
-      log << line.dump() << std::endl;
+    if (logged && records) {
+      records->log_loss({{"step", step}, {"loss", loss}, {"learning_rate", rate}, {"gradient_norm", norm}}, figures);
     }
     ++reached.step;
-    if (options.evaluate_every > 0 && reached.step % options.evaluate_every == 0) {
-      evaluate(task, optimizer, reached, folder, evaluations);
-    }
-    progress.advance(1, fmt::format("loss {:.4f}", value));
-    if (std::chrono::duration<double>(Clock::now() - saved).count() >= options.checkpoint_seconds) {
-      state.save(optimizer, reached);
+    if (options.evaluate_every > 0 && reached.step % options.evaluate_every == 0) evaluate_on_first();
+    progress.advance(1, fmt::format("loss {:.4f}", loss));
+    if (records && std::chrono::duration<double>(Clock::now() - saved).count() >= options.checkpoint_seconds) {
+      records->save(optimizer, reached);
       saved = Clock::now();
     }
   }
   progress.end();
-  state.save(optimizer, reached);
-  task.save(folder, optimizer.averaged());
+  ranks.on_first([&] {
+    records->save(optimizer, reached);
+    task.save(folder, optimizer.averaged());
+  });
 }
 
 }  // namespace readback::train

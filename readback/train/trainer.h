@@ -4,6 +4,7 @@
 #include <string>
 
 #include "readback/base/progress.h"
+#include "readback/base/ranks.h"
 #include "readback/train/optimizer.h"
 #include "readback/train/task.h"
 
@@ -26,7 +27,10 @@ struct TrainOptions {
 // Trains `task` into `folder`: the model as a repository, and under training/ the state to resume from
 // (state.safetensors), the losses (losses.jsonl), the evaluations (evaluations.jsonl) and the options. Under best/ lies
 // the model of the best evaluation. Started again it goes on where it stopped, to the
-// same weights as an undisturbed run. Errors: StoreError (folder in use, or begun with other options), Interrupted.
-void train(Task& task, const TrainOptions& options, const std::filesystem::path& folder, Progress& progress);
+// same weights as an undisturbed run. Of several ranks, each with a share of every batch, only rank 0 reads and writes
+// `folder` and evaluates. Errors: StoreError (folder in use, or begun with other options), Interrupted (on any rank),
+// RankError.
+void train(Task& task, const TrainOptions& options, const std::filesystem::path& folder, Progress& progress,
+           const Ranks& ranks = {});
 
 }  // namespace readback::train

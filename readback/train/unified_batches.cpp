@@ -46,7 +46,7 @@ UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, const Unified
 
 std::vector<BatchRow> UnifiedBatches::rows(int64_t step) {
   std::vector<BatchRow> rows;
-  const int64_t first = (step * options_.ranks + options_.rank) * options_.batch_size;
+  const int64_t first = (step * options_.ranks.size() + options_.ranks.rank()) * options_.batch_size;
   for (int64_t i = 0; i < options_.batch_size; ++i) {
     Random random(options_.seed, "unified row", static_cast<uint64_t>(first + i));
     DrawnSample sample = samples_.draw(random);
@@ -206,9 +206,9 @@ CaptionBatch UnifiedBatches::captions_of(const std::vector<BatchRow>& rows) cons
 }
 
 Share UnifiedBatches::share_of(const CaptionBatch& captions) const {
-  if (options_.ranks == 1) return {};
+  if (options_.ranks.size() == 1) return {};
   const auto tokens = static_cast<double>(captions.labels.ge(0).sum().item<int64_t>());
-  return {.rows = 1.0 / static_cast<double>(options_.ranks), .tokens = tokens / options_.sum(tokens)};
+  return {.rows = 1.0 / static_cast<double>(options_.ranks.size()), .tokens = tokens / options_.ranks.sum(tokens)};
 }
 
 at::Tensor UnifiedBatches::stacked(const std::vector<at::Tensor>& rows) const {

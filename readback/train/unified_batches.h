@@ -3,11 +3,11 @@
 // processes that share a batch changes what is seen.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "readback/base/ranks.h"
 #include "readback/train/model_pair.h"
 #include "readback/train/unified_objective.h"
 #include "readback/train/unified_samples.h"
@@ -24,10 +24,7 @@ struct UnifiedBatchOptions {
   std::string augmentation = "none";  // odd steps, the captioner's pictures: none or blip (image/augment.h)
   int64_t cache_bytes = int64_t{2} << 30;
   uint64_t seed = 0;
-  // Several processes: this one has the rows rank · batch_size … of a batch of ranks · batch_size, and `sum` adds a
-  // number up over all of them.
-  int64_t rank = 0, ranks = 1;
-  std::function<double(double)> sum = [](double value) { return value; };
+  Ranks ranks;  // this process has the rows rank · batch_size … of a batch of size · batch_size
 };
 
 struct BatchRow {

@@ -127,7 +127,7 @@ void expect_no_start(const Launch& launch, const std::string& part) {
 TEST(Ranks, SayWhyTheyCannotStart) {
   Launch launch{.rank = 0, .size = 2, .address = "127.0.0.1", .patience = std::chrono::seconds(1)};
   launch.port = static_cast<uint16_t>(free_port());
-  expect_no_start(launch, "1/2");
+  expect_no_start(launch, "expected 2 processes to meet, got 1 of them");
   const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
