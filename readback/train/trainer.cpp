@@ -43,7 +43,10 @@ struct Reached {
 class Records {
  public:
   Records(const fs::path& folder, const TrainOptions& options, const Ranks& ranks)
-      : folder_(folder), training_(made(folder / "training")), lock_(training_ / "train.lock") {
+      : folder_(folder),
+        training_(made(folder / "training")),
+        lock_(training_ / "train.lock"),
+        evaluates_(options.evaluate_every > 0) {
     // A batch is as many rows as all ranks have.
     const std::string recipe = options.recipe + (ranks.size() > 1 ? fmt::format("ranks = {}\n", ranks.size()) : "");
     const fs::path path = training_ / "options.txt";
@@ -68,8 +71,10 @@ class Records {
       }
     }
     losses_ = continue_log(training_ / "losses.jsonl", reached.step);
-    // The evaluation after a step belongs to what that step's state holds.
-    evaluations_ = continue_log(training_ / "evaluations.jsonl", reached.step > 0 ? reached.step + 1 : 0);
+    if (evaluates_) {
+      // The evaluation after a step belongs to what that step's state holds.
+      evaluations_ = continue_log(training_ / "evaluations.jsonl", reached.step > 0 ? reached.step + 1 : 0);
+    }
     return reached;
   }
 
@@ -99,6 +104,7 @@ class Records {
 
   fs::path folder_, training_;
   FolderLock lock_;
+  bool evaluates_;
   std::ofstream losses_, evaluations_;
 };
 
