@@ -43,7 +43,7 @@ class UnifiedBatches {
   EvenBatch even(std::vector<BatchRow>& rows);
   OddBatch odd(std::vector<BatchRow>& rows);  // but for its policy
   image::Image picture(const BatchRow& row) const { return samples_.load(row.sample.index); }
-  double sum(double value) const { return options_.sum(value); }  // over all processes
+  double sum(double value) const { return options_.ranks.sum(value); }  // over all processes
 
  private:
   bool readable(int64_t index);

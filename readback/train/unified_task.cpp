@@ -76,7 +76,7 @@ class UnifiedTask : public Task {
       add("odd", objective_.odd(batch));
     }
     if (const double weight = options_.objective.anchor.l2; weight > 0) {
-      const at::Tensor distance = start_->half_squared_distance() / static_cast<double>(options_.batches.ranks);
+      const at::Tensor distance = start_->half_squared_distance() / static_cast<double>(options_.batches.ranks.size());
       figures.emplace_back("anchor_l2", distance.item<double>());
       total = total + weight * distance;
     }
