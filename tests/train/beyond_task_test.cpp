@@ -1,13 +1,16 @@
 // Anchors, drafts and the policy gradient in whole trainings of tiny models.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <map>
 
+#include "../ranks_job.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/train/gradients.h"
 #include "readback/train/trainer.h"
 #include "readback/train/unified_task.h"
 #include "training_folder.h"
@@ -100,6 +103,45 @@ TEST(BeyondTask, AnchorsAWholeCaptioner) {
   UnifiedTaskOptions options = beyond_options();
   options.models.train_captioner = "all";
   EXPECT_NEAR(figures_of(options, 1).at("odd_anchor"), 0, 1e-9);
+}
+
+// A task whose parameters have left their start.
+std::unique_ptr<Task> moved_task(int64_t batch_size, const Ranks& ranks) {
+  UnifiedTaskOptions options = beyond_options();
+  options.batches.batch_size = batch_size;
+  options.batches.ranks = ranks;
+  Progress silent;
+  std::unique_ptr<Task> task = make_unified_task(options, silent);
+  c10::NoGradGuard no_grad;
+  for (const auto& [key, parameter] : task->parameters()) {
+    parameter.add_(0.05);
+    parameter.set_requires_grad(true);
+  }
+  return task;
+}
+
+TEST(DISABLED_BeyondChild, Gradients) {
+  at::set_num_threads(1);
+  const Ranks ranks(find_launch());
+  const auto shared = moved_task(1, ranks), alone = moved_task(2, {});
+  const Figures sum = gather_gradients(*shared, 0, {.accumulation = 2}, ranks).figures;
+  const Figures expected = gather_gradients(*alone, 0, {.accumulation = 2}, {}).figures;
+  for (size_t i = 0; i < sum.size(); ++i) {  // on rank 0
+    EXPECT_EQ(sum[i].first, expected[i].first);
+    EXPECT_NEAR(sum[i].second, expected[i].second, 1e-4 * std::abs(expected[i].second)) << sum[i].first;
+  }
+  EXPECT_EQ(sum.size(), ranks.first() ? 11U : 0U);
+  const std::map<std::string, at::Tensor> ours = shared->parameters();
+  for (const auto& [key, parameter] : alone->parameters()) {
+    const at::Tensor& gradient = parameter.grad();
+    EXPECT_LE((ours.at(key).grad() - gradient).abs().max().item<double>(),
+              1e-4 * gradient.abs().max().item<double>() + 1e-7)
+        << key;
+  }
+}
+
+TEST(BeyondTask, TwoProcessesHaveTheGradientsOfOneWithTwiceTheBatch) {
+  expect_done(Job(2, "DISABLED_BeyondChild.Gradients"), 2);
 }
 
 void train_beyond(const fs::path& folder, double anchor_l2 = 0.1) {
