@@ -22,10 +22,15 @@ void add_model_flags(CLI::App& verb, FinetuneFlags& flags) {
   auto& task = flags.task;
   verb.add_option("--captioner", task.models.captioner, "BLIP repository to start from")->required();
   verb.add_option("--generator", task.models.generator, "Stable Diffusion repository to start from")->required();
-  verb.add_option("--train-captioner", task.models.train_captioner, "xattn_q, xattn_kv, xattn_qkv, all or none")
-      ->capture_default_str();
-  verb.add_option("--train-generator", task.models.train_generator, "xattn_q, xattn_kv, xattn_qkv, all or none")
-      ->capture_default_str();
+  const std::string selections = "xattn_q, xattn_kv, xattn_qkv, all or none; lora:xattn_q … lora:all: adapters";
+  verb.add_option("--train-captioner", task.models.train_captioner, selections)->capture_default_str();
+  verb.add_option("--train-generator", task.models.train_generator, selections)->capture_default_str();
+  verb.add_option("--lora-rank", task.models.lora.rank, "Of adapters")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb.add_option("--lora-alpha", task.models.lora.alpha, "What adapters give counts α / rank times; 0: once")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   verb.add_option("--vocabulary-map", task.models.vocabulary_map,
                   "The captioner's token for each of the generator's (reindex.pth); else made by rule");
   verb.add_option("--minimum-coverage", task.models.minimum_coverage,
@@ -180,6 +185,7 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   auto& task = flags.task;
   task.models.device = flags.machine.resolve_device();
   task.models.dtype = flags.machine.resolve_dtype();
+  task.models.lora.seed = task.batches.seed;
   task.objective.objective = train::parse_objective(flags.objective);
   task.objective.soft_tokens = train::parse_soft_tokens(flags.soft_tokens);
   task.objective.reading = train::parse_reading(flags.reading);
@@ -214,7 +220,10 @@ void add_finetune(CLI::App& app) {
       "  readback finetune recipes/unified/unified.toml --output runs/unified           # again: goes on\n"
       "  torchrun --no-python --nproc-per-node 2 \\\n"
       "      readback finetune recipes/unified/unified.toml --batch-size 4 --output runs/two   # srun, mpirun too\n"
-      "Writes OUTPUT/captioner and OUTPUT/generator, repositories for transformers and diffusers.");
+      "  readback finetune recipes/unified/unified.toml --train-captioner lora:xattn_qkv \\\n"
+      "      --train-generator lora:all --lora-rank 16 --output runs/lora\n"
+      "Writes OUTPUT/captioner and OUTPUT/generator, repositories for transformers and diffusers, or of what lora:\n"
+      "trains adapters for PEFT and diffusers; every verb takes both as --captioner and --generator.");
   flags->machine.add_to(*verb);
   verb->add_option("RECIPE", flags->machine.recipe, "File of the flags below; the command line wins over it");
   add_model_flags(*verb, *flags);

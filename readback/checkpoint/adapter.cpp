@@ -269,7 +269,8 @@ void add_low_rank(TensorMap& tensors, const LowRankMap& modules, const std::stri
                                      "The adapter may belong to another model"));
     }
     at::Tensor& weight = found->second;
-    const at::Tensor a = pair.a.to(at::kFloat).flatten(1), b = pair.b.to(at::kFloat).flatten(1);
+    const at::Tensor a = pair.a.to(weight.device(), at::kFloat).flatten(1),
+                     b = pair.b.to(weight.device(), at::kFloat).flatten(1);
     if (b.size(0) != weight.size(0) || b.size(0) * a.size(1) != weight.numel()) {
       throw CheckpointError(
           describe(where + ": " + module, fmt::format("an update of [{}]", fmt::join(weight.sizes(), ", ")),
@@ -292,8 +293,9 @@ void save_peft_adapter(const fs::path& folder, const std::string& base, const Lo
 
 void save_diffusers_adapter(const fs::path& folder, const std::string& base, const std::string& part,
                             const LowRankMap& modules) {
+  const json config = config_of(base, modules);
   json metadata = json::object();
-  for (const auto& [key, value] : config_of(base, modules).items()) metadata[part + "." + key] = value;
+  for (const auto& [key, value] : config.items()) metadata[part + "." + key] = value;
   save_safetensors(tensors_of(modules, part + "."), folder / kDiffusersWeights,
                    {{"format", "pt"}, {kDiffusersMetadata, metadata.dump(2)}});
 }

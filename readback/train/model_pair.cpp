@@ -5,11 +5,8 @@
 #include <algorithm>
 
 #include "readback/base/error.h"
-#include "readback/base/files.h"
 #include "readback/caption/blip_captioner.h"
-#include "readback/checkpoint/writer.h"
 #include "readback/generate/scheduler.h"
-#include "readback/train/trained_parameters.h"
 
 namespace readback::train {
 
@@ -17,12 +14,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Parameters that are trained are copies, since a mapped file must not be written to.
-nn::Weights load_weights(const checkpoint::Repository& repository, const std::string& part, Side side,
-                         const std::string& selection, const ModelPairOptions& options) {
-  checkpoint::TensorMap tensors = repository.tensors(part);
-  for (const auto& [key, tensor] : select_parameters(tensors, side, selection)) tensors[key] = tensor.clone();
-  return nn::Weights(std::move(tensors), options.device, options.dtype, (repository.path() / part).string());
+// A model of the pipeline of which nothing is trained.
+nn::Weights frozen_weights(const checkpoint::Repository& repository, const std::string& part,
+                           const ModelPairOptions& options) {
+  return nn::Weights(repository.tensors(part), options.device, options.dtype, (repository.path() / part).string());
 }
 
 checkpoint::ConfigReader part_config(const checkpoint::Repository& repository, const std::string& part) {
@@ -36,50 +31,21 @@ models::BlipConfig captioner_config(const checkpoint::Repository& repository, co
   return config;
 }
 
-// The starting checkpoint with the trained tensors in place of its own.
-checkpoint::TensorMap with_trained(const checkpoint::Repository& repository, const std::string& part,
-                                   const std::string& prefix, const checkpoint::TensorMap& weights) {
-  checkpoint::TensorMap tensors = repository.tensors(part);
-  for (auto& [key, tensor] : tensors) {
-    if (const auto found = weights.find(prefix + key); found != weights.end()) {
-      tensor = found->second.to(tensor.scalar_type());
-    }
-  }
-  return tensors;
-}
-
-// Every file of the repository but the weights of the part that is written anew, and a training's state beside it.
-void copy_others(const fs::path& source, const fs::path& target, const std::string& rewritten) {
-  for (const auto& entry : fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink)) {
-    const fs::path name = fs::relative(entry.path(), source);
-    if (!entry.is_regular_file() || name.string().starts_with(".") || *name.begin() == "training") continue;
-    const std::string extension = name.extension().string();
-    const bool weights = extension == ".safetensors" || extension == ".bin" || name.string().ends_with(".index.json");
-    if (weights && name.parent_path() == fs::path(rewritten)) continue;
-    write_file(target / name, read_file(entry.path()));
-  }
-}
-
-void write_repository(const checkpoint::Repository& repository, const std::string& part,
-                      const checkpoint::TensorMap& tensors, const fs::path& folder, const std::string& file) {
-  copy_others(repository.path(), folder, part);
-  checkpoint::write_model(folder / part, repository.json((fs::path(part) / "config.json").string()), tensors,
-                          {.weights = file});
-}
-
 }  // namespace
 
 ModelPair::ModelPair(const ModelPairOptions& options)
     : options_(options),
+      captioner_part_{Side::kCaptioner, options.train_captioner, options.lora},
+      generator_part_{Side::kGenerator, options.train_generator, options.lora},
       captioner_repository_(options.captioner),
       generator_repository_(options.generator),
       captioner_tokenizer_(text::load_bert_tokenizer(captioner_repository_.path())),
       generator_tokenizer_(text::load_clip_tokenizer(generator_repository_.path() / "tokenizer")),
       preprocess_(image::read_preprocess_options(captioner_repository_)),
-      captioner_weights_(load_weights(captioner_repository_, "", Side::kCaptioner, options.train_captioner, options)),
-      text_weights_(load_weights(generator_repository_, "text_encoder", Side::kGenerator, "none", options)),
-      unet_weights_(load_weights(generator_repository_, "unet", Side::kGenerator, options.train_generator, options)),
-      vae_weights_(load_weights(generator_repository_, "vae", Side::kGenerator, "none", options)),
+      captioner_weights_(weights_to_train(captioner_repository_, captioner_part_, options.device, options.dtype)),
+      text_weights_(frozen_weights(generator_repository_, "text_encoder", options)),
+      unet_weights_(weights_to_train(generator_repository_, generator_part_, options.device, options.dtype)),
+      vae_weights_(frozen_weights(generator_repository_, "vae", options)),
       captioner_(captioner_config(captioner_repository_, options), captioner_weights_),
       text_encoder_(models::ClipTextConfig::read(part_config(generator_repository_, "text_encoder")), text_weights_),
       unet_(models::UnetConfig::read(part_config(generator_repository_, "unet")), unet_weights_),
@@ -130,16 +96,18 @@ std::unique_ptr<StartingModels> ModelPair::starting_models() const {
 
 std::map<std::string, at::Tensor> ModelPair::parameters() const {
   std::map<std::string, at::Tensor> all;
-  const auto add = [&](const std::string& prefix, const nn::Weights& weights, Side side, const std::string& which) {
-    for (const auto& [key, tensor] : select_parameters(weights.parameters(), side, which)) all[prefix + key] = tensor;
+  const auto add = [&](const TunedPart& part, const nn::Weights& weights) {
+    for (const auto& [key, tensor] : select_parameters(weights.parameters(), part.side, part.selection)) {
+      all[part.prefix() + key] = tensor;
+    }
   };
-  add("captioner.", captioner_weights_, Side::kCaptioner, options_.train_captioner);
-  add("unet.", unet_weights_, Side::kGenerator, options_.train_generator);
+  add(captioner_part_, captioner_weights_);
+  add(generator_part_, unet_weights_);
   return all;
 }
 
 std::unique_ptr<caption::Captioner> ModelPair::captioner_with(const checkpoint::TensorMap& weights) const {
-  const nn::Weights tuned = nn::Weights(with_trained(captioner_repository_, "", "captioner.", weights), options_.device,
+  const nn::Weights tuned = nn::Weights(tuned_tensors(captioner_repository_, captioner_part_, weights), options_.device,
                                         options_.dtype, options_.captioner)
                                 .for_inference();
   const auto model = std::make_shared<models::Blip>(captioner_.config, tuned);
@@ -149,10 +117,8 @@ std::unique_ptr<caption::Captioner> ModelPair::captioner_with(const checkpoint::
 }
 
 void ModelPair::save(const fs::path& folder, const checkpoint::TensorMap& weights) const {
-  write_repository(captioner_repository_, "", with_trained(captioner_repository_, "", "captioner.", weights),
-                   folder / "captioner", "model.safetensors");
-  write_repository(generator_repository_, "unet", with_trained(generator_repository_, "unet", "unet.", weights),
-                   folder / "generator", "diffusion_pytorch_model.safetensors");
+  save_tuned(captioner_repository_, captioner_part_, weights, folder / "captioner");
+  save_tuned(generator_repository_, generator_part_, weights, folder / "generator");
 }
 
 }  // namespace readback::train

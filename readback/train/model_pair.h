@@ -9,6 +9,7 @@
 #include "readback/checkpoint/repository.h"
 #include "readback/nn/weights.h"
 #include "readback/text/tokenizer.h"
+#include "readback/train/tuned_model.h"
 #include "readback/train/unified_objective.h"
 
 namespace readback::train {
@@ -16,6 +17,7 @@ namespace readback::train {
 struct ModelPairOptions {
   std::string captioner, generator;                                      // repositories: BLIP, Stable Diffusion
   std::string train_captioner = "xattn_q", train_generator = "xattn_q";  // as select_parameters takes them
+  LoraOptions lora;                                                      // of what "lora:…" trains
   double label_smoothing = -1;  // of L_lm; below 0: the captioner's configuration
   std::string vocabulary_map;   // a reindex.pth; empty: build_bridge()
   double minimum_coverage = 0.1;
@@ -43,14 +45,14 @@ class ModelPair {
   std::map<std::string, at::Tensor> parameters() const;
   // The captioner with `weights` (keys of parameters()) in place of the trained ones, for inference.
   std::unique_ptr<caption::Captioner> captioner_with(const checkpoint::TensorMap& weights) const;
-  // Both with `weights`, as whole repositories captioner/ and generator/, each tensor in the type that it has in the
-  // starting checkpoint.
+  // Both with `weights`, into captioner/ and generator/, as save_tuned() writes them.
   void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const;
 
  private:
   UnifiedModels make_models() const;
 
   ModelPairOptions options_;
+  TunedPart captioner_part_, generator_part_;
   checkpoint::Repository captioner_repository_, generator_repository_;
   std::shared_ptr<text::Tokenizer> captioner_tokenizer_, generator_tokenizer_;
   image::PreprocessOptions preprocess_;

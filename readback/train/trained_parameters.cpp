@@ -1,5 +1,7 @@
 #include "readback/train/trained_parameters.h"
 
+#include <fmt/format.h>
+
 #include <string_view>
 #include <vector>
 
@@ -9,17 +11,33 @@ namespace readback::train {
 
 namespace {
 
+constexpr std::string_view kLora = "lora:";
+
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
-std::vector<std::string_view> projections(const std::string& selection, Side side) {
+std::string_view flag(Side side) { return side == Side::kCaptioner ? "--train-captioner" : "--train-generator"; }
+
+// One of the cross-attention's projections, by what their keys and their layers' names contain.
+struct Projections {
+  std::string_view layer;
+  std::vector<std::string_view> names;
+  bool take(std::string_view key) const {
+    for (const std::string_view name : names) {
+      if (contains(key, layer) && contains(key, name)) return true;
+    }
+    return false;
+  }
+};
+
+Projections projections(const std::string& targets, Side side, const std::string& selection) {
   const bool captioner = side == Side::kCaptioner;
-  const std::string_view query = captioner ? ".query." : ".to_q.", key = captioner ? ".key." : ".to_k.",
-                         value = captioner ? ".value." : ".to_v.";
-  if (selection == "xattn_q") return {query};
-  if (selection == "xattn_kv") return {key, value};
-  if (selection == "xattn_qkv") return {query, key, value};
-  throw UsageError(describe(captioner ? "--train-captioner" : "--train-generator",
-                            "xattn_q, xattn_kv, xattn_qkv, all or none", selection));
+  const std::string_view layer = captioner ? ".crossattention." : ".attn2.", query = captioner ? ".query." : ".to_q.",
+                         key = captioner ? ".key." : ".to_k.", value = captioner ? ".value." : ".to_v.";
+  if (targets == "xattn_q") return {layer, {query}};
+  if (targets == "xattn_kv") return {layer, {key, value}};
+  if (targets == "xattn_qkv") return {layer, {query, key, value}};
+  throw UsageError(describe(std::string(flag(side)),
+                            "xattn_q, xattn_kv, xattn_qkv or all, lora: with one of these, or none", selection));
 }
 
 }  // namespace
@@ -28,13 +46,12 @@ std::map<std::string, at::Tensor> select_parameters(const std::map<std::string, 
                                                     const std::string& selection) {
   if (selection == "all") return parameters;
   if (selection == "none") return {};
-  const std::vector<std::string_view> parts = projections(selection, side);
-  const std::string_view layer = side == Side::kCaptioner ? ".crossattention." : ".attn2.";
+  const bool lora = selection.starts_with(kLora);
+  std::optional<Projections> wanted;
+  if (!lora) wanted = projections(selection, side, selection);
   std::map<std::string, at::Tensor> selected;
   for (const auto& [key, tensor] : parameters) {
-    for (const std::string_view part : parts) {
-      if (contains(key, layer) && contains(key, part)) selected[key] = tensor;
-    }
+    if (lora ? contains(key, ".lora_A.") || contains(key, ".lora_B.") : wanted->take(key)) selected[key] = tensor;
   }
   if (selected.empty()) {
     const std::string where = side == Side::kCaptioner ? "captioner" : "generator";
@@ -42,6 +59,23 @@ std::map<std::string, at::Tensor> select_parameters(const std::map<std::string, 
                                    "It must read the image or the text by cross-attention; or train \"all\""));
   }
   return selected;
+}
+
+std::optional<nn::AdapterSpec> adapters(Side side, const std::string& selection, const LoraOptions& lora) {
+  if (!selection.starts_with(kLora)) return {};
+  if (lora.rank < 1) throw UsageError(describe("--lora-rank", "a positive number", std::to_string(lora.rank)));
+  if (!(lora.alpha >= 0)) throw UsageError(describe("--lora-alpha", "0 or more", fmt::format("{}", lora.alpha)));
+  nn::AdapterSpec spec{.rank = lora.rank,
+                       .alpha = lora.alpha > 0 ? lora.alpha : static_cast<double>(lora.rank),
+                       .targets = [](const std::string&) { return true; },
+                       .seed = lora.seed};
+  if (const std::string targets = selection.substr(kLora.size()); targets != "all") {
+    // A layer's name ends where its parameters' keys go on.
+    spec.targets = [wanted = projections(targets, side, selection)](const std::string& module) {
+      return wanted.take(module + ".");
+    };
+  }
+  return spec;
 }
 
 }  // namespace readback::train

@@ -31,39 +31,49 @@ def run(program, *arguments):
     return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 
 
-def captions_agree(program, scenes):
-    model = BlipForConditionalGeneration.from_pretrained(ASSETS / "captioner", dtype=torch.float32).eval()
-    tokenizer = BertTokenizer.from_pretrained(ASSETS / "captioner")
-    processor = BlipImageProcessorPil.from_pretrained(ASSETS / "captioner")
+def export_scenes(program, count, folder, split="validation"):
+    """Paths of pictures, and a caption of each."""
+    run(program, "dataset", "export", "emoji-scenes", "--split", split, "--limit", count, "--output", folder)
+    lines = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
+    return [folder / line["image"] for line in lines], [line["captions"][0] for line in lines]
+
+
+def captions_agree(program, scenes, repository, files, model):
+    """`repository` in readback and `model` in transformers, whose tokenizer and preprocessing are in `files`."""
+    tokenizer = BertTokenizer.from_pretrained(files)
+    processor = BlipImageProcessorPil.from_pretrained(files)
     pixels = processor([Image.open(scene).convert("RGB") for scene in scenes], return_tensors="pt")["pixel_values"]
     prompt = tokenizer(["a picture of "] * len(scenes), return_tensors="pt")["input_ids"]
-    expected = model.generate(pixels, input_ids=prompt, num_beams=3, max_length=20, min_length=5)
-    lines = run(program, "caption", "--dtype", "float32", "--format", "jsonl", *scenes)
-    different = 0
+    expected = model.generate(pixel_values=pixels, input_ids=prompt, num_beams=3, max_length=20, min_length=5)
+    lines = run(program, "caption", "--captioner", repository, "--dtype", "float32", "--format", "jsonl", *scenes)
+    assert len(lines) == len(scenes)
+    different, captions = 0, []
     for row, line in zip(expected.tolist(), lines):
         ids = line["captions"][0]["token_ids"]
         ended = row.index(model.config.text_config.sep_token_id) + 1  # what follows pads the batch
         different += ids != row[:ended]
+        captions.append(line["captions"][0]["text"])
     print(f"captions: {different} of {len(scenes)} differ")
-    return different == 0
+    return different == 0, captions
 
 
-def pictures_agree(program, prompts, folder):
-    pipeline = StableDiffusionPipeline.from_pretrained(ASSETS / "generator", torch_dtype=torch.float32)
+def pictures_agree(program, prompts, folder, repository, pipeline):
+    """`repository` in readback and `pipeline` in diffusers, both from the same initial latents."""
     pipeline.set_progress_bar_config(disable=True)
     latents = torch.randn(len(prompts), 4, 8, 8, generator=torch.Generator().manual_seed(0))
     save_file({"latents": latents}, folder / "latents.safetensors")
     (folder / "prompts.txt").write_text("\n".join(prompts) + "\n")
     expected = pipeline(prompts, latents=latents, num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="np")
-    lines = run(program, "generate", "--dtype", "float32", "--prompts", folder / "prompts.txt", "--latents",
-                folder / "latents.safetensors", "--num-inference-steps", STEPS, "--guidance-scale", GUIDANCE,
-                "--output", folder / "pictures", "--format", "jsonl")
-    worst = 0.0
+    lines = run(program, "generate", "--generator", repository, "--dtype", "float32", "--prompts",
+                folder / "prompts.txt", "--latents", folder / "latents.safetensors", "--num-inference-steps", STEPS,
+                "--guidance-scale", GUIDANCE, "--output", folder / "pictures", "--format", "jsonl")
+    assert len(lines) == len(prompts)
+    worst, pictures = 0.0, []
     for image, line in zip(expected.images, lines):
-        ours = np.asarray(Image.open(line["file"]), dtype=np.float64)
-        worst = max(worst, np.abs(ours - np.round(image * 255)).mean())
+        pictures.append(np.asarray(Image.open(line["file"]), dtype=np.float64))
+        worst = max(worst, np.abs(pictures[-1] - np.round(image * 255)).mean())
     print(f"pictures: largest mean absolute difference {worst:.4f} of 255")
-    return worst < 1.0
+    return worst < 1.0, np.stack(pictures)
 
 
 def vectors_agree(program, scenes, texts, folder):
@@ -85,11 +95,12 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        run(options.readback, "dataset", "export", "emoji-scenes", "--limit", options.scenes, "--output", folder / "scenes")
-        lines = [json.loads(line) for line in (folder / "scenes" / "captions.jsonl").read_text().splitlines()]
-        scenes = [folder / "scenes" / line["image"] for line in lines]
-        texts = [line["captions"][0] for line in lines]
-        results = [captions_agree(options.readback, scenes), pictures_agree(options.readback, texts, folder),
+        scenes, texts = export_scenes(options.readback, options.scenes, folder / "scenes")
+        captioner, generator = ASSETS / "captioner", ASSETS / "generator"
+        blip = BlipForConditionalGeneration.from_pretrained(captioner, dtype=torch.float32).eval()
+        pipeline = StableDiffusionPipeline.from_pretrained(str(generator), dtype=torch.float32)
+        results = [captions_agree(options.readback, scenes, captioner, captioner, blip)[0],
+                   pictures_agree(options.readback, texts, folder, generator, pipeline)[0],
                    vectors_agree(options.readback, scenes, texts, folder)]
     sys.exit(0 if all(results) else 1)
 

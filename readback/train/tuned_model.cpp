@@ -1,0 +1,90 @@
+#include "readback/train/tuned_model.h"
+
+#include <ATen/ATen.h>
+
+#include <nlohmann/json.hpp>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/checkpoint/adapter.h"
+#include "readback/checkpoint/writer.h"
+
+namespace readback::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Every file of the repository but the weights of the part that is written anew, and a training's state beside it.
+void copy_others(const fs::path& source, const fs::path& target, const std::string& rewritten) {
+  for (const auto& entry : fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink)) {
+    const fs::path name = fs::relative(entry.path(), source);
+    if (!entry.is_regular_file() || name.string().starts_with(".") || *name.begin() == "training") {
+      continue;
+    }
+    const std::string extension = name.extension().string();
+    const bool weights = extension == ".safetensors" || extension == ".bin" || name.string().ends_with(".index.json");
+    if (weights && name.parent_path() == fs::path(rewritten)) continue;
+    write_file(target / name, read_file(entry.path()));
+  }
+}
+
+// The adapters among the trained tensors; empty when whole weights are trained.
+checkpoint::LowRankMap trained_adapters(const TunedPart& part, const checkpoint::TensorMap& trained) {
+  const auto spec = adapters(part.side, part.selection, part.lora);
+  checkpoint::LowRankMap modules;
+  if (!spec) return modules;
+  for (const auto& [key, tensor] : trained) {
+    const size_t end = key.rfind(".lora_");
+    if (!key.starts_with(part.prefix()) || end == std::string::npos) continue;
+    checkpoint::LowRank& pair = modules[key.substr(part.prefix().size(), end - part.prefix().size())];
+    (key.ends_with("A.weight") ? pair.a : pair.b) = tensor;
+    pair.alpha = spec->alpha;
+  }
+  return modules;
+}
+
+}  // namespace
+
+nn::Weights weights_to_train(const checkpoint::Repository& repository, const TunedPart& part, c10::Device device,
+                             c10::ScalarType dtype) {
+  checkpoint::TensorMap tensors = repository.tensors(part.folder());
+  const std::string where = (repository.path() / part.folder()).string();
+  if (auto spec = adapters(part.side, part.selection, part.lora)) {
+    if (repository.is_adapter()) {
+      throw UsageError(describe(repository.name(), "a whole model, to which " + part.selection + " adds adapters",
+                                "an adapter of " + repository.path().string(),
+                                "Train its weights (such as xattn_q), which writes a whole model"));
+    }
+    return nn::Weights(std::move(tensors), device, dtype, where).with_adapters(std::move(*spec));
+  }
+  for (const auto& [key, tensor] : select_parameters(tensors, part.side, part.selection)) tensors[key] = tensor.clone();
+  return nn::Weights(std::move(tensors), device, dtype, where);
+}
+
+checkpoint::TensorMap tuned_tensors(const checkpoint::Repository& repository, const TunedPart& part,
+                                    const checkpoint::TensorMap& trained) {
+  checkpoint::TensorMap tensors = repository.tensors(part.folder());
+  for (auto& [key, tensor] : tensors) {
+    if (const auto found = trained.find(part.prefix() + key); found != trained.end()) {
+      tensor = found->second.to(tensor.scalar_type());
+    }
+  }
+  checkpoint::add_low_rank(tensors, trained_adapters(part, trained), "trained adapters");
+  return tensors;
+}
+
+void save_tuned(const checkpoint::Repository& repository, const TunedPart& part, const checkpoint::TensorMap& trained,
+                const fs::path& folder) {
+  const bool captioner = part.side == Side::kCaptioner;
+  if (const checkpoint::LowRankMap modules = trained_adapters(part, trained); !modules.empty()) {
+    if (captioner) return checkpoint::save_peft_adapter(folder, repository.name(), modules);
+    return checkpoint::save_diffusers_adapter(folder, repository.name(), part.folder(), modules);
+  }
+  copy_others(repository.path(), folder, part.folder());
+  checkpoint::write_model(folder / part.folder(), repository.json((fs::path(part.folder()) / "config.json").string()),
+                          tuned_tensors(repository, part, trained),
+                          {.weights = captioner ? "model.safetensors" : "diffusion_pytorch_model.safetensors"});
+}
+
+}  // namespace readback::train

@@ -1,0 +1,52 @@
+// Unified fine-tuning of the tiny models in tests/goldens.
+#pragma once
+#include <ATen/Parallel.h>
+
+#include <filesystem>
+#include <string>
+
+#include "readback/train/trainer.h"
+#include "readback/train/unified_task.h"
+
+namespace readback::train {
+
+inline const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
+
+inline UnifiedTaskOptions task_options() {
+  UnifiedTaskOptions options;
+  options.models.captioner = kGoldens + "caption/blip";
+  options.models.generator = kGoldens + "generate/pipeline";
+  options.models.minimum_coverage = 0;
+  options.batches.batch_size = 2;
+  options.batches.draws = 2;
+  options.batches.degradation = 0.5;
+  options.batches.unconditional = 0.2;
+  options.batches.samples.dataset = "emoji-scenes";
+  options.batches.samples.count = 6;
+  options.evaluation.samples.dataset = "emoji-scenes";
+  options.evaluation.samples.count = 4;
+  options.batches.seed = 3;
+  return options;
+}
+
+inline TrainOptions train_options() {
+  TrainOptions options;
+  options.steps = 8;
+  options.accumulation = 2;
+  options.warmup = 2;
+  options.log_every = 1;
+  options.evaluate_every = 3;
+  options.optimizer.ema_decay = 0.9;
+  options.optimizer.groups = {{.prefix = "captioner.", .learning_rate = 0.5, .weight_decay = 0}};
+  options.checkpoint_seconds = 0.02;
+  options.recipe = "test\n";
+  return options;
+}
+
+inline void run(const std::filesystem::path& folder, const UnifiedTaskOptions& task = task_options()) {
+  at::set_num_threads(1);
+  Progress silent;
+  train(*make_unified_task(task, silent), train_options(), folder, silent);
+}
+
+}  // namespace readback::train
