@@ -103,9 +103,9 @@ LowRankMap pair_up(const TensorMap& tensors, const std::string& where) {
   }
   for (auto& [module, pair] : modules) {
     const bool whole = pair.a.defined() && pair.b.defined();
-    if (!whole || pair.b.flatten(1).size(1) != pair.a.size(0)) {
+    if (!whole || pair.a.size(0) == 0 || pair.b.flatten(1).size(1) != pair.a.size(0)) {
       throw CheckpointError(
-          describe(where + ": " + module, "lora_A and lora_B of one rank", whole ? "two ranks" : "one of them only"));
+          describe(where + ": " + module, "lora_A and lora_B of one rank", whole ? "two ranks, or none" : "one of them only"));
     }
     pair.alpha = static_cast<double>(pair.a.size(0));
   }

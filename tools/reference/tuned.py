@@ -4,8 +4,8 @@
 
 RUN holds captioner/ and generator/, each a whole repository or an adapter, whose base is found as readback does when it
 is started in the same folder. Captions (beam 3) must be equal token for token, pictures from the same initial latents
-within a mean absolute difference of 1/255. Says how much tuning changed, where there is a base to compare with. Exits
-with status 1 when anything disagrees.
+within a mean absolute difference of 0.05 of 255, far less than a few updates change. Says how much adapters changed.
+Exits with status 1 when anything disagrees.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from peft import PeftModel
 from safetensors import safe_open
-from small_world import ASSETS, captions_agree, export_scenes, pictures_agree
+from small_world import ASSETS, compare_captions, export_scenes, compare_pictures
 from transformers import BlipForConditionalGeneration
 
 
@@ -52,18 +52,18 @@ def agrees(program, run, scenes, texts, folder):
     pipeline, generator_base = generator(run / "generator")
     print(f"{run}: captioner {'adapter' if captioner_base else 'whole'}, "
           f"generator {'adapter' if generator_base else 'whole'}")
-    same_captions, captions = captions_agree(program, scenes, run / "captioner", files, blip)
-    same_pictures, pictures = pictures_agree(program, texts, folder, run / "generator", pipeline)
+    different, captions = compare_captions(program, scenes, run / "captioner", files, blip)
+    worst, pictures = compare_pictures(program, texts, folder, run / "generator", pipeline)
     if captioner_base:
         print("  the base")
         blip, _, _ = captioner(pathlib.Path(captioner_base))
-        before = captions_agree(program, scenes, captioner_base, files, blip)[1]
+        before = compare_captions(program, scenes, captioner_base, files, blip)[1]
         print(f"  tuning changed {sum(a != b for a, b in zip(captions, before))} of {len(scenes)} captions")
     if generator_base:
         pipeline, _ = generator(pathlib.Path(generator_base))
-        before = pictures_agree(program, texts, folder, generator_base, pipeline)[1]
+        before = compare_pictures(program, texts, folder, generator_base, pipeline)[1]
         print(f"  tuning changed pictures by {np.abs(pictures - before).mean():.2f} of 255")
-    return same_captions and same_pictures
+    return different == 0 and worst < 0.05
 
 
 def main():

@@ -1,0 +1,237 @@
+#include "readback/checkpoint/adapter.h"
+
+#include <nlohmann/json.hpp>
+
+#include "readback/checkpoint/repository.h"
+#include "readback/checkpoint/writer.h"
+#include "tests/checkpoint/testing.h"
+
+namespace readback::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+const std::string kModule = "layer.self.query";
+
+// A base of two linear layers and a convolution under "base", and adapters of it.
+class AdapterTest : public TemporaryFolder {
+ protected:
+  void SetUp() override {
+    TemporaryFolder::SetUp();
+    put_base("base");
+  }
+  void put_base(const fs::path& name) const {
+    write_model(folder_ / name, {{"mark", 1}},
+                {{kModule + ".weight", golden_values({6, 4})},
+                 {"layer.self.key.weight", golden_values({6, 4}).to(at::kHalf)},
+                 {"layer.conv.weight", golden_values({6, 2, 3, 3})}});
+  }
+  static LowRankMap modules(const std::string& name = kModule) {
+    return {{name, {golden_values({2, 4}) / 7, golden_values({6, 2}) / 5, 3}}};
+  }
+  // PEFT's adapter in "adapter", with `options` changed.
+  fs::path put_peft(const json& options = json::object()) const {
+    put_peft_on("../base");
+    const fs::path path = folder_ / "adapter/adapter_config.json";
+    json config = read_json(path);
+    config.update(options);
+    write_json(path, config);
+    return folder_ / "adapter";
+  }
+  fs::path put_peft_on(const std::string& base) const {
+    save_peft_adapter(folder_ / "adapter", base, modules());
+    return folder_ / "adapter";
+  }
+  std::string refused(const json& options) const {
+    const fs::path folder = put_peft(options);
+    return error_of<CheckpointError>([&] { load_adapter(folder); });
+  }
+  static TensorMap read(const fs::path& folder) { return Repository(folder.string()).tensors(); }
+};
+
+TEST_F(AdapterTest, AddsWhatItWasTrainedTo) {
+  const TensorMap before = read(folder_ / "base"), after = read(put_peft());
+  const LowRank pair = modules().at(kModule);
+  const at::Tensor expected = before.at(kModule + ".weight") + 1.5 * at::matmul(pair.b, pair.a);
+  EXPECT_TRUE(at::allclose(after.at(kModule + ".weight"), expected));
+  EXPECT_FALSE(at::allclose(after.at(kModule + ".weight"), before.at(kModule + ".weight")));
+  for (const char* key : {"layer.self.key.weight", "layer.conv.weight"})
+    expect_same(after.at(key), before.at(key), key);
+
+  const Repository repository((folder_ / "adapter").string());
+  EXPECT_TRUE(repository.is_adapter());
+  EXPECT_EQ(repository.name(), (folder_ / "adapter").string());
+  EXPECT_TRUE(fs::equivalent(repository.path(), folder_ / "base"));
+  EXPECT_EQ(repository.json()["mark"], 1);
+  EXPECT_FALSE(Repository((folder_ / "base").string()).is_adapter());
+}
+
+TEST_F(AdapterTest, ConvolutionsAndHalfPrecision) {
+  const at::Tensor a = golden_values({2, 2, 3, 3}) / 7, b = golden_values({6, 2, 1, 1}) / 5;
+  const LowRankMap low = {{"layer.conv", {a, b, 2}},
+                          {"layer.self.key", {golden_values({2, 4}), golden_values({6, 2}), 2}}};
+  TensorMap tensors = read(folder_ / "base");
+  const at::Tensor before = tensors.at("layer.conv.weight");
+  add_low_rank(tensors, low, "test");
+  // A's kernels, then B's mixture of them.
+  const at::Tensor picture = golden_values({1, 2, 5, 5});
+  const at::Tensor expected = at::conv2d(picture, before) + at::conv2d(at::conv2d(picture, a), b);
+  EXPECT_TRUE(at::allclose(at::conv2d(picture, tensors.at("layer.conv.weight")), expected, 1e-5, 1e-3));
+  EXPECT_EQ(tensors.at("layer.self.key.weight").scalar_type(), at::kFloat);
+}
+
+TEST_F(AdapterTest, BothLayoutsComeBackAsTheyWereSaved) {
+  const LowRankMap saved = {
+      {"a", {golden_values({2, 4}).to(at::kBFloat16), golden_values({6, 2}).to(at::kBFloat16), 5}},
+      {"b", {golden_values({2, 4}), golden_values({3, 2}), 5}}};
+  save_peft_adapter(folder_ / "peft", "some/base", saved);
+  save_diffusers_adapter(folder_ / "diffusers", "some/base", "unet", saved);
+  for (const auto& [name, part] : {std::pair("peft", ""), std::pair("diffusers", "unet")}) {
+    ASSERT_TRUE(is_adapter(folder_ / name));
+    const Adapter adapter = load_adapter(folder_ / name);
+    EXPECT_EQ(adapter.base, "some/base");
+    ASSERT_EQ(adapter.parts.size(), 1u);
+    const LowRankMap& modules = adapter.parts.at(part);
+    ASSERT_EQ(modules.size(), 2u);
+    for (const auto& [module, pair] : saved) {
+      expect_same(modules.at(module).a, pair.a.to(at::kFloat), module);
+      expect_same(modules.at(module).b, pair.b.to(at::kFloat), module);
+      EXPECT_EQ(modules.at(module).alpha, 5);
+    }
+  }
+  EXPECT_FALSE(is_adapter(folder_ / "base"));
+  file("{}", "diffusers/model_index.json");
+  EXPECT_FALSE(is_adapter(folder_ / "diffusers")) << "a pipeline beside an adapter that nobody asked for";
+}
+
+TEST_F(AdapterTest, AlphasByPatternAndRankStabilized) {
+  const auto alpha = [&](const json& options) {
+    return load_adapter(put_peft(options)).parts.at("").at(kModule).alpha;
+  };
+  EXPECT_EQ(alpha(json::object()), 3);
+  EXPECT_EQ(alpha({{"lora_alpha", 7.5}}), 7.5);
+  EXPECT_EQ(alpha({{"alpha_pattern", {{"query", 9}}}}), 9);
+  EXPECT_EQ(alpha({{"alpha_pattern", {{"^layer\\..*query", 9}}}}), 9);
+  EXPECT_EQ(alpha({{"alpha_pattern", {{"^self.query", 9}, {"uery", 9}, {"query.weight", 9}}}}), 3);
+  EXPECT_DOUBLE_EQ(alpha({{"use_rslora", true}}), 3 * std::sqrt(2.0));
+}
+
+TEST_F(AdapterTest, RefusesWhatIsNotPlainLora) {
+  expect_contains(refused({{"peft_type", "LOHA"}}), "'peft_type': expected \"LORA\"");
+  expect_contains(refused({{"use_dora", true}}), "'use_dora' = true");
+  expect_contains(refused({{"bias", "lora_only"}}), "'bias': expected \"none\"");
+  expect_contains(refused({{"init_lora_weights", "pissa"}}), "'init_lora_weights'");
+  expect_contains(refused({{"modules_to_save", {"cls"}}}), "'modules_to_save'");
+  expect_contains(refused({{"an_option_of_tomorrow", 3}}), "'an_option_of_tomorrow' = 3");
+  expect_contains(refused({{"alpha_pattern", {{"(", 9}}}}), "regular expressions");
+  expect_contains(refused({{"alpha_pattern", {{"query", "9"}}}}), "numbers");
+  EXPECT_NO_THROW(
+      load_adapter(put_peft({{"use_dora", false}, {"modules_to_save", nullptr}, {"loftq_config", json::object()}})));
+
+  const auto refused_key = [&](const std::string& key, const at::Tensor& tensor) {
+    const fs::path file = put_peft() / "adapter_model.safetensors";
+    TensorMap tensors;
+    for (const auto& [name, value] : load_safetensors(file)) tensors[name] = value.clone();
+    tensors[key] = tensor;
+    save_safetensors(tensors, file);
+    return error_of<CheckpointError>([&] { load_adapter(folder_ / "adapter"); });
+  };
+  const std::string below = "base_model.model.";
+  expect_contains(refused_key(below + "x.lora_magnitude_vector", golden_values({6})), "'x.lora_magnitude_vector'");
+  expect_contains(refused_key(below + "x.lora_embedding_A", golden_values({2, 6})), "'x.lora_embedding_A'");
+  expect_contains(refused_key(below + "x.lora_B.bias", golden_values({6})), "'x.lora_B.bias'");
+  expect_contains(refused_key("x.lora_A.weight", golden_values({2, 6})), "a key below base_model.model.");
+  expect_contains(refused_key(below + "x.lora_A.weight", golden_values({2, 6})), "one of them only");
+  expect_contains(refused_key(below + kModule + ".lora_A.weight", golden_values({3, 4})), "two ranks");
+  expect_contains(refused_key(below + kModule + ".lora_A.weight", golden_values({0, 4})), "of one rank");
+  save_safetensors({}, folder_ / "adapter/adapter_model.safetensors");
+  expect_contains(error_of<CheckpointError>([&] { load_adapter(folder_ / "adapter"); }), "got none");
+}
+
+TEST_F(AdapterTest, RefusesOtherLayoutsOfDiffusers) {
+  const auto refused = [&](const TensorMap& tensors, const std::map<std::string, std::string>& metadata = {}) {
+    save_safetensors(tensors, folder_ / "adapter/pytorch_lora_weights.safetensors", metadata);
+    return error_of<CheckpointError>([&] { load_adapter(folder_ / "adapter"); });
+  };
+  expect_contains(refused({{"lora_unet_mid_block.lora_down.weight", golden_values({2, 4})}}), "save_lora_weights");
+  expect_contains(refused({{"unet.mid_block.processor.to_q_lora.up.weight", golden_values({2, 4})}}),
+                  "'mid_block.processor.to_q_lora.up.weight'");
+  const TensorMap plain = {{"unet.a.lora_A.weight", golden_values({2, 4})},
+                           {"unet.a.lora_B.weight", golden_values({4, 2})}};
+  expect_contains(refused(plain, {{"lora_adapter_metadata", "{"}}), "metadata of JSON");
+  expect_contains(refused(plain, {{"lora_adapter_metadata", R"({"unet.use_dora": true})"}}), "'use_dora' = true");
+  expect_contains(refused(plain), "base_model: REPOSITORY");
+}
+
+TEST_F(AdapterTest, TheModelCardNamesTheBase) {
+  save_diffusers_adapter(folder_ / "adapter", "", "unet", modules());
+  const auto base = [&](const std::string& card) {
+    file(card, "adapter/README.md");
+    return load_adapter(folder_ / "adapter").base;
+  };
+  EXPECT_EQ(base("---\nlicense: mit\nbase_model: owner/name\n---\n"), "owner/name");
+  EXPECT_EQ(base("---\nbase_model: 'owner/name' \n---\n"), "owner/name");
+  EXPECT_EQ(base("---\nbase_model:\n- owner/name\n---\n"), "owner/name");
+  for (const char* card :
+       {"base_model: owner/name\n", "---\n---\nbase_model: owner/name\n", "---\nbase_model:\n---\n", ""})
+    EXPECT_THROW(base(card), CheckpointError) << card;
+}
+
+TEST_F(AdapterTest, RefusesModulesThatTheBaseLacks) {
+  const auto refused = [&](const LowRankMap& modules) {
+    TensorMap tensors = read(folder_ / "base");
+    tensors["cls.predictions.decoder.weight"] = golden_values({6, 4});
+    return error_of<CheckpointError>([&] { add_low_rank(tensors, modules, "the adapter"); });
+  };
+  expect_contains(refused(modules("layer.self.value")), "the adapter: layer.self.value");
+  expect_contains(refused(modules("layer.conv")), "expected an update of [6, 2, 3, 3], got [6, 4]");
+  expect_contains(refused({{kModule, {golden_values({2, 6}), golden_values({4, 2}), 2}}}), "an update of [6, 4]");
+  expect_contains(refused(modules("cls.predictions.decoder")), "one that shares its matrix");
+}
+
+TEST_F(AdapterTest, TextModelsHaveALevelMoreOrLess) {
+  TensorMap newer = {{"encoder.fc1.weight", at::zeros({6, 4})}},
+            older = {{"text_model.encoder.fc1.weight", at::zeros({6, 4})}};
+  add_low_rank(newer, modules("text_model.encoder.fc1"), "test");
+  add_low_rank(older, modules("encoder.fc1"), "test");
+  EXPECT_TRUE(at::equal(newer.begin()->second, older.begin()->second));
+  EXPECT_GT(newer.begin()->second.abs().sum().item<double>(), 0);
+}
+
+TEST_F(AdapterTest, TheBaseIsLookedForInThreePlaces) {
+  EXPECT_NO_THROW(read(put_peft_on((folder_ / "base").string())));
+  EXPECT_NO_THROW(read(put_peft_on("../base")));                // below the adapter
+  EXPECT_NO_THROW(read(put_peft_on("runs/somewhere/base")));    // beside it
+  EXPECT_NO_THROW(read(put_peft_on("/moved/away/from/base")));  // the same
+  EXPECT_NO_THROW(read(put_peft_on("/moved/away/from/base") / ""));
+  const std::string message = error_of<CheckpointError>([&] { read(put_peft_on("runs/gone")); });
+  for (const std::string part : {"base model 'runs/gone'", "the folder runs/gone", "adapter/runs/gone", "/gone"})
+    expect_contains(message, part);
+  expect_contains(message, "put the base model beside the adapter");
+  expect_contains(error_of<CheckpointError>([&] { read(put_peft_on("runs/adapter")); }), "nothing at");  // itself
+  expect_contains(error_of<CheckpointError>([&] { read(put_peft_on("")); }), "base_model_name_or_path");
+}
+
+TEST_F(AdapterTest, AnAdapterOfAnAdapterIsRefused) {
+  fs::rename(put_peft(), folder_ / "first");
+  expect_contains(error_of<CheckpointError>([&] { read(put_peft_on("../first")); }), "an adapter of a whole model");
+}
+
+TEST_F(AdapterTest, TheDigestCoversAdapterAndBase) {
+  const auto digest = [&] { return Repository((folder_ / "adapter").string()).digest(); };
+  put_peft();
+  const std::string first = digest();
+  EXPECT_NE(first, Repository((folder_ / "base").string()).digest());
+  EXPECT_EQ(digest(), first);
+  LowRankMap other = modules();
+  other.at(kModule).b = other.at(kModule).b + 1;  // files of the same size
+  save_peft_adapter(folder_ / "adapter", "../base", other);
+  const std::string second = digest();
+  EXPECT_NE(second, first);
+  file("{}", "base/config.json");
+  EXPECT_NE(digest(), second);
+}
+
+}  // namespace
+}  // namespace readback::checkpoint
