@@ -138,6 +138,8 @@ void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
   verb.add_option("--batch-size", flags.task.batches.batch_size, "Rows in each process")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  verb.add_flag("--gradient-checkpointing", flags.task.gradient_checkpointing,
+                "Keep each block's input only and compute the block again for its gradients: less memory, more time");
   verb.add_option("--accumulation", options.accumulation, "Batches an update")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

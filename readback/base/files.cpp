@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <vector>
 
 #include "readback/base/error.h"
 
@@ -69,6 +70,17 @@ void AtomicFile::commit() {
   if (::rename(partial_.c_str(), path_.c_str()) != 0) fail(errno);
   ::close(file_);
   file_ = -1;
+}
+
+void write_copy(const fs::path& path, const fs::path& source) {
+  std::ifstream stream(source, std::ios::binary);
+  if (!stream) throw DataError(describe(source.string(), "a readable file", std::strerror(errno)));
+  AtomicFile file(path);
+  std::vector<char> bytes(size_t{1} << 20);
+  while (stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size())) || stream.gcount() > 0) {
+    file.append({bytes.data(), static_cast<size_t>(stream.gcount())});
+  }
+  file.commit();
 }
 
 void write_file(const fs::path& path, std::string_view bytes) {

@@ -31,4 +31,7 @@ class AtomicFile {
 // All of it at once through an AtomicFile. Errors: StoreError.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
+// The same bytes as `source`'s, whatever its size. Errors: DataError (source), StoreError.
+void write_copy(const std::filesystem::path& path, const std::filesystem::path& source);
+
 }  // namespace readback

@@ -36,12 +36,11 @@ MappedFile::~MappedFile() {
 
 namespace {
 
-// Weights that were only read to be converted need no memory any more; another view would read the file anew.
-void release_pages(char* start, size_t size) {
+void advise(const void* start, size_t size, int advice) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(start) + page - 1) / page * page;
   const uintptr_t end = (reinterpret_cast<uintptr_t>(start) + size) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
 }  // namespace
@@ -53,12 +52,17 @@ at::Tensor MappedFile::view(size_t offset, int64_t count, at::ScalarType dtype) 
     return at::from_blob(
         start, {count},
         [keep = shared_from_this(), size = static_cast<size_t>(count) * c10::elementSize(dtype)](void* data) {
-          release_pages(static_cast<char*>(data), size);
+          // What was only read to be converted needs no memory any more; another view would read the file anew.
+          advise(data, size, MADV_DONTNEED);
         },
         dtype);
   at::Tensor copy = at::empty({count}, dtype);
   std::memcpy(copy.data_ptr(), start, copy.nbytes());
   return copy;
+}
+
+void page_out(const at::Tensor& tensor) {
+  if (tensor.device().is_cpu()) advise(tensor.const_data_ptr(), tensor.nbytes(), MADV_PAGEOUT);
 }
 
 int64_t checked_numel(std::span<const int64_t> shape) {

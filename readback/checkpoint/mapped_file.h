@@ -30,6 +30,10 @@ class MappedFile : public std::enable_shared_from_this<MappedFile> {
   size_t size_;
 };
 
+// Says that a tensor will hardly be read from now on: where it lies in a mapped file its pages leave memory, and come
+// back from the file when they are read.
+void page_out(const at::Tensor& tensor);
+
 // Number of elements, or -1 when a size is negative or the product (counting 0 as 1, as strides do) exceeds 2^62.
 int64_t checked_numel(std::span<const int64_t> shape);
 

@@ -163,14 +163,14 @@ TensorMap load_safetensors(const std::filesystem::path& path, std::map<std::stri
   return tensors;
 }
 
-void save_safetensors(const TensorMap& tensors, const std::filesystem::path& path,
+void save_safetensors(TensorMap tensors, const std::filesystem::path& path,
                       const std::map<std::string, std::string>& metadata) {
   struct Item {
     const std::string* name;
-    const at::Tensor* tensor;
+    at::Tensor* tensor;
   };
   std::vector<Item> items;
-  for (const auto& [name, tensor] : tensors) items.push_back({&name, &tensor});
+  for (auto& [name, tensor] : tensors) items.push_back({&name, &tensor});
   // Widest elements first: with a header of whole 64-byte lines every tensor is aligned without gaps, which are
   // illegal.
   std::stable_sort(items.begin(), items.end(),
@@ -209,6 +209,7 @@ void save_safetensors(const TensorMap& tensors, const std::filesystem::path& pat
   for (const Item& item : items) {
     const at::Tensor dense = item.tensor->detach().to(at::kCPU).contiguous();
     file.append({static_cast<const char*>(dense.data_ptr()), dense.nbytes()});
+    item.tensor->reset();  // what nobody else holds is not needed any more
   }
   file.commit();
 }

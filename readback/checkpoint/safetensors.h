@@ -15,7 +15,7 @@ using TensorMap = std::map<std::string, at::Tensor>;
 TensorMap load_safetensors(const std::filesystem::path& path, std::map<std::string, std::string>* metadata = nullptr);
 
 // Written atomically, keys sorted; tensors may live on any device. Errors: StoreError.
-void save_safetensors(const TensorMap& tensors, const std::filesystem::path& path,
+void save_safetensors(TensorMap tensors, const std::filesystem::path& path,
                       const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace readback::checkpoint

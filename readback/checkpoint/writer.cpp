@@ -50,7 +50,7 @@ void write_json(const std::filesystem::path& path, const nlohmann::json& value) 
   write_file(path, text);
 }
 
-void write_model(const std::filesystem::path& folder, nlohmann::json config, const TensorMap& tensors,
+void write_model(const std::filesystem::path& folder, nlohmann::json config, TensorMap tensors,
                  const ModelFiles& files) {
   const std::filesystem::path weights = folder / files.weights;
   if (files.dtype && config.contains("model_type")) {
@@ -58,7 +58,8 @@ void write_model(const std::filesystem::path& folder, nlohmann::json config, con
     config["dtype"] = python_name(*files.dtype);
   }
   // "format" tells transformers and diffusers that the tensors are laid out as PyTorch's.
-  save_safetensors(files.dtype ? cast(tensors, *files.dtype, weights.string()) : tensors, weights, {{"format", "pt"}});
+  if (files.dtype) tensors = cast(tensors, *files.dtype, weights.string());
+  save_safetensors(std::move(tensors), weights, {{"format", "pt"}});
   write_json(folder / files.config, config);
 }
 

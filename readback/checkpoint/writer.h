@@ -21,7 +21,7 @@ struct ModelFiles {
 // Each file is replaced atomically, weights before the configuration. The dtype is also stated in the configuration
 // under "dtype" when it has a "model_type" (transformers); diffusers reads it off the weights.
 // Errors: StoreError, also for a finite weight that `dtype` cannot hold.
-void write_model(const std::filesystem::path& folder, nlohmann::json config, const TensorMap& tensors,
+void write_model(const std::filesystem::path& folder, nlohmann::json config, TensorMap tensors,
                  const ModelFiles& files = {});
 
 // Writes JSON as those libraries do: keys sorted, two spaces, a line end. Errors: StoreError.

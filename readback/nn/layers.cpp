@@ -7,6 +7,7 @@
 
 #include "readback/base/device.h"
 #include "readback/base/error.h"
+#include "readback/nn/differentiable.h"
 #include "readback/nn/fused_attention.h"
 #include "readback/nn/fused_norm.h"
 #include "readback/nn/packing.h"
@@ -19,6 +20,11 @@ at::Tensor gelu_tanh(const at::Tensor& x) { return at::gelu(x, "tanh"); }
 at::Tensor quick_gelu(const at::Tensor& x) { return x * at::sigmoid(x * 1.702); }
 at::Tensor silu(const at::Tensor& x) { return at::silu(x); }
 at::Tensor relu(const at::Tensor& x) { return at::relu(x); }
+
+at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) {
+  if (records_gradients({x, weight, bias})) return differentiable_linear(x, weight, bias);
+  return multiplies_by_onednn(x) ? onednn_linear(x, weight, bias) : at::linear(x, weight, bias);
+}
 }  // namespace
 
 Linear::Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias, Init init)
@@ -29,8 +35,8 @@ Linear::Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias, 
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   if (packed.defined()) return packed_linear(x, packed, bias);
-  const at::Tensor y = at::linear(x, weight, bias);
-  return adapter.a.defined() ? y + at::linear(at::linear(x, adapter.a) * adapter.scale, adapter.b) : y;
+  const at::Tensor y = affine(x, weight, bias);
+  return adapter.a.defined() ? y + affine(affine(x, adapter.a) * adapter.scale, adapter.b) : y;
 }
 
 void Linear::pack() {
@@ -58,14 +64,13 @@ GroupNorm::GroupNorm(const Weights& weights, int64_t groups, int64_t channels, d
       groups(groups),
       epsilon(epsilon) {}
 
-at::Tensor GroupNorm::operator()(const at::Tensor& x) const {
-  if (fuses_group_norm(x)) return fused_group_norm(x, groups, weight, bias, epsilon, /*silu=*/false);
-  return at::group_norm(x, groups, weight, bias, epsilon);
-}
-
-at::Tensor GroupNorm::with_silu(const at::Tensor& x) const {
-  if (fuses_group_norm(x)) return fused_group_norm(x, groups, weight, bias, epsilon, /*silu=*/true);
-  return at::silu(at::group_norm(x, groups, weight, bias, epsilon));
+at::Tensor GroupNorm::apply(const at::Tensor& x, bool silu) const {
+  if (fuses_group_norm(x)) {
+    return records_gradients({x, weight, bias}) ? differentiable_group_norm(x, groups, weight, bias, epsilon, silu)
+                                                : fused_group_norm(x, groups, weight, bias, epsilon, silu);
+  }
+  const at::Tensor normed = at::group_norm(x, groups, weight, bias, epsilon);
+  return silu ? at::silu(normed) : normed;
 }
 
 Conv2d::Conv2d(const Weights& weights, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
@@ -82,6 +87,7 @@ Conv2d::Conv2d(const Weights& weights, int64_t in, int64_t out, int64_t kernel, 
 
 at::Tensor Conv2d::operator()(const at::Tensor& x) const {
   if (packed.defined()) return packed_convolution(x, packed, bias);
+  if (records_gradients({x, weight, bias})) return differentiable_convolution(x, weight, bias, stride, padding);
   return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
 }
 

@@ -43,8 +43,11 @@ struct GroupNorm {  // [B, C, H, W]
   double epsilon = 1e-5;
   GroupNorm() = default;
   GroupNorm(const Weights& weights, int64_t groups, int64_t channels, double epsilon);
-  at::Tensor operator()(const at::Tensor& x) const;
-  at::Tensor with_silu(const at::Tensor& x) const;  // silu of it
+  at::Tensor operator()(const at::Tensor& x) const { return apply(x, /*silu=*/false); }
+  at::Tensor with_silu(const at::Tensor& x) const { return apply(x, /*silu=*/true); }  // silu of it
+
+ private:
+  at::Tensor apply(const at::Tensor& x, bool silu) const;
 };
 
 struct Conv2d {  // [B, in, H, W] → [B, out, H', W'], channels-last inside

@@ -15,6 +15,11 @@ std::optional<c10::OperatorHandle> find(const char* name) {
   return c10::Dispatcher::singleton().findSchema({name, ""});
 }
 
+const std::optional<c10::OperatorHandle>& linear_operator() {
+  static const auto found = find("mkldnn::_linear_pointwise");
+  return found;
+}
+
 bool has_layout(const at::Tensor& weight) {
   const at::ScalarType type = weight.scalar_type();
   return weight.device().is_cpu() && (type == at::kFloat || (type == at::kBFloat16 && cpu_has_bfloat16()));
@@ -25,8 +30,8 @@ c10::IValue optional(const at::Tensor& tensor) { return tensor.defined() ? c10::
 }  // namespace
 
 at::Tensor pack_weight(const at::Tensor& weight) {
-  static const auto reorder = find("mkldnn::_reorder_linear_weight"), multiply = find("mkldnn::_linear_pointwise");
-  if (!reorder || !multiply || !has_layout(weight)) return {};
+  static const auto reorder = find("mkldnn::_reorder_linear_weight");
+  if (!reorder || !linear_operator() || !has_layout(weight)) return {};
   // From a few dozen rows on oneDNN chooses the layout that also is the best for few and for many.
   constexpr int64_t kRows = 64;
   c10::Stack stack = {weight.contiguous(), kRows};
@@ -34,12 +39,19 @@ at::Tensor pack_weight(const at::Tensor& weight) {
   return stack.front().toTensor();
 }
 
-at::Tensor packed_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias) {
-  static const auto multiply = find("mkldnn::_linear_pointwise");
+at::Tensor onednn_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   c10::List<std::optional<at::Scalar>> no_scalars;
-  c10::Stack stack = {x, packed, optional(bias), "none", no_scalars, c10::IValue("")};
-  multiply->callBoxed(stack);
+  c10::Stack stack = {x, weight, optional(bias), "none", no_scalars, c10::IValue("")};
+  linear_operator()->callBoxed(stack);
   return stack.front().toTensor();
+}
+
+at::Tensor packed_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias) {
+  return onednn_linear(x, packed, bias);
+}
+
+bool multiplies_by_onednn(const at::Tensor& x) {
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat && linear_operator().has_value();
 }
 
 at::Tensor pack_convolution(const at::Tensor& weight, int64_t stride, int64_t padding) {

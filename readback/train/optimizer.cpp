@@ -56,7 +56,9 @@ double AdamW::step(double learning_rate) {
     Update& update = updates[group_[i]];
     update.masters.push_back(masters_[i]);
     // The fused update walks memory in order, so gradients must lie as their parameters do.
-    update.gradients.push_back(at::empty_like(masters_[i]).copy_(parameters_[i].grad()));
+    const at::Tensor& gradient = parameters_[i].grad();
+    const bool alike = gradient.scalar_type() == at::kFloat && gradient.strides() == masters_[i].strides();
+    update.gradients.push_back(alike ? gradient : at::empty_like(masters_[i]).copy_(gradient));
     update.first.push_back(first_[i]);
     update.second.push_back(second_[i]);
     update.steps.push_back(steps_[i]);

@@ -25,7 +25,7 @@ void copy_others(const fs::path& source, const fs::path& target, const std::stri
     const std::string extension = name.extension().string();
     const bool weights = extension == ".safetensors" || extension == ".bin" || name.string().ends_with(".index.json");
     if (weights && name.parent_path() == fs::path(rewritten)) continue;
-    write_file(target / name, read_file(entry.path()));
+    write_copy(target / name, entry.path());
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "readback/base/error.h"
+#include "readback/checkpoint/mapped_file.h"
 #include "readback/train/batches.h"
 
 namespace readback::train {
@@ -46,6 +47,7 @@ UnifiedObjective::UnifiedObjective(UnifiedModels models, UnifiedOptions options,
       options_(std::move(options)),
       start_(start),
       soft_tokens_(models_.bridge, models_.text_encoder.token_embedding.weight, options_.soft_tokens) {
+  checkpoint::page_out(models_.text_encoder.token_embedding.weight);  // only captions' rows are read from now on
   if (options_.anchor.kl > 0 && start_ == nullptr) {
     throw UsageError(describe("an anchor", "the starting models", "none"));
   }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "readback/base/error.h"
+#include "readback/nn/differentiable.h"
 #include "readback/train/caption_evaluation.h"
 #include "readback/train/rollouts.h"
 
@@ -56,6 +57,7 @@ class UnifiedTask : public Task {
   std::map<std::string, at::Tensor> parameters() const override { return pair_.parameters(); }
 
   at::Tensor loss(int64_t step, Figures& figures) override {
+    const nn::GradientCheckpointing checkpointing(options_.gradient_checkpointing);
     std::vector<BatchRow> rows = batches_.rows(step);
     const bool joint = options_.order == "joint" && options_.losses == "unified";
     const bool even = joint || options_.losses == "diffusion" || (options_.losses == "unified" && step % 2 == 0);

@@ -29,6 +29,7 @@ struct UnifiedTaskOptions {
   UnifiedOptions objective;
   UnifiedBatchOptions batches;
   EvaluationOptions evaluation;
+  bool gradient_checkpointing = false;  // less memory for a third more time: see nn::GradientCheckpointing
 };
 
 // Its parameters and what it saves are ModelPair's. Errors: UsageError, CheckpointError, DataError.

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "readback/base/error.h"
+#include "readback/nn/differentiable.h"
 
 namespace readback::models {
 
@@ -108,7 +109,9 @@ at::Tensor BlipVisionModel::forward(const at::Tensor& pixel_values) const {
                                  .flatten(2)
                                  .transpose(1, 2);  // [B, h·w, C]
   at::Tensor x = at::cat({class_embedding.expand({patches.size(0), 1, -1}), patches}, 1) + position_embedding;
-  for (const BlipVisionLayer& layer : layers) x = layer.forward(x);
+  for (const BlipVisionLayer& layer : layers) {
+    x = nn::checkpointed([&layer](const auto& inputs) { return layer.forward(inputs[0]); }, {x});
+  }
   return post_layernorm(x);
 }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "readback/nn/differentiable.h"
+
 namespace readback::models {
 
 ResnetBlock::ResnetBlock(const nn::Weights& weights, int64_t in, int64_t out, int64_t time_channels, int64_t groups,
@@ -15,10 +17,15 @@ ResnetBlock::ResnetBlock(const nn::Weights& weights, int64_t in, int64_t out, in
 }
 
 at::Tensor ResnetBlock::forward(const at::Tensor& x, const at::Tensor& time) const {
-  at::Tensor h = conv1(norm1.with_silu(x));                                      // [B, out, H, W]
-  if (time.defined()) h = h + time_emb_proj(time).unsqueeze(-1).unsqueeze(-1);  // [B, out, 1, 1]
-  h = conv2(norm2.with_silu(h));
-  return (conv_shortcut.weight.defined() ? conv_shortcut(x) : x) + h;
+  if (!time.defined()) return nn::checkpointed([this](const auto& inputs) { return compute(inputs[0], {}); }, {x});
+  return nn::checkpointed([this](const auto& inputs) { return compute(inputs[0], inputs[1]); }, {x, time});
+}
+
+at::Tensor ResnetBlock::compute(const at::Tensor& x, const at::Tensor& time) const {
+  at::Tensor h = conv1(norm1.with_silu(x));                                     // [B, out, H, W]
+  if (time.defined()) h.add_(time_emb_proj(time).unsqueeze(-1).unsqueeze(-1));  // [B, out, 1, 1]
+  h = conv2(norm2.with_silu(h));  // a convolution's output is nobody else's: it may be changed in place
+  return h.add_(conv_shortcut.weight.defined() ? conv_shortcut(x) : x);
 }
 
 Upsample::Upsample(const nn::Weights& weights, int64_t channels) : conv(weights["conv"], channels, channels, 3, 1, 1) {}

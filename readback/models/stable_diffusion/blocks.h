@@ -15,6 +15,9 @@ struct ResnetBlock {
               double epsilon);
   // x: [B, in, H, W]; time: silu(time embedding) of [B, time_channels], undefined without → [B, out, H, W]
   at::Tensor forward(const at::Tensor& x, const at::Tensor& time = {}) const;
+
+ private:
+  at::Tensor compute(const at::Tensor& x, const at::Tensor& time) const;
 };
 
 // 2 × nearest-neighbour (or to `size` where the skip connection is odd-sized) and a 3 × 3 convolution.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "readback/base/error.h"
+#include "readback/nn/differentiable.h"
 
 namespace readback::models {
 
@@ -118,6 +119,11 @@ KeyValue SpatialTransformer::prepare(const at::Tensor& text) const {
 }
 
 at::Tensor SpatialTransformer::forward(const at::Tensor& x, const KeyValue& text) const {
+  return nn::checkpointed([this](const auto& inputs) { return compute(inputs[0], inputs[1], inputs[2]); },
+                          {x, text.key, text.value});
+}
+
+at::Tensor SpatialTransformer::compute(const at::Tensor& x, const at::Tensor& key, const at::Tensor& value) const {
   const int64_t height = x.size(2), width = x.size(3);
   const auto as_tokens = [](const at::Tensor& map) { return map.flatten(2).transpose(1, 2); };  // [B, h·w, C]
   const auto as_map = [&](const at::Tensor& tokens) { return tokens.transpose(1, 2).unflatten(2, {height, width}); };
@@ -128,9 +134,8 @@ at::Tensor SpatialTransformer::forward(const at::Tensor& x, const KeyValue& text
   h = h +
       attn1.to_out(nn::attention(nn::split_heads(attn1.to_q(normed), heads), nn::split_heads(attn1.to_k(normed), heads),
                                  nn::split_heads(attn1.to_v(normed), heads)));
-  h = h + attn2.to_out(nn::attention(nn::split_heads(attn2.to_q(norm2(h)), heads), text.key, text.value));
-  const std::vector<at::Tensor> halves = ff_in(norm3(h)).chunk(2, -1);  // [B, h·w, 4C] each
-  h = h + ff_out(halves[0] * at::gelu(halves[1]));
+  h = h + attn2.to_out(nn::attention(nn::split_heads(attn2.to_q(norm2(h)), heads), key, value));
+  h = h + ff_out(nn::gated_gelu(ff_in(norm3(h))));
   return x + (linear_projection ? as_map(proj_out_linear(h)) : proj_out_conv(as_map(h)));
 }
 

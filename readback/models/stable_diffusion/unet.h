@@ -47,6 +47,9 @@ struct SpatialTransformer {
   SpatialTransformer(const nn::Weights& weights, int64_t width, int64_t heads, const UnetConfig& config);
   KeyValue prepare(const at::Tensor& text) const;                       // [B, T, D]
   at::Tensor forward(const at::Tensor& x, const KeyValue& text) const;  // [B, C, h, w] → same
+
+ private:
+  at::Tensor compute(const at::Tensor& x, const at::Tensor& key, const at::Tensor& value) const;
 };
 
 struct UnetLevel {

@@ -1,0 +1,182 @@
+#include "readback/nn/differentiable.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "readback/nn/fused_norm.h"
+#include "readback/nn/packing.h"
+
+namespace readback::nn {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+bool records_gradients(std::initializer_list<at::Tensor> tensors) {
+  return c10::GradMode::is_enabled() && std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& x) {
+           return x.defined() && x.requires_grad();
+         });
+}
+
+namespace {
+
+// As Function::apply() takes a tensor that may be undefined.
+std::optional<at::Tensor> optional(const at::Tensor& x) { return x.defined() ? std::optional(x) : std::nullopt; }
+
+// `x` where it will be needed, else nothing.
+at::Tensor kept(const at::Tensor& x, bool needed) { return needed ? x : at::Tensor(); }
+
+// left · rightᵀ: [..., n] and [m, n] → [..., m]
+at::Tensor product(const at::Tensor& left, const at::Tensor& right, const at::Tensor& bias = {}) {
+  return multiplies_by_onednn(left) ? onednn_linear(left, right, bias) : at::linear(left, right, bias);
+}
+
+struct LinearFunction : Function<LinearFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias) {
+    context->save_for_backward({kept(x, weight.requires_grad()), kept(weight, x.requires_grad())});
+    context->saved_data["bias"] = bias && bias->requires_grad();
+    return product(x, weight, bias.value_or(at::Tensor()));
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &gradient = gradients[0], &x = saved[0], &weight = saved[1];
+    variable_list result(3);
+    if (weight.defined()) result[0] = product(gradient, weight.t());
+    const at::Tensor rows = gradient.reshape({-1, gradient.size(-1)});  // [N, out]
+    if (x.defined()) result[1] = product(rows.t(), x.reshape({-1, x.size(-1)}).t());
+    if (context->saved_data["bias"].toBool()) result[2] = rows.sum(0);
+    return result;
+  }
+};
+
+struct ConvolutionFunction : Function<ConvolutionFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding) {
+    context->save_for_backward({kept(x, weight.requires_grad()), weight});
+    context->saved_data["sizes"] = x.sizes().vec();
+    context->saved_data["wanted"] =
+        std::vector<bool>{x.requires_grad(), weight.requires_grad(), bias && bias->requires_grad()};
+    context->saved_data["stride"] = stride;
+    context->saved_data["padding"] = padding;
+    return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &gradient = gradients[0], &weight = saved[1];
+    const auto wanted = context->saved_data["wanted"].toBoolList();
+    const int64_t stride = context->saved_data["stride"].toInt(), padding = context->saved_data["padding"].toInt();
+    // Without a gradient of the weight only the input's shape is read.
+    const at::Tensor x = saved[0].defined() ? saved[0]
+                                            : at::empty(context->saved_data["sizes"].toIntVector(), weight.options(),
+                                                        at::MemoryFormat::ChannelsLast);
+    const int64_t channels = weight.size(0);
+    auto [of_x, of_weight, of_bias] = at::convolution_backward(
+        gradient, x, weight, at::IntArrayRef(channels), {stride, stride}, {padding, padding}, {1, 1},
+        /*transposed=*/false, {0, 0}, /*groups=*/1, {wanted[0], wanted[1], wanted[2]});
+    return {of_x, of_weight, of_bias, {}, {}};
+  }
+};
+
+struct GroupNormFunction : Function<GroupNormFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& bias, int64_t groups, double epsilon, bool silu) {
+    NormMoments moments;
+    const at::Tensor out = fused_group_norm(x, groups, weight, bias, epsilon, silu, &moments);
+    context->save_for_backward({x, weight, bias, moments.mean, moments.inverse});
+    context->saved_data["silu"] = silu;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const NormGradients result = fused_group_norm_backward(gradients[0], saved[0], saved[1], saved[2],
+                                                           {saved[3], saved[4]}, context->saved_data["silu"].toBool());
+    return {result.x, result.weight, result.bias, {}, {}, {}};
+  }
+};
+
+struct GatedGeluFunction : Function<GatedGeluFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    const std::vector<at::Tensor> halves = x.chunk(2, -1);
+    return halves[0] * at::gelu(halves[1]);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const std::vector<at::Tensor> halves = context->get_saved_variables()[0].chunk(2, -1);
+    return {at::cat({gradients[0] * at::gelu(halves[1]), at::gelu_backward(gradients[0] * halves[0], halves[1])}, -1)};
+  }
+};
+
+thread_local bool checkpointing = false;
+
+struct CheckpointFunction : Function<CheckpointFunction> {
+  static at::Tensor forward(AutogradContext* context, const Block& block, const at::TensorList& inputs) {
+    context->save_for_backward(inputs.vec());
+    std::vector<bool> wanted;
+    for (const at::Tensor& input : inputs) wanted.push_back(input.requires_grad());
+    context->saved_data["wanted"] = wanted;
+    context->saved_data["block"] = c10::IValue::make_capsule(c10::make_intrusive<Holder>(block));
+    return block(inputs.vec());
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto holder = context->saved_data["block"].toCapsule();
+    const auto wanted = context->saved_data["wanted"].toBoolList();
+    std::vector<at::Tensor> inputs = context->get_saved_variables();
+    for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = inputs[i].detach().requires_grad_(wanted[i]);
+    at::Tensor output;
+    {
+      at::AutoGradMode with_gradients(true);
+      GradientCheckpointing plain(false);
+      output = static_cast<const Holder*>(holder.get())->block(inputs);
+    }
+    torch::autograd::backward({output}, {gradients[0]});  // parameters gather theirs directly
+    variable_list result = {at::Tensor()};                // none of the block
+    for (const at::Tensor& input : inputs) result.push_back(input.grad());
+    return result;
+  }
+
+ private:
+  struct Holder : torch::CustomClassHolder {
+    explicit Holder(Block block) : block(std::move(block)) {}
+    Block block;
+  };
+};
+
+}  // namespace
+
+at::Tensor differentiable_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return LinearFunction::apply(x, weight, optional(bias));
+}
+
+at::Tensor differentiable_convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                                      int64_t stride, int64_t padding) {
+  return ConvolutionFunction::apply(x, weight, optional(bias), stride, padding);
+}
+
+at::Tensor differentiable_group_norm(const at::Tensor& x, int64_t groups, const at::Tensor& weight,
+                                     const at::Tensor& bias, double epsilon, bool silu) {
+  return GroupNormFunction::apply(x, weight, bias, groups, epsilon, silu);
+}
+
+at::Tensor gated_gelu(const at::Tensor& x) { return GatedGeluFunction::apply(x); }
+
+GradientCheckpointing::GradientCheckpointing(bool enabled) : before_(std::exchange(checkpointing, enabled)) {}
+GradientCheckpointing::~GradientCheckpointing() { checkpointing = before_; }
+bool GradientCheckpointing::is_enabled() { return checkpointing; }
+
+at::Tensor checkpointed(const Block& block, const std::vector<at::Tensor>& inputs) {
+  const bool records = std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& x) { return x.requires_grad(); });
+  if (!checkpointing || !c10::GradMode::is_enabled() || !records) return block(inputs);
+  return CheckpointFunction::apply(block, at::TensorList(inputs));  // only lists are searched for tensors
+}
+
+}  // namespace readback::nn
