@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include "common.h"
 #include "readback/train/trainer.h"
@@ -203,6 +204,8 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
                                    .weight_decay = flags.captioner_weight_decay,
                                    .clipped = task.objective.objective == train::Objective::kUnified}};
   flags.train.recipe = resolved_flags(verb, {"output", "threads", "checkpoint-seconds", "cache-gigabytes"});
+  // Who asks for less memory gets that of large tensors back at once (cli/main.cpp keeps it).
+  if (task.gradient_checkpointing) mallopt(M_MMAP_THRESHOLD, 4 << 20);
   const auto progress = make_progress(ranks);
   const auto learner = train::make_unified_task(task, *progress);
   train::train(*learner, flags.train, flags.output, *progress, ranks);

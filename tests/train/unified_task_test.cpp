@@ -168,6 +168,31 @@ TEST(UnifiedTask, AugmentsTheCaptionersPicturesOnOddSteps) {
   EXPECT_EQ(figures("blip", 1, 1), figures("blip", 1, 1));
 }
 
+TEST(UnifiedTask, GradientCheckpointingChangesNoGradient) {
+  at::set_num_threads(1);
+  Progress silent;
+  const auto gradients = [&](bool checkpointing) {
+    UnifiedTaskOptions options = task_options();
+    options.models.train_captioner = options.models.train_generator = "all";
+    options.gradient_checkpointing = checkpointing;
+    const auto task = make_unified_task(options, silent);
+    std::map<std::string, at::Tensor> parameters = task->parameters();
+    for (auto& [name, parameter] : parameters) parameter.requires_grad_(true);
+    Figures figures;
+    for (int64_t step = 0; step < 2; ++step) task->loss(step, figures).backward();
+    for (auto& [name, parameter] : parameters) parameter = parameter.grad();
+    return parameters;
+  };
+  const auto plain = gradients(false), again = gradients(true);
+  for (const auto& [name, gradient] : plain) {
+    ASSERT_EQ(gradient.defined(), again.at(name).defined()) << name;
+    if (gradient.defined()) {
+      EXPECT_LT((gradient - again.at(name)).norm().item<double>(), 1e-5 * gradient.norm().item<double>() + 1e-9)
+          << name;
+    }
+  }
+}
+
 TEST(UnifiedTask, ThePapersObjectiveTrainsToo) {
   Folder folder;
   UnifiedTaskOptions options = task_options();
