@@ -204,8 +204,11 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
                                    .weight_decay = flags.captioner_weight_decay,
                                    .clipped = task.objective.objective == train::Objective::kUnified}};
   flags.train.recipe = resolved_flags(verb, {"output", "threads", "checkpoint-seconds", "cache-gigabytes"});
-  // Who asks for less memory gets that of large tensors back at once (cli/main.cpp keeps it).
-  if (task.gradient_checkpointing) mallopt(M_MMAP_THRESHOLD, 4 << 20);
+  if (task.gradient_checkpointing) {  // who asks for less memory does not keep that of freed tensors, as main() does
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 32 << 20);
+    mallopt(M_TOP_PAD, 0);
+  }
   const auto progress = make_progress(ranks);
   const auto learner = train::make_unified_task(task, *progress);
   train::train(*learner, flags.train, flags.output, *progress, ranks);
