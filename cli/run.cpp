@@ -15,6 +15,7 @@
 #include "readback/checkpoint/repository.h"
 #include "readback/roundtrip/curves.h"
 #include "readback/roundtrip/set_curves.h"
+#include "readback/roundtrip/shared_models.h"
 #include "readback/score/registry.h"
 
 namespace readback::cli {
@@ -44,6 +45,7 @@ nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const 
            fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
           {"device", flags.machine.resolve_device().str()},
           {"batch_size", flags.options.batch_size},
+          {"processes", flags.options.processes},
           {"command", command_line()},
           {"created", created}};
 }
@@ -76,12 +78,20 @@ void measure(roundtrip::Store& store, const std::vector<std::string>& names, con
   if (context.inception.given()) roundtrip::measure_sets(store, *context.inception.get(), progress);
 }
 
+void lend_models(const RunFlags& flags, const Ranks& ranks) {
+  flags.machine.apply_threads();
+  const auto captioner = load_captioner(flags.options.captioner, flags.machine);
+  const auto generator = load_generator(flags.options.generator, flags.machine);
+  roundtrip::serve_models(ranks, *captioner, *generator);
+}
+
 }  // namespace
 
-roundtrip::Store run_roundtrip(RunFlags& flags) {
+roundtrip::Store run_roundtrip(RunFlags& flags, const Ranks& ranks) {
   flags.machine.apply_threads();
   auto& options = flags.options;
   options.dtype = dtype_name(flags.machine.resolve_dtype());
+  options.processes = ranks.size();
 
   const auto dataset = data::open_dataset(options.dataset, options.dataset_options);
   const roundtrip::Plan plan = roundtrip::make_plan(options, *dataset);
@@ -96,7 +106,11 @@ roundtrip::Store run_roundtrip(RunFlags& flags) {
                                         about(flags, *dataset, *captioner, *generator)};
   roundtrip::Store store = roundtrip::Store::open_for_writing(flags.output, manifest);
   const auto progress = make_progress();
-  const roundtrip::Summary summary = roundtrip::execute(plan, *dataset, *captioner, *generator, store, *progress);
+  roundtrip::Summary summary;
+  {
+    roundtrip::SharedModels models(ranks, *captioner, *generator);
+    summary = roundtrip::execute(plan, *dataset, models.captioner(), models.generator(), store, *progress);
+  }
   measure(store, names, flags, plan, *progress);
 
   fmt::print(stderr, "{} round trips over {} samples in {:.1f} s", summary.units, plan.samples.size(), summary.seconds);
@@ -128,6 +142,7 @@ void add_run(CLI::App& app) {
       "sentence-transformers/all-MiniLM-L6-v2 "
       "\\\n"
       "      --vectors glove.6B.200d.txt --output runs/photos\n"
+      "  torchrun --no-python --nproc-per-node 8 readback run photos/ --output runs/photos   # srun, mpirun too\n"
       "The same command again goes on where it stopped.");
   auto& options = flags->options;
   verb->add_option("DATASET", options.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")
@@ -162,7 +177,10 @@ void add_run(CLI::App& app) {
     for (const std::string& direction : *directions)
       flags->options.directions.push_back(roundtrip::parse_direction(direction));
     flags->options.reading.prompt = flags->options.sampling.prompt;
-    const roundtrip::Store store = run_roundtrip(*flags);
+    const Ranks ranks(find_launch());
+    flags->machine.local_rank = ranks.local_rank();
+    if (!ranks.first()) return lend_models(*flags, ranks);
+    const roundtrip::Store store = run_roundtrip(*flags, ranks);
     fmt::print("{}\n", store.folder().string());
   });
 }

@@ -12,7 +12,8 @@ struct RunFlags {
   std::string output;
 };
 
-// Runs (or goes on with) the run in flags.output and measures it. Prints a summary to standard error.
-roundtrip::Store run_roundtrip(RunFlags& flags);
+// Runs (or goes on with) the run in flags.output and measures it. Prints a summary to standard error. Of several ranks
+// this is what rank 0 does; the others lend their models.
+roundtrip::Store run_roundtrip(RunFlags& flags, const Ranks& ranks = {});
 
 }  // namespace readback::cli

@@ -181,13 +181,14 @@ class Executor {
     });
   }
 
-  // Slices of at most batch_size units, cut at fixed places of the group so that a resume cuts alike.
+  // Slices of at most batch_size units for each process, cut at fixed places of the group so that a resume cuts alike.
   void for_each_slice(const Group& group, std::vector<Unit>& units,
                       const std::function<void(const std::vector<Unit*>&)>& work) {
+    const int64_t length = plan_.options.batch_size * plan_.options.processes;
     std::map<int64_t, std::vector<Unit*>> slices;
     for (Unit& unit : units) {
       const int64_t position = (unit.sample - &plan_.samples[group.first]) * plan_.options.num_candidates;
-      slices[(position + unit.row.key.candidate) / plan_.options.batch_size].push_back(&unit);
+      slices[(position + unit.row.key.candidate) / length].push_back(&unit);
     }
     for (auto& [index, slice] : slices) {
       work(slice);

@@ -104,7 +104,7 @@ Plan make_plan(const RunOptions& options, const data::Dataset& dataset) {
                               "Put captions beside the images as NAME.txt, or give --directions i2t2i"));
   }
   const int64_t samples = dataset.size();
-  const int64_t step = std::max<int64_t>(1, options.batch_size / options.num_candidates);
+  const int64_t step = options.processes * std::max<int64_t>(1, options.batch_size / options.num_candidates);
   for (int64_t first = 0; first < samples; first += step) {
     plan.groups.push_back({first, std::min(first + step, samples)});
   }

@@ -37,14 +37,15 @@ struct RunOptions {
   // The rest changes how a run goes, not what it stores.
   std::vector<std::string> metrics;  // score/registry.h; a later start with more of them measures these too
   int64_t batch_size = 32;           // pictures or texts a model gets at once
+  int64_t processes = 1;             // that share the work, each with batches of batch_size
   int64_t max_errors = -1;           // end the run when more than this many samples failed; -1: never
 };
 
 // Every option that changes what a run stores, by its flag's name; two runs with equal JSON give equal rows.
 nlohmann::json identity(const RunOptions& options);
 
-// One group: samples that go through the models together. Groups depend on the data set and the batch size only, so
-// that a resumed run forms the batches of an undisturbed one.
+// One group: samples that go through the models together. Groups depend on the data set, the batch size and the number
+// of processes only, so that a resumed run forms the batches of an undisturbed one.
 struct Group {
   int64_t first = 0, last = 0;  // positions in the data set: first … last - 1
 };

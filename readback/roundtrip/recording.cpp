@@ -20,6 +20,8 @@ bool Recorder::survives(const std::function<void()>& work) {
     throw;
   } catch (const CheckpointError&) {
     throw;
+  } catch (const RankError&) {
+    throw;
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {

@@ -14,7 +14,7 @@ class Recorder {
   Recorder(Store& store, int64_t max_errors) : store_(store), max_errors_(max_errors) {}
 
   // True when `work` succeeded. Errors that say nothing about the sample pass through: Interrupted, StoreError,
-  // UsageError, CheckpointError, out of memory.
+  // UsageError, CheckpointError, RankError, out of memory.
   bool survives(const std::function<void()>& work);
   // The same, and what failed is recorded under `error` with its message.
   bool attempt(ErrorRow error, const std::function<void()>& work);

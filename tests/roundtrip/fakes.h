@@ -173,7 +173,7 @@ class Folder {
 
 // Plan, execute, measure; what `readback run` does.
 inline Summary run(const std::filesystem::path& folder, const RunOptions& options, const data::Dataset& dataset,
-                   Captioner& captioner, Generator& generator) {
+                   caption::Captioner& captioner, generate::Generator& generator) {
   Progress progress;
   const Plan plan = make_plan(options, dataset);
   Store store = Store::open_for_writing(folder, manifest(options));

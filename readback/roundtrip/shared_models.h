@@ -1,0 +1,31 @@
+// A captioner and a generator in each rank, used from rank 0 as if there were one of each.
+#pragma once
+#include <memory>
+
+#include "readback/base/ranks.h"
+#include "readback/caption/captioner.h"
+#include "readback/generate/generator.h"
+
+namespace readback::roundtrip {
+
+// On rank 0, while the others serve_models(): splits what it is asked for evenly over all ranks, in order. Tensors stay
+// where they are: latents are neither sent nor come back. An error of another rank is thrown here as what it was; one
+// that is interrupted interrupts rank 0, too.
+class SharedModels {
+ public:
+  SharedModels(const Ranks& ranks, caption::Captioner& captioner, generate::Generator& generator);
+  ~SharedModels();  // lets the others go
+  SharedModels(const SharedModels&) = delete;
+  caption::Captioner& captioner() { return *captioner_; }
+  generate::Generator& generator() { return *generator_; }
+
+ private:
+  Ranks ranks_;
+  std::unique_ptr<caption::Captioner> captioner_;
+  std::unique_ptr<generate::Generator> generator_;
+};
+
+// On the other ranks: computes what rank 0 asks for until it needs no more. Errors: RankError.
+void serve_models(const Ranks& ranks, caption::Captioner& captioner, generate::Generator& generator);
+
+}  // namespace readback::roundtrip
