@@ -30,7 +30,8 @@ struct World {
   fakes::Generator generator;
 };
 
-// $READBACK_JOB: a folder, how long a picture takes, and which sample's pictures are a wrong use.
+// $READBACK_JOB: a folder, how long a picture takes, and which sample's pictures are a wrong use; or "fair" to see that
+// both models of every rank have something to do, which nobody can say of a run that is cut off or goes on.
 TEST(DISABLED_SharedModelsChild, Run) {
   std::istringstream job(std::getenv("READBACK_JOB"));
   std::string folder, misused;
@@ -44,8 +45,10 @@ TEST(DISABLED_SharedModelsChild, Run) {
   try {
     if (!ranks.first()) {
       serve_models(ranks, world.captioner, world.generator);
-      EXPECT_GT(world.captioner.calls, 0u);
-      EXPECT_GT(world.generator.calls, 0u);
+      if (misused == "fair") {
+        EXPECT_GT(world.captioner.calls, 0u);
+        EXPECT_GT(world.generator.calls, 0u);
+      }
       EXPECT_LE(world.generator.largest_batch, 11u);
       return;
     }
@@ -81,7 +84,7 @@ TEST(SharedModels, SeveralProcessesMakeTheStoreOfOne) {
       SharedModels models({}, world.captioner, world.generator);
       fakes::run(folder, fakes::options(5, 11), world.dataset, models.captioner(), models.generator());
     } else {
-      expect_done(Job(static_cast<int>(processes), kRun, folder.path().string() + " 0"), processes);
+      expect_done(Job(static_cast<int>(processes), kRun, folder.path().string() + " 0 fair"), processes);
     }
     EXPECT_EQ(fakes::contents(folder), expected) << processes << " processes";
   }
