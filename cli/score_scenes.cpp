@@ -1,13 +1,19 @@
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "models.h"
+#include "readback/base/files.h"
+#include "readback/image/codec.h"
 #include "readback/roundtrip/accuracy.h"
 #include "score.h"
 #include "score_table.h"
 
 namespace readback::cli {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -15,7 +21,7 @@ struct ScenesFlags {
   Machine machine;
   roundtrip::AccuracyOptions options;
   std::string captioner = "emoji-scenes/captioner", generator = "emoji-scenes/generator", split = "test",
-              format = "text";
+              format = "text", output;
   bool no_captioner = false, no_generator = false;
 };
 
@@ -47,9 +53,43 @@ void print(const std::vector<roundtrip::SceneAccuracy>& rows, const ScenesFlags&
   }
 }
 
+// OUTPUT/captioner.jsonl and OUTPUT/generator.jsonl, a line for each scene, and the pictures in OUTPUT/pictures.
+class Answers {
+ public:
+  explicit Answers(fs::path folder) : folder_(std::move(folder)) {}
+
+  void add(const roundtrip::SceneAnswer& answer) {
+    nlohmann::ordered_json line = {{"image", answer.image},
+                                   {"scenes", answer.single ? "single" : "pair"},
+                                   {"objects", answer.accuracy.objects},
+                                   {"relation", answer.accuracy.relation},
+                                   {"background", answer.accuracy.background},
+                                   {"all", answer.accuracy.all},
+                                   {"semantic", answer.accuracy.semantic}};
+    if (answer.picture.pixels.empty()) {
+      line["caption"] = answer.caption;
+    } else {
+      image::save(answer.picture, folder_ / "pictures" / answer.image);
+    }
+    lines_[answer.model] += line.dump() + "\n";
+  }
+
+  void write() const {
+    for (const auto& [model, lines] : lines_) write_file(folder_ / (model + ".jsonl"), lines);
+  }
+
+ private:
+  fs::path folder_;
+  std::map<std::string, std::string> lines_;  // by model
+};
+
 void score_scenes(ScenesFlags& flags) {
   flags.machine.apply_threads();
   flags.options.split = data::parse_split(flags.split);
+  Answers answers(flags.output);
+  if (!flags.output.empty()) {
+    flags.options.on_answer = [&answers](const roundtrip::SceneAnswer& answer) { answers.add(answer); };
+  }
   const auto progress = make_progress();
   std::vector<roundtrip::SceneAccuracy> rows;
   if (!flags.no_captioner) {
@@ -61,6 +101,7 @@ void score_scenes(ScenesFlags& flags) {
     const auto more = roundtrip::generator_accuracy(*generator, flags.options, *progress);
     rows.insert(rows.end(), more.begin(), more.end());
   }
+  answers.write();
   print(rows, flags);
 }
 
@@ -80,6 +121,7 @@ void add_score_scenes(CLI::App& score) {
   scenes->add_option("--limit", flags->options.limit, "The first N scenes; 0: all")->capture_default_str();
   scenes->add_option("--batch-size", flags->options.batch_size)->capture_default_str()->check(CLI::PositiveNumber);
   scenes->add_option("--seed", flags->options.generation.seed)->capture_default_str();
+  scenes->add_option("--output", flags->output, "Folder for every scene's caption, picture and accuracy");
   scenes->add_option("--format", flags->format, "text (a Markdown table) or json")
       ->capture_default_str()
       ->check(CLI::IsMember({"text", "json"}));

@@ -4,13 +4,13 @@
 
 #include <functional>
 
-#include "readback/data/oracle.h"
-
 namespace readback::roundtrip {
 
 namespace {
 
-using Read = std::function<std::vector<data::Reading>(const std::vector<data::Scene>& scenes, int64_t first)>;
+// Fills in what the model made of each scene, and gives what the oracle reads from it.
+using Read = std::function<std::vector<data::Reading>(const std::vector<data::Scene>& scenes,
+                                                      std::vector<SceneAnswer>& answers)>;
 
 std::vector<SceneAccuracy> measure_scenes(const std::string& model, const AccuracyOptions& options, const Read& read,
                                           Progress& progress) {
@@ -22,12 +22,16 @@ std::vector<SceneAccuracy> measure_scenes(const std::string& model, const Accura
   for (int64_t first = 0; first < count; first += options.batch_size) {
     check_interrupt();
     std::vector<data::Scene> scenes;
+    std::vector<SceneAnswer> answers;
     for (int64_t i = first; i < std::min(first + options.batch_size, count); ++i) {
       scenes.push_back(data::make_scene(options.split, i));
+      const std::string image = fmt::format("{}-{:05}.png", data::split_name(options.split), i);
+      answers.push_back({.model = model, .image = image, .single = scenes.back().single()});
     }
-    const std::vector<data::Reading> readings = read(scenes, first);
+    const std::vector<data::Reading> readings = read(scenes, answers);
     for (size_t i = 0; i < scenes.size(); ++i) {
-      const data::Accuracy accuracy = data::compare(scenes[i], readings[i]);
+      const data::Accuracy accuracy = answers[i].accuracy = data::compare(scenes[i], readings[i]);
+      options.on_answer(answers[i]);
       auto& kind = columns[scenes[i].single() ? 0 : 1];
       kind[0].push_back(accuracy.objects);
       kind[1].push_back(accuracy.relation);
@@ -47,23 +51,23 @@ std::vector<SceneAccuracy> measure_scenes(const std::string& model, const Accura
   return rows;
 }
 
-std::string sample_name(const AccuracyOptions& options, int64_t index) {
-  return fmt::format("{}-{:05}", data::split_name(options.split), index);
-}
+// What the models' random numbers go by.
+std::string sample_name(const SceneAnswer& answer) { return answer.image.substr(0, answer.image.rfind('.')); }
 
 }  // namespace
 
 std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, const AccuracyOptions& options,
                                               Progress& progress) {
-  const Read read = [&](const std::vector<data::Scene>& scenes, int64_t first) {
+  const Read read = [&](const std::vector<data::Scene>& scenes, std::vector<SceneAnswer>& answers) {
     std::vector<caption::Request> requests;
     for (size_t i = 0; i < scenes.size(); ++i) {
-      requests.push_back(
-          {data::render(scenes[i], options.image_size), sample_name(options, first + static_cast<int64_t>(i)), 0});
+      requests.push_back({data::render(scenes[i], options.image_size), sample_name(answers[i]), 0});
     }
+    const auto captions = captioner.caption(requests, options.reading);
     std::vector<data::Reading> readings;
-    for (const auto& captions : captioner.caption(requests, options.reading)) {
-      readings.push_back(data::parse_caption(captions.front().text));
+    for (size_t i = 0; i < scenes.size(); ++i) {
+      answers[i].caption = captions[i].front().text;
+      readings.push_back(data::parse_caption(answers[i].caption));
     }
     return readings;
   };
@@ -72,15 +76,16 @@ std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, con
 
 std::vector<SceneAccuracy> generator_accuracy(generate::Generator& generator, const AccuracyOptions& options,
                                               Progress& progress) {
-  const Read read = [&](const std::vector<data::Scene>& scenes, int64_t first) {
+  const Read read = [&](const std::vector<data::Scene>& scenes, std::vector<SceneAnswer>& answers) {
     std::vector<generate::Request> requests;
     for (size_t i = 0; i < scenes.size(); ++i) {
-      requests.push_back(
-          {data::captions(scenes[i]).front(), sample_name(options, first + static_cast<int64_t>(i)), 0, {}});
+      requests.push_back({data::captions(scenes[i]).front(), sample_name(answers[i]), 0, {}});
     }
+    std::vector<generate::Picture> pictures = generator.generate(requests, options.generation);
     std::vector<data::Reading> readings;
-    for (const generate::Picture& picture : generator.generate(requests, options.generation)) {
-      readings.push_back(data::read_image(picture.image));
+    for (size_t i = 0; i < scenes.size(); ++i) {
+      answers[i].picture = std::move(pictures[i].image);
+      readings.push_back(data::read_image(answers[i].picture));
     }
     return readings;
   };
