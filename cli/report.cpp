@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "common.h"
+#include "readback/base/files.h"
+#include "readback/report/training.h"
 #include "readback/roundtrip/store.h"
 
 namespace readback::cli {
@@ -18,12 +20,17 @@ void add_report(CLI::App& app) {
   verb->footer(
       "Examples:\n"
       "  readback report runs/demo\n"
-      "  readback report runs/scenes --output scenes.html");
-  verb->add_option("RUN", flags->run, "Folder of a run, finished or not")->required();
+      "  readback report runs/scenes --output scenes.html\n"
+      "  readback report runs/unified      # of a training: its losses and evaluations");
+  verb->add_option("RUN", flags->run, "Folder of a run or a training, finished or not")->required();
   verb->add_option("--output", flags->output, "File; default: RUN/report.html");
   verb->callback([flags] {
     const fs::path page = flags->output.empty() ? fs::path(flags->run) / "report.html" : fs::path(flags->output);
-    report::write_report(roundtrip::Store::open(flags->run), page);
+    if (report::is_training(flags->run)) {
+      write_file(page, report::render_training(flags->run));
+    } else {
+      report::write_report(roundtrip::Store::open(flags->run), page);
+    }
     fmt::print("{}\n", page.string());
   });
 }

@@ -150,6 +150,19 @@ Markup opening(const ReportData& data) {
                  element("div.said", what, answer(data)), element("div.journeys", ways));
 }
 
+std::string document(const std::string& title, const Markup& body) {
+  const Markup head =
+      element("head", element("meta", Attributes{{"charset", "utf-8"}}),
+              element("meta", Attributes{{"name", "viewport"}, {"content", "width=device-width, initial-scale=1"}}),
+              element("meta", Attributes{{"name", "color-scheme"}, {"content", "light dark"}}),
+              element("meta", Attributes{{"http-equiv", "Content-Security-Policy"},
+                                         {"content",
+                                          "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+                                          "script-src 'unsafe-inline'"}}),
+              element("title", title), element("style", Markup::trusted(style())));
+  return "<!doctype html>\n" + element("html", Attributes{{"lang", "en"}}, head, element("body", body)).html() + "\n";
+}
+
 std::string render(const ReportData& data) {
   Markup contents, galleries;
   for (const Way& way : data.ways) {
@@ -165,21 +178,11 @@ std::string render(const ReportData& data) {
   if (!data.errors.empty()) entry("#errors", "Errors");
   entry("#particulars", "How it was made");
 
-  const Markup head = element(
-      "head", element("meta", Attributes{{"charset", "utf-8"}}),
-      element("meta", Attributes{{"name", "viewport"}, {"content", "width=device-width, initial-scale=1"}}),
-      element("meta", Attributes{{"name", "color-scheme"}, {"content", "light dark"}}),
-      element("meta", Attributes{{"http-equiv", "Content-Security-Policy"},
-                                 {"content",
-                                  "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-                                  "script-src 'unsafe-inline'"}}),
-      element("title", "There and back: " + described(data, "dataset")), element("style", Markup::trusted(style())));
-  const Markup body =
-      element("body", element("a.skip", Attributes{{"href", "#figures"}}, "To the figures"), opening(data),
-              element("nav", Attributes{{"aria-label", "Contents"}}, element("ul", contents)),
-              element("main", headlines(data), galleries, curves(data), scores(data), errors(data)), particulars(data),
-              element("script", Markup::trusted(script())));
-  return "<!doctype html>\n" + element("html", Attributes{{"lang", "en"}}, head, body).html() + "\n";
+  return document("There and back: " + described(data, "dataset"),
+                  element("a.skip", Attributes{{"href", "#figures"}}, "To the figures") + opening(data) +
+                      element("nav", Attributes{{"aria-label", "Contents"}}, element("ul", contents)) +
+                      element("main", headlines(data), galleries, curves(data), scores(data), errors(data)) +
+                      particulars(data) + element("script", Markup::trusted(script())));
 }
 
 }  // namespace readback::report

@@ -7,7 +7,9 @@
 
 namespace readback::report {
 
-std::string style();   // CSS
+std::string style();  // CSS
+// A whole HTML document that refers to nothing outside itself.
+std::string document(const std::string& title, const Markup& body);
 std::string script();  // what the page can do without: names under the pointer, everything open in print
 
 Markup opening(const ReportData& data);    // title, what this is, one trip each way

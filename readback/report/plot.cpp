@@ -55,20 +55,81 @@ std::vector<double> ticks(double low, double high, int count) {
     }
   }
   std::vector<double> result;
-  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) result.push_back(i * step);
+  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i)
+    result.push_back(i * step + 0.0);  // never -0
   return result;
 }
 
-Markup rank_plot(const roundtrip::RankCurve& curve) {
-  double low = std::numeric_limits<double>::infinity(), high = -low;
-  for (const score::Interval& rank : curve.ranks) {
-    low = std::min({low, rank.low, rank.mean});
-    high = std::max({high, rank.high, rank.mean});
-  }
+namespace {
+
+// What an axis shows of values from low to high: a little more.
+Range widened(double low, double high) {
   if (!(high > low)) high = (low -= 0.5) + 1;
   const double margin = 0.06 * (high - low);
-  low -= margin;
-  high += margin;
+  return {low - margin, high + margin};
+}
+
+// Lines at round values, with their numbers at the left.
+Markup grid(const Range& range, const Axis& axis) {
+  Markup drawing;
+  const std::vector<double> marks = ticks(range.low, range.high, 4);
+  const double step = marks.size() > 1 ? marks[1] - marks[0] : range.high - range.low;
+  for (double mark : marks) {
+    const double y = axis.y(mark);
+    drawing += element("line.grid", Attributes{{"x1", px(kLeft)}, {"x2", px(kRight)}, {"y1", px(y)}, {"y2", px(y)}});
+    drawing += label(kLeft - 7, y + 3.5, "end", tick_label(mark, step));
+  }
+  return drawing;
+}
+
+Markup plot(const std::string& description, const Markup& drawing) {
+  return element(
+      "svg.plot",
+      Attributes{{"viewBox", fmt::format("0 0 {} {}", kWidth, kHeight)}, {"role", "img"}, {"aria-label", description}},
+      drawing);
+}
+
+}  // namespace
+
+Markup series_plot(const Series& series) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const auto& [step, value] : series.points) {
+    if (!std::isfinite(value)) continue;
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+  if (!(high >= low)) return plot(series.name + ": no values", {});
+  const Range range = widened(low, high);
+  const Axis axis(range.low, range.high, /*higher_is_better=*/true);
+  const double first = series.points.front().first, last = std::max(series.points.back().first, first + 1);
+  const auto x = [&](double step) { return kLeft + (step - first) / (last - first) * (kRight - kLeft); };
+  Markup drawing = grid(range, axis);
+  std::string line;
+  Markup dots;
+  for (const auto& [step, value] : series.points) {
+    if (!std::isfinite(value)) continue;
+    line += place(x(step), axis.y(value)) + " ";
+    if (series.points.size() > 60) continue;
+    dots += element("circle.dot", Attributes{{"cx", px(x(step))}, {"cy", px(axis.y(value))}, {"r", "2.6"}},
+                    element("title", fmt::format("step {:.0f}: {}", step, number(value))));
+  }
+  drawing += element("polyline.curve", Attributes{{"points", line}}) + dots;
+  for (double mark : ticks(first, last, 4)) {
+    drawing += label(x(mark), kBottom + 17, "middle", fmt::format("{:.0f}", mark));
+  }
+  drawing += label((kLeft + kRight) / 2, kHeight - 2, "middle", "step");
+  return plot(fmt::format("{} from {} to {} over {:.0f} steps", series.name, number(series.points.front().second),
+                          number(series.points.back().second), last - first),
+              drawing);
+}
+
+Markup rank_plot(const roundtrip::RankCurve& curve) {
+  double lowest = std::numeric_limits<double>::infinity(), highest = -lowest;
+  for (const score::Interval& rank : curve.ranks) {
+    lowest = std::min({lowest, rank.low, rank.mean});
+    highest = std::max({highest, rank.high, rank.mean});
+  }
+  const auto [low, high] = widened(lowest, highest);
   const Axis axis(low, high, curve.quality.direction == score::Direction::kHigherIsBetter);
   const size_t n = curve.ranks.size();
   const auto x = [&](size_t rank) {
@@ -76,14 +137,7 @@ Markup rank_plot(const roundtrip::RankCurve& curve) {
                  : kLeft + 8 + static_cast<double>(rank) * (kRight - kLeft - 16) / static_cast<double>(n - 1);
   };
 
-  Markup drawing;
-  const std::vector<double> marks = ticks(low, high, 4);
-  const double step = marks.size() > 1 ? marks[1] - marks[0] : high - low;
-  for (double mark : marks) {
-    const double y = axis.y(mark);
-    drawing += element("line.grid", Attributes{{"x1", px(kLeft)}, {"x2", px(kRight)}, {"y1", px(y)}, {"y2", px(y)}});
-    drawing += label(kLeft - 7, y + 3.5, "end", tick_label(mark, step));
-  }
+  Markup drawing = grid({low, high}, axis);
   std::string upper, lower, line;
   const bool has_band = n > 0 && !std::isnan(curve.ranks.front().low);  // values of whole sets have none
   Markup dots;
@@ -109,10 +163,7 @@ Markup rank_plot(const roundtrip::RankCurve& curve) {
     description += fmt::format(": {} at rank 0, {} at rank {}", number(curve.ranks.front().mean),
                                number(curve.ranks.back().mean), n - 1);
   }
-  return element(
-      "svg.plot",
-      Attributes{{"viewBox", fmt::format("0 0 {} {}", kWidth, kHeight)}, {"role", "img"}, {"aria-label", description}},
-      drawing);
+  return plot(description, drawing);
 }
 
 Markup range_bar(const score::Interval& mean, const score::Interval& floor, const Range& range) {

@@ -1,6 +1,7 @@
 // Drawings of numbers as inline SVG; colours come from the style sheet.
 #pragma once
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "readback/report/html.h"
@@ -14,6 +15,13 @@ std::vector<double> ticks(double low, double high, int count);
 // Quality against rank with its 95 % band. Better is always up: the axis runs downwards for metrics where lower is
 // better. Every point says its value when pointed at.
 Markup rank_plot(const roundtrip::RankCurve& curve);
+
+// Values over a training's steps, in the order of steps; NaN where there was none.
+struct Series {
+  std::string name;
+  std::vector<std::pair<double, double>> points;  // step, value
+};
+Markup series_plot(const Series& series);
 
 // A line from `low` to `high` with the mean's dot and its interval, and the floor of random pairs as a hollow mark.
 struct Range {

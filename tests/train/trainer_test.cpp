@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -118,6 +119,34 @@ TEST(Trainer, EndsAfterThreeLossesInARowThatAreNotFinite) {
   // What is kept to resume from is finite.
   const auto state = checkpoint::load_safetensors(folder / "training/state.safetensors");
   EXPECT_TRUE(at::isfinite(state.at("master.x")).all().item<bool>());
+}
+
+TEST(Trainer, AFullDiskLeavesTheStateBefore) {
+  Folder undisturbed, folder;
+  run_here(undisturbed);
+  TrainOptions options = train_options();
+  const fs::path state = folder / "training/state.safetensors";
+  struct Stop : Progress {  // after half of the steps
+    int64_t steps = 0;
+    void advance(int64_t units, const std::string&) override {
+      if ((steps += units) == 20) throw Interrupted("stop");
+    }
+  } stop;
+  at::set_num_threads(1);
+  options.checkpoint_seconds = 0;
+  EXPECT_THROW(train(*make_task(vae_options(), stop), options, folder, stop), Interrupted);
+  const std::string before = read_file(state);
+
+  rlimit unlimited{};  // as tests/base/files_test.cpp fills the disk
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+  ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{10000, unlimited.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  EXPECT_THROW(run_here(folder, options), StoreError);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+  EXPECT_EQ(read_file(state), before);
+  run_here(folder);
+  EXPECT_EQ(final_state(folder), final_state(undisturbed));
 }
 
 TEST(Tasks, UnknownNamesAndMissingPartsAreErrors) {

@@ -244,6 +244,22 @@ void expect_refused(const std::function<void(UnifiedTaskOptions&)>& change, cons
   }
 }
 
+TEST(UnifiedTask, RefusesACaptionerWithoutCrossAttention) {
+  Folder folder;
+  fs::copy(kGoldens + "caption/blip", folder, fs::copy_options::recursive);
+  checkpoint::TensorMap tensors = checkpoint::load_safetensors(kGoldens + "caption/blip/model.safetensors");
+  std::erase_if(tensors, [](const auto& entry) { return entry.first.find("crossattention") != std::string::npos; });
+  checkpoint::save_safetensors(tensors, folder / "model.safetensors", {{"format", "pt"}});
+  for (const char* selection : {"xattn_q", "lora:xattn_kv"}) {
+    expect_refused<CheckpointError>(
+        [&](auto& o) {
+          o.models.captioner = fs::path(folder).string();
+          o.models.train_captioner = selection;
+        },
+        "cross");
+  }
+}
+
 TEST(UnifiedTask, SaysWhatIsWrong) {
   Folder pictures;
   image::save(image::Image(8, 8), pictures / "a.png");
