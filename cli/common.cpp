@@ -160,7 +160,8 @@ std::string resolved_flags(const CLI::App& verb, const std::vector<std::string>&
   std::string lines;
   for (const CLI::Option* option : verb.get_options()) {
     const std::string name = option->get_single_name();
-    if (name == "recipe" || name == "help" || std::find(left_out.begin(), left_out.end(), name) != left_out.end()) {
+    if (name == "recipe" || name == "RECIPE" || name == "help" ||
+        std::find(left_out.begin(), left_out.end(), name) != left_out.end()) {
       continue;
     }
     const std::string value = option->count() > 0 ? option->as<std::string>() : option->get_default_str();

@@ -20,6 +20,7 @@ struct FinetuneFlags {
 };
 
 void add_model_flags(CLI::App& verb, FinetuneFlags& flags) {
+  verb.option_defaults()->group("Models");
   auto& task = flags.task;
   verb.add_option("--captioner", task.models.captioner, "BLIP repository to start from")->required();
   verb.add_option("--generator", task.models.generator, "Stable Diffusion repository to start from")->required();
@@ -40,6 +41,7 @@ void add_model_flags(CLI::App& verb, FinetuneFlags& flags) {
 }
 
 void add_data_flags(CLI::App& verb, FinetuneFlags& flags) {
+  verb.option_defaults()->group("Data");
   auto& task = flags.task;
   verb.add_option("--dataset", task.batches.samples.dataset, "emoji-scenes, a folder, or coco:ANNOTATIONS.json:IMAGES")
       ->required();
@@ -69,6 +71,7 @@ void add_data_flags(CLI::App& verb, FinetuneFlags& flags) {
 }
 
 void add_objective_flags(CLI::App& verb, FinetuneFlags& flags) {
+  verb.option_defaults()->group("Objective");
   auto& objective = flags.task.objective;
   verb.add_option("--losses", flags.task.losses, "lm, diffusion (the controls) or unified")
       ->capture_default_str()
@@ -102,6 +105,7 @@ void add_objective_flags(CLI::App& verb, FinetuneFlags& flags) {
 }
 
 void add_beyond_flags(CLI::App& verb, FinetuneFlags& flags) {
+  verb.option_defaults()->group("Beyond the paper");
   auto& objective = flags.task.objective;
   auto& policy = objective.policy;
   verb.add_option("--anchor-kl", objective.anchor.kl, "Weight of the divergence from what the starting models say")
@@ -132,6 +136,7 @@ void add_beyond_flags(CLI::App& verb, FinetuneFlags& flags) {
 }
 
 void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
+  verb.option_defaults()->group("Training");
   auto& options = flags.train;
   options.schedule = "constant";
   options.warmup = 0;
@@ -165,6 +170,7 @@ void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
 }
 
 void add_evaluation_flags(CLI::App& verb, FinetuneFlags& flags) {
+  verb.option_defaults()->group("Evaluation and the best checkpoint");
   auto& evaluation = flags.task.evaluation;
   verb.add_option("--evaluate-every", flags.train.evaluate_every, "Updates between evaluations of captions; 0: none")
       ->capture_default_str()
@@ -234,14 +240,14 @@ void add_finetune(CLI::App& app) {
       "trains adapters for PEFT and diffusers; every verb takes both as --captioner and --generator.");
   flags->machine.add_to(*verb);
   verb->add_option("RECIPE", flags->machine.recipe, "File of the flags below; the command line wins over it");
+  verb->add_option("--output", flags->output, "Folder for the two repositories and the state to resume from")
+      ->required();
   add_model_flags(*verb, *flags);
   add_data_flags(*verb, *flags);
   add_objective_flags(*verb, *flags);
   add_beyond_flags(*verb, *flags);
   add_training_flags(*verb, *flags);
   add_evaluation_flags(*verb, *flags);
-  verb->add_option("--output", flags->output, "Folder for the two repositories and the state to resume from")
-      ->required();
   verb->callback([flags, verb] { finetune(*flags, *verb); });
 }
 
