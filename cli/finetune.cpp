@@ -156,7 +156,9 @@ void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
   verb.add_option("--final-learning-rate", options.final_learning_rate, "Cosine: the last rate as a share")
       ->capture_default_str();
   verb.add_option("--warmup", options.warmup, "Updates")->capture_default_str();
-  verb.add_option("--schedule", options.schedule, "constant or cosine")->capture_default_str();
+  verb.add_option("--schedule", options.schedule, "constant or cosine")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"constant", "cosine"}));
   verb.add_option("--beta2", options.optimizer.beta2)->capture_default_str();
   verb.add_option("--weight-decay", flags.weight_decay, "The generator's")->capture_default_str();
   verb.add_option("--captioner-weight-decay", flags.captioner_weight_decay)->capture_default_str();

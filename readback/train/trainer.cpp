@@ -2,12 +2,15 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
+#include <vector>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
@@ -32,6 +35,36 @@ std::ofstream continue_log(const fs::path& path, int64_t step) {
   return std::ofstream(path, std::ios::app);
 }
 
+// The lines of `text` that `other` has not.
+std::string only_in(const std::string& text, const std::string& other) {
+  std::istringstream lines(text);
+  std::vector<std::string> only;
+  for (std::string line; std::getline(lines, line);) {
+    if (("\n" + other).find("\n" + line + "\n") == std::string::npos) only.push_back(line);
+  }
+  return fmt::format("{}", fmt::join(only, ", "));
+}
+
+void check(const TrainOptions& options) {
+  const auto expect = [](bool valid, const char* flag, const char* expected, auto got) {
+    if (!valid) throw UsageError(describe(flag, expected, fmt::format("{}", got)));
+  };
+  const AdamWOptions& adamw = options.optimizer;
+  const auto rate = [&](double value) {
+    expect(std::isfinite(value) && value >= 0, "--learning-rate", "a number", value);
+  };
+  rate(options.learning_rate);
+  for (const ParameterGroup& group : adamw.groups) rate(group.learning_rate * options.learning_rate);
+  expect(options.schedule == "constant" || options.schedule == "cosine", "--schedule", "constant or cosine",
+         options.schedule);
+  expect(options.warmup >= 0, "--warmup", "0 or more", options.warmup);
+  expect(options.final_learning_rate >= 0 && options.final_learning_rate <= 1, "--final-learning-rate",
+         "a share, 0 to 1", options.final_learning_rate);
+  expect(adamw.beta2 >= 0 && adamw.beta2 < 1, "--beta2", "0 or more, below 1", adamw.beta2);
+  expect(adamw.ema_decay >= 0 && adamw.ema_decay < 1, "--ema-decay", "0 or more, below 1", adamw.ema_decay);
+  expect(adamw.clip_norm >= 0, "--clip-norm", "0 or more", adamw.clip_norm);
+}
+
 // Where a training is.
 struct Reached {
   int64_t step = 0;        // steps done
@@ -53,8 +86,8 @@ class Records {
     if (!fs::exists(path)) {
       write_file(path, recipe);
     } else if (const std::string before = read_file(path); before != recipe) {
-      throw StoreError(describe(training_.string(), "the options that it was begun with:\n" + before, "\n" + recipe,
-                                "Choose another --output, or the same options"));
+      throw StoreError(describe(training_.string(), "the options that it was begun with, " + only_in(before, recipe),
+                                only_in(recipe, before), "Choose another --output, or the same options"));
     }
   }
 
@@ -141,9 +174,15 @@ bool out_of_patience(const TrainOptions& options, const Reached& reached) {
          reached.step - reached.best_step >= options.patience * options.evaluate_every;
 }
 
+Error diverged(const std::string& got) {
+  return Error(describe("training", "finite numbers", got,
+                        "What was saved before is kept; lower the learning rate and start in another folder"));
+}
+
 }  // namespace
 
 void train(Task& task, const TrainOptions& options, const fs::path& folder, Progress& progress, const Ranks& ranks) {
+  check(options);
   AdamW optimizer(task.parameters(), options.optimizer);
   std::optional<Records> records;  // on rank 0
   Reached reached;
@@ -165,12 +204,16 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
 
   using Clock = std::chrono::steady_clock;
   Clock::time_point saved = Clock::now();
-  int64_t not_finite = 0;
+  int64_t not_finite = 0;  // losses in a row, up to now
+  const auto save_state = [&] {
+    if (not_finite == 0) records->save(optimizer, reached);  // else what was saved before is better
+    saved = Clock::now();
+  };
   progress.begin("train", options.steps);
   progress.advance(reached.step);
   while (reached.step < options.steps && !out_of_patience(options, reached)) {
     if (ranks.any(interrupt_requested())) {
-      ranks.on_first([&] { records->save(optimizer, reached); });
+      ranks.on_first(save_state);
       throw Interrupted("interrupted");
     }
     const int64_t step = reached.step;
@@ -183,10 +226,7 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
     const double norm = optimizer.step(rate);
     if (!std::isfinite(norm)) {
       progress.note(fmt::format("step {}: loss {}, gradient norm {}: update skipped", step, loss, norm));
-      if (++not_finite == 3) {
-        throw Error(describe("training", "finite losses", "three in a row that are not",
-                             "The last saved state is kept; lower the learning rate and start in another folder"));
-      }
+      if (++not_finite == 3) throw diverged("three losses in a row that are not");
     } else {
       not_finite = 0;
     }
@@ -197,14 +237,17 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
     if (options.evaluate_every > 0 && reached.step % options.evaluate_every == 0) evaluate_on_first();
     progress.advance(1, fmt::format("loss {:.4f}", loss));
     if (records && std::chrono::duration<double>(Clock::now() - saved).count() >= options.checkpoint_seconds) {
-      records->save(optimizer, reached);
-      saved = Clock::now();
+      save_state();
     }
   }
   progress.end();
+  const checkpoint::TensorMap weights = optimizer.averaged();
+  for (const auto& [name, tensor] : weights) {
+    if (!tensor.isfinite().all().item<bool>()) throw diverged("weights that are not, " + name);
+  }
   ranks.on_first([&] {
-    records->save(optimizer, reached);
-    task.save(folder, optimizer.averaged());
+    save_state();
+    task.save(folder, weights);
   });
 }
 

@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <utility>
 
@@ -35,6 +37,31 @@ at::Tensor reading_weights(const generate::NoiseSchedule& schedule, const at::Te
   return inside * schedule.signal_to_noise(t).clamp_max(options.read_snr_gamma) / options.read_snr_gamma;
 }
 
+void check(const UnifiedOptions& options) {
+  const auto expect = [](bool valid, const char* flag, const std::string& expected, auto got) {
+    if (!valid) throw UsageError(describe(flag, expected, fmt::format("{}", got)));
+  };
+  const auto weight = [&](const char* flag, double value) {
+    expect(std::isfinite(value) && value >= 0, flag, "0 or more", value);
+  };
+  weight("--lm-weight", options.lm_weight);
+  weight("--diffusion-weight", options.diffusion_weight);
+  weight("--snr-gamma", options.snr_gamma);
+  weight("--read-snr-gamma", options.read_snr_gamma);
+  weight("--anchor-kl", options.anchor.kl);
+  weight("--anchor-l2", options.anchor.l2);
+  weight("--policy-weight", options.policy.weight);
+  expect(std::isfinite(options.temperature) && options.temperature > 0, "--temperature", "more than 0",
+         options.temperature);
+  const auto [first, last] = options.read_timesteps;
+  expect(first >= 0 && last >= first, "--read-last", fmt::format("--read-first, {}, or more", first), last);
+  if (options.reading == Reading::kDraft) {
+    check(options.draft);
+    expect(options.objective == Objective::kUnified, "--reading draft", "--objective unified",
+           "paper, whose pictures are estimates");
+  }
+}
+
 at::Tensor without_gradients(const std::function<at::Tensor()>& compute) {
   c10::NoGradGuard no_grad;
   return compute();
@@ -47,15 +74,10 @@ UnifiedObjective::UnifiedObjective(UnifiedModels models, UnifiedOptions options,
       options_(std::move(options)),
       start_(start),
       soft_tokens_(models_.bridge, models_.text_encoder.token_embedding.weight, options_.soft_tokens) {
+  check(options_);
   checkpoint::page_out(models_.text_encoder.token_embedding.weight);  // only captions' rows are read from now on
   if (options_.anchor.kl > 0 && start_ == nullptr) {
     throw UsageError(describe("an anchor", "the starting models", "none"));
-  }
-  if (options_.reading == Reading::kDraft) {
-    check(options_.draft);
-    if (options_.objective == Objective::kPaper) {
-      throw UsageError(describe("--reading draft", "--objective unified", "paper, whose pictures are estimates"));
-    }
   }
 }
 

@@ -91,9 +91,50 @@ TEST(Trainer, RefusesToGoOnWithOtherOptions) {
   Folder folder;
   TrainOptions options = train_options();
   options.steps = 2;
+  options.recipe = "steps = 2\nrate = 1\n";
   run_here(folder, options);
-  options.recipe = "another\n";
-  EXPECT_THROW(run_here(folder, options), StoreError);
+  options.recipe = "steps = 2\nrate = 10\n";
+  try {
+    run_here(folder, options);
+    FAIL() << "went on";
+  } catch (const StoreError& error) {
+    EXPECT_NE(std::string(error.what()).find("begun with, rate = 1, got rate = 10. "), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST(Trainer, RefusesOptionsBeforeItWritesAnything) {
+  const auto refused = [](auto change) {
+    TrainOptions options = train_options();
+    change(options);
+    Folder folder;
+    EXPECT_THROW(run_here(folder, options), UsageError);
+    EXPECT_FALSE(fs::exists(folder / "training"));
+  };
+  refused([](TrainOptions& options) { options.learning_rate = NAN; });
+  refused([](TrainOptions& options) { options.schedule = "linear"; });
+  refused([](TrainOptions& options) { options.optimizer.ema_decay = 1; });
+  refused([](TrainOptions& options) { options.optimizer.groups = {{.prefix = "x", .learning_rate = -1}}; });
+}
+
+TEST(Trainer, DoesNotSaveAModelThatIsNotFinite) {
+  class Exploding : public Task {
+   public:
+    std::map<std::string, at::Tensor> parameters() const override { return {{"x", x_}}; }
+    at::Tensor loss(int64_t, Figures&) override { return x_.sum(); }
+    void save(const fs::path&, const checkpoint::TensorMap&) const override { FAIL() << "saved"; }
+
+   private:
+    at::Tensor x_ = at::full({1}, 3e38f);
+  } task;
+  Folder folder;
+  Progress silent;
+  TrainOptions options = train_options();
+  options.steps = 1;
+  options.learning_rate = 3e38;
+  options.warmup = 0;
+  options.optimizer.weight_decay = -1;  // grows beyond what floats hold
+  EXPECT_THROW(train(task, options, folder, silent), Error);
 }
 
 TEST(Trainer, EndsAfterThreeLossesInARowThatAreNotFinite) {
@@ -114,7 +155,7 @@ TEST(Trainer, EndsAfterThreeLossesInARowThatAreNotFinite) {
     train(task, options, folder, silent);
     FAIL() << "no error";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("three in a row"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("three losses in a row"), std::string::npos);
   }
   // What is kept to resume from is finite.
   const auto state = checkpoint::load_safetensors(folder / "training/state.safetensors");

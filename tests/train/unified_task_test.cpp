@@ -276,6 +276,10 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
                              "something to train");
   expect_refused<UsageError>([](auto& o) { o.batches.resolution = 33; }, "--resolution");
   expect_refused<UsageError>([](auto& o) { o.batches.augmentation = "all"; }, "--augment");
+  expect_refused<UsageError>([](auto& o) { o.objective.lm_weight = -1; }, "--lm-weight");
+  expect_refused<UsageError>([](auto& o) { o.objective.diffusion_weight = NAN; }, "--diffusion-weight");
+  expect_refused<UsageError>([](auto& o) { o.objective.temperature = 0; }, "--temperature");
+  expect_refused<UsageError>([](auto& o) { o.objective.read_timesteps = {900, 100}; }, "--read-last");
   UnifiedTaskOptions options = task_options();
   options.evaluation.metrics = {"clip-image"};
   Progress silent;
