@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -36,9 +37,12 @@ std::vector<std::string> with_recipe(std::vector<std::string> arguments) {
     if (arguments[i] == "--recipe" && i + 1 < arguments.size()) path = arguments[i + 1];
     if (arguments[i].starts_with("--recipe=")) path = arguments[i].substr(9);
   }
-  if (path.empty() && arguments.size() > 1 && (arguments[0] == "train" || arguments[0] == "finetune") &&
-      !arguments[1].starts_with("-")) {
-    path = arguments[1];
+  // A recipe that stands alone: before the flags, or between them and no flag's value.
+  if (path.empty() && !arguments.empty() && (arguments[0] == "train" || arguments[0] == "finetune")) {
+    for (size_t i = 1; i < arguments.size() && path.empty(); ++i) {
+      const bool alone = i == 1 || (arguments[i].ends_with(".toml") && !arguments[i - 1].starts_with("-"));
+      if (alone && !arguments[i].starts_with("-")) path = arguments[i];
+    }
   }
   if (path.empty()) return arguments;
 
@@ -164,7 +168,8 @@ std::string resolved_flags(const CLI::App& verb, const std::vector<std::string>&
         std::find(left_out.begin(), left_out.end(), name) != left_out.end()) {
       continue;
     }
-    const std::string value = option->count() > 0 ? option->as<std::string>() : option->get_default_str();
+    const std::string value =
+        option->count() > 0 ? fmt::format("{}", fmt::join(option->results(), " ")) : option->get_default_str();
     lines += fmt::format("{} = {}\n", name, value);
   }
   return lines;

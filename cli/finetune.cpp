@@ -2,6 +2,7 @@
 #include <malloc.h>
 
 #include "common.h"
+#include "readback/base/error.h"
 #include "readback/train/trainer.h"
 #include "readback/train/unified_task.h"
 
@@ -59,9 +60,11 @@ void add_data_flags(CLI::App& verb, FinetuneFlags& flags) {
   verb.add_option("--resolution", task.batches.resolution, "Side of the generator's pictures; 0: as it was trained")
       ->capture_default_str();
   verb.add_option("--unconditional", task.batches.unconditional, "Even steps: share of empty captions")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
   verb.add_option("--degradation", task.batches.degradation, "Odd steps: share of pictures with noise or blur")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
   verb.add_option(
           "--augment", task.batches.augmentation,
           "Odd steps: none, or blip: BLIP's random crop, flip and RandAugment(2, 5). Flips make \"left of\" wrong")
@@ -101,7 +104,8 @@ void add_objective_flags(CLI::App& verb, FinetuneFlags& flags) {
       ->capture_default_str();
   verb.add_option("--label-smoothing", flags.task.models.label_smoothing,
                   "Of captions; -1: the captioner's, for paper 0.1")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(-1.0, 1.0));
 }
 
 void add_beyond_flags(CLI::App& verb, FinetuneFlags& flags) {
@@ -177,12 +181,14 @@ void add_evaluation_flags(CLI::App& verb, FinetuneFlags& flags) {
   verb.add_option("--evaluate-every", flags.train.evaluate_every, "Updates between evaluations of captions; 0: none")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  verb.add_option("--evaluate-on", evaluation.samples.dataset, "Data set; else --dataset")->capture_default_str();
+  verb.add_option("--evaluate-on", evaluation.samples.dataset, "Data set; emoji-scenes have --evaluate-split")
+      ->capture_default_str();
   verb.add_option("--evaluate-split", evaluation.samples.split, "emoji-scenes: of the evaluation")
       ->capture_default_str();
   verb.add_option("--evaluate-samples", evaluation.samples.count, "How many; 0: all")->capture_default_str();
   verb.add_option("--select-by", evaluation.metrics, "Metrics whose sum makes the best checkpoint, kept in best/")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->delimiter(',');
   verb.add_option("--patience", flags.train.patience, "Evaluations without a new best that end it; 0: never")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
@@ -202,7 +208,12 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   task.objective.reading = train::parse_reading(flags.reading);
   task.objective.policy.scaled = flags.policy_scale == "batch";
   task.batches.samples.any_caption = flags.captions == "any";
-  if (task.evaluation.samples.dataset.empty()) task.evaluation.samples.dataset = task.batches.samples.dataset;
+  if (task.evaluation.samples.dataset.empty()) {
+    if (flags.train.evaluate_every > 0 && task.batches.samples.dataset != "emoji-scenes") {
+      throw UsageError(describe("--evaluate-every", "--evaluate-on, samples that are not trained on", "none"));
+    }
+    task.evaluation.samples.dataset = task.batches.samples.dataset;
+  }
   task.evaluation.samples.image_size = task.batches.samples.image_size;
   task.batches.cache_bytes = static_cast<int64_t>(flags.cache_gigabytes * (1 << 30));
   flags.train.learning_rate = flags.learning_rate;

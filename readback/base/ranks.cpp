@@ -111,7 +111,7 @@ void Ranks::sum(at::Tensor tensor) const {
   options.timeout = kExchange;
   exchange(
       launch_, [&] { return connections_->group->allreduce(host, options); }, kExchange);
-  if (!host[0].is_same(tensor)) tensor.detach().copy_(host[0]);
+  if (host[0].data_ptr() != tensor.data_ptr()) tensor.detach().copy_(host[0]);
 }
 
 double Ranks::sum(double value) const {
@@ -127,7 +127,7 @@ void Ranks::broadcast(at::Tensor tensor) const {
   options.timeout = kExchange;
   exchange(
       launch_, [&] { return connections_->group->broadcast(host, options); }, kExchange);
-  tensor.detach().copy_(host[0]);
+  if (host[0].data_ptr() != tensor.data_ptr()) tensor.detach().copy_(host[0]);
 }
 
 bool Ranks::any(bool flag) const { return size() == 1 ? flag : sum(flag ? 1.0 : 0.0) > 0; }

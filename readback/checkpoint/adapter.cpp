@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using nlohmann::json;
+using nlohmann::json, nlohmann::ordered_json;
 
 const std::string kPeftConfig = "adapter_config.json", kPeftWeights = "adapter_model.safetensors",
                   kPeftPickle = "adapter_model.bin", kPeftPrefix = "base_model.model.",
@@ -45,8 +46,8 @@ json without_what_is_off(const json& config) {
 // PEFT's LoraConfig, as far as it decides what is added to the weights.
 class Options {
  public:
-  Options(const json& config, const std::string& where) : where_(where) {
-    ConfigReader reader(without_what_is_off(config), where);
+  Options(const ordered_json& config, const std::string& where) : where_(where) {
+    ConfigReader reader(without_what_is_off(json(config)), where);
     reader.expect("peft_type", {"LORA"});
     reader.expect("bias", {"none"});
     reader.expect("init_lora_weights", {true, "gaussian"});  // others change the base
@@ -56,7 +57,8 @@ class Options {
                    "revision", "runtime_config", "target_modules", "task_type"});
     base_ = reader.get<std::string>("base_model_name_or_path", "");
     alpha_ = reader.get("lora_alpha", 8.0);
-    patterns_ = reader.get("alpha_pattern", json::object());
+    reader.ignore({"alpha_pattern"});
+    if (config.contains("alpha_pattern") && config["alpha_pattern"].is_object()) patterns_ = config["alpha_pattern"];
     rank_stabilized_ = reader.get("use_rslora", false);
     reader.finish();
   }
@@ -85,27 +87,37 @@ class Options {
 
   std::string where_, base_;
   double alpha_ = 8;
-  json patterns_;
+  ordered_json patterns_ = ordered_json::object();  // the first in the file's order that fits counts
   bool rank_stabilized_ = false;
 };
 
-// The pairs among `tensors`, whose keys are MODULE.lora_A.weight and MODULE.lora_B.weight; alpha is their rank.
+// How keys end that are A and B of a module; the latter two are what diffusers' training scripts write.
+struct Spelling {
+  std::string a, b;
+};
+const Spelling kSpellings[] = {{kA, kB},
+                               {".lora.down.weight", ".lora.up.weight"},
+                               {".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight"}};
+
+// The pairs among `tensors`; alpha is their rank.
 LowRankMap pair_up(const TensorMap& tensors, const std::string& where) {
   LowRankMap modules;
   for (const auto& [key, tensor] : tensors) {
-    const bool is_a = key.ends_with(kA), known = is_a || key.ends_with(kB);
-    if (!known || tensor.dim() < 2 || !tensor.is_floating_point()) {
+    const auto* spelling = std::ranges::find_if(
+        kSpellings, [&key = key](const Spelling& s) { return key.ends_with(s.a) || key.ends_with(s.b); });
+    if (spelling == std::end(kSpellings) || tensor.dim() < 2 || !tensor.is_floating_point()) {
       throw CheckpointError(describe(where + ": '" + key + "'", "MODULE.lora_A.weight or MODULE.lora_B.weight",
                                      "another tensor", "readback reads plain LoRA of linear layers and convolutions"));
     }
-    LowRank& pair = modules[key.substr(0, key.size() - kA.size())];
+    const bool is_a = key.ends_with(spelling->a);
+    LowRank& pair = modules[key.substr(0, key.size() - (is_a ? spelling->a : spelling->b).size())];
     (is_a ? pair.a : pair.b) = tensor;
   }
   for (auto& [module, pair] : modules) {
     const bool whole = pair.a.defined() && pair.b.defined();
     if (!whole || pair.a.size(0) == 0 || pair.b.flatten(1).size(1) != pair.a.size(0)) {
-      throw CheckpointError(
-          describe(where + ": " + module, "lora_A and lora_B of one rank", whole ? "two ranks, or none" : "one of them only"));
+      throw CheckpointError(describe(where + ": " + module, "lora_A and lora_B of one rank",
+                                     whole ? "two ranks, or none" : "one of them only"));
     }
     pair.alpha = static_cast<double>(pair.a.size(0));
   }
@@ -126,16 +138,15 @@ TensorMap below(const TensorMap& tensors, const std::string& prefix) {
   return result;
 }
 
-json read_config(const fs::path& path) {
-  try {
-    return read_json(path);
-  } catch (const DataError& error) {
-    throw CheckpointError(error.what());
-  }
+ordered_json parse_object(const std::string& text, const std::string& where) {
+  ordered_json object = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) throw CheckpointError(describe(where, "an object of JSON", "other text"));
+  return object;
 }
 
 Adapter load_peft(const fs::path& folder) {
-  const Options options(read_config(folder / kPeftConfig), (folder / kPeftConfig).string());
+  const std::string config = (folder / kPeftConfig).string();
+  const Options options(parse_object(read_file(config), config), config);
   const bool pickled = !is_file(folder / kPeftWeights) && is_file(folder / kPeftPickle);
   const fs::path file = folder / (pickled ? kPeftPickle : kPeftWeights);
   const TensorMap tensors = pickled ? load_pickle(file) : load_safetensors(file);
@@ -174,10 +185,9 @@ Adapter load_diffusers(const fs::path& folder) {
   const fs::path file = folder / kDiffusersWeights;
   std::map<std::string, std::string> metadata;
   const TensorMap tensors = load_safetensors(file, &metadata);
-  json config = json::object();
+  ordered_json config = ordered_json::object();
   if (metadata.contains(kDiffusersMetadata)) {
-    config = json::parse(metadata.at(kDiffusersMetadata), nullptr, /*allow_exceptions=*/false);
-    if (!config.is_object()) throw CheckpointError(describe(file.string(), "metadata of JSON", "other text"));
+    config = parse_object(metadata.at(kDiffusersMetadata), file.string() + ": metadata");
   }
   Adapter adapter;
   size_t read = 0;
@@ -186,7 +196,7 @@ Adapter load_diffusers(const fs::path& folder) {
     if (own.empty()) continue;
     read += own.size();
     LowRankMap modules = pair_up(own, file.string() + ": " + part);
-    json part_config = json::object();
+    ordered_json part_config = ordered_json::object();
     for (const auto& [key, value] : config.items()) {
       if (key.starts_with(part + ".")) part_config[key.substr(part.size() + 1)] = value;
     }

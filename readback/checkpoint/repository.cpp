@@ -221,6 +221,12 @@ nlohmann::json Repository::json(const std::string& file) const {
   }
 }
 
+std::vector<std::string> Repository::adapted_parts() const {
+  std::vector<std::string> parts;
+  for (const auto& [part, modules] : adapter_ ? adapter_->parts : decltype(adapter_->parts){}) parts.push_back(part);
+  return parts;
+}
+
 TensorMap Repository::tensors(const std::string& subfolder) const {
   TensorMap tensors = load_tensors(path_ / subfolder);
   if (!adapter_) return tensors;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "readback/checkpoint/adapter.h"
 #include "readback/checkpoint/safetensors.h"
@@ -21,6 +22,8 @@ class Repository {
 
   const std::filesystem::path& path() const { return path_; }  // of an adapter: the base's
   bool is_adapter() const { return adapter_ != nullptr; }
+  // The subfolders of the models that an adapter changes.
+  std::vector<std::string> adapted_parts() const;
   const std::string& name() const { return name_; }
   bool has(const std::string& file) const;
   nlohmann::json json(const std::string& file = "config.json") const;  // Errors: CheckpointError

@@ -1,5 +1,6 @@
 #include "readback/train/caption_evaluation.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "readback/base/error.h"
@@ -7,14 +8,27 @@
 
 namespace readback::train {
 
-CaptionEvaluation::CaptionEvaluation(const EvaluationOptions& options, Progress& progress) : options_(options) {
-  const UnifiedSamples chosen(options.samples, progress);
-  score::MetricContext context;
-  for (const int64_t index : chosen.indices()) {
-    samples_.push_back(chosen.sample(index));
-    requests_.push_back({chosen.load(index), samples_.back().id});
-    context.corpus.push_back(samples_.back().references);
+namespace {
+
+constexpr size_t kBatch = 64;  // pictures in memory at a time
+
+double mean_of_numbers(const std::vector<double>& values) {
+  double sum = 0;
+  int64_t count = 0;
+  for (const double value : values) {
+    if (std::isnan(value)) continue;
+    sum += value;
+    ++count;
   }
+  return count > 0 ? sum / static_cast<double>(count) : 0.0;
+}
+
+}  // namespace
+
+CaptionEvaluation::CaptionEvaluation(const EvaluationOptions& options, Progress& progress)
+    : options_(options), progress_(progress), samples_(options.samples, progress), indices_(samples_.indices()) {
+  score::MetricContext context;
+  for (const int64_t index : indices_) context.corpus.push_back(samples_.sample(index).references);
   for (const std::string& name : options.metrics) {
     const score::MetricInfo& info = score::find_metric(name);
     if (info.inputs != score::Inputs::kReferences && info.inputs != score::Inputs::kTextTruth) {
@@ -25,27 +39,44 @@ CaptionEvaluation::CaptionEvaluation(const EvaluationOptions& options, Progress&
 }
 
 Figures CaptionEvaluation::run(caption::Captioner& captioner) {
-  std::vector<score::Comparison> comparisons;
-  const auto captions = captioner.caption(requests_, options_.decoding);
-  for (size_t i = 0; i < samples_.size(); ++i) {
-    comparisons.push_back(
-        {.candidate_text = captions[i].front().text, .references = samples_[i].references, .truth = samples_[i].truth});
-  }
+  const std::vector<score::Comparison> comparisons = compare(captioner);
   Figures figures = {{"selection", 0.0}};
   for (const auto& metric : metrics_) {
-    double sum = 0;
-    int64_t count = 0;
-    for (const double value : metric->score(comparisons)) {
-      if (std::isnan(value)) continue;
-      sum += value;
-      ++count;
-    }
+    const double mean = mean_of_numbers(metric->score(comparisons));
     const bool lower = metric->info().direction == score::Direction::kLowerIsBetter;
-    const double mean = count > 0 ? sum / static_cast<double>(count) : 0.0;
     figures.front().second += lower ? -mean : mean;
     figures.emplace_back(metric->info().name, mean);
   }
   return figures;
+}
+
+std::vector<score::Comparison> CaptionEvaluation::compare(caption::Captioner& captioner) {
+  std::vector<score::Comparison> comparisons;
+  std::vector<int64_t> read;
+  std::vector<caption::Request> requests;
+  std::string error;
+  const auto caption_requests = [&] {
+    const auto captions = captioner.caption(requests, options_.decoding);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const data::Sample sample = samples_.sample(read[comparisons.size()]);
+      comparisons.push_back(
+          {.candidate_text = captions[i].front().text, .references = sample.references, .truth = sample.truth});
+    }
+    requests.clear();
+  };
+  for (const int64_t index : indices_) {
+    try {
+      requests.push_back({samples_.load(index), samples_.sample(index).id});
+      read.push_back(index);
+    } catch (const DataError& unreadable) {
+      progress_.note(error = unreadable.what());
+    }
+    if (requests.size() == kBatch) caption_requests();
+  }
+  if (read.empty()) throw DataError(error);
+  if (!requests.empty()) caption_requests();
+  indices_ = std::move(read);
+  return comparisons;
 }
 
 }  // namespace readback::train

@@ -27,8 +27,10 @@ Sum& find(Sums& sums, const std::string& name) {
 // Ranks add up: each has its share of a batch's figures. One may lack a figure that others have.
 Sums sum_figures(const Sums& own, const Ranks& ranks) {
   Sums all;
-  for (const std::string& part : ranks.gather(nlohmann::json(own).dump())) {
-    for (const auto& [name, sum] : nlohmann::json::parse(part).get<Sums>()) {
+  std::string bytes;
+  nlohmann::json::to_cbor(own, bytes);  // which has all numbers, also those that are not finite
+  for (const std::string& part : ranks.gather(bytes)) {
+    for (const auto& [name, sum] : nlohmann::json::from_cbor(part).get<Sums>()) {
       Sum& total = find(all, name);
       total.value += sum.value;
       total.batches = std::max(total.batches, sum.batches);
@@ -72,7 +74,7 @@ Gathered gather_gradients(Task& task, int64_t step, const GradientOptions& optio
   for (int64_t i = 0; i < options.accumulation; ++i) {
     Figures figures;
     const at::Tensor part = task.loss(step * options.accumulation + i, figures) / options.accumulation;
-    part.backward();
+    if (part.requires_grad()) part.backward();  // a direction may have nothing to teach the models that are trained
     loss += part.item<double>();
     for (const auto& [name, value] : figures) {
       Sum& sum = find(sums, name);

@@ -117,8 +117,12 @@ std::unique_ptr<caption::Captioner> ModelPair::captioner_with(const checkpoint::
 }
 
 void ModelPair::save(const fs::path& folder, const checkpoint::TensorMap& weights) const {
-  save_tuned(captioner_repository_, captioner_part_, weights, folder / "captioner");
-  save_tuned(generator_repository_, generator_part_, weights, folder / "generator");
+  if (captioner_part_.selection != "none") {
+    save_tuned(captioner_repository_, captioner_part_, weights, folder / "captioner");
+  }
+  if (generator_part_.selection != "none") {
+    save_tuned(generator_repository_, generator_part_, weights, folder / "generator");
+  }
 }
 
 }  // namespace readback::train

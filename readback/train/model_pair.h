@@ -45,7 +45,7 @@ class ModelPair {
   std::map<std::string, at::Tensor> parameters() const;
   // The captioner with `weights` (keys of parameters()) in place of the trained ones, for inference.
   std::unique_ptr<caption::Captioner> captioner_with(const checkpoint::TensorMap& weights) const;
-  // Both with `weights`, into captioner/ and generator/, as save_tuned() writes them.
+  // What is trained with `weights`, into captioner/ and generator/, as save_tuned() writes them.
   void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const;
 
  private:

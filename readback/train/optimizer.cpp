@@ -26,7 +26,7 @@ AdamW::AdamW(std::map<std::string, at::Tensor> parameters, AdamWOptions options)
     masters_.push_back(leaf.scalar_type() == at::kFloat ? leaf.detach() : leaf.detach().to(at::kFloat));
     first_.push_back(at::zeros_like(masters_.back()));
     second_.push_back(at::zeros_like(masters_.back()));
-    steps_.push_back(at::zeros({}, at::kFloat));
+    steps_.push_back(at::zeros({}, masters_.back().options()));
     if (options_.ema_decay > 0) averages_.push_back(masters_.back().clone());
   }
 }

@@ -6,9 +6,9 @@
 namespace readback::train {
 
 at::Tensor leave_one_out(const at::Tensor& rewards) {
-  const int64_t samples = rewards.size(1);
-  return (rewards - rewards.mean(1, /*keepdim=*/true)) * static_cast<double>(samples) /
-         static_cast<double>(samples - 1);
+  // By pairs, so that equal rewards give exactly 0, which no scale makes large.
+  const at::Tensor differences = rewards.unsqueeze(2) - rewards.unsqueeze(1);  // [B, N, N]
+  return differences.sum(2) / static_cast<double>(rewards.size(1) - 1);
 }
 
 at::Tensor denoising_errors(const models::Unet& unet, const generate::NoiseSchedule& schedule, const NoiseDraws& draws,

@@ -51,8 +51,7 @@ Rollouts::Rollouts(const PolicyOptions& options, const ModelPair& pair, const Un
   options_.max_length = std::min(options.max_length, pair.models().captioner.config.text.max_position_embeddings);
   if (options.clip_weight != 0) {
     clip_ = std::make_unique<score::EmbeddingCache>(
-        std::make_shared<score::ClipEmbedder>(checkpoint::Repository(options.clip), pair.options().device, at::kFloat),
-        score::EmbeddingCache::Originals::kTogether);
+        std::make_shared<score::ClipEmbedder>(checkpoint::Repository(options.clip), pair.options().device, at::kFloat));
   }
 }
 

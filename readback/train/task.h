@@ -45,7 +45,8 @@ class Task {
   // How good `weights` (keys of parameters()) are, on data that is not trained on; the first figure decides which are
   // the best, higher is better. Empty: the task has no evaluation.
   virtual Figures evaluate(const checkpoint::TensorMap& /*weights*/) { return {}; }
-  // Writes a complete Hugging Face repository with `weights` (keys of parameters()) in half precision.
+  // Writes Hugging Face repositories with `weights` (keys of parameters()): of the small world in half precision, of
+  // fine-tuning in the types of the starting checkpoint.
   virtual void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const = 0;
 };
 

@@ -23,17 +23,35 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A file of JSON lines, of which a resume keeps those from steps before `step`.
-std::ofstream continue_log(const fs::path& path, int64_t step) {
-  std::string kept;
-  std::ifstream lines(path);
-  for (std::string line; std::getline(lines, line);) {
-    const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (entry.is_object() && entry.value("step", step) < step) kept += line + "\n";
+// A file of JSON lines, each about a step.
+class Log {
+ public:
+  // Opens `path` and keeps what it has of the steps before `step`.
+  void open(const fs::path& path, int64_t step) {
+    std::string kept;
+    std::ifstream lines(path);
+    for (std::string line; std::getline(lines, line);) {
+      const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+      if (entry.is_object() && entry.value("step", step) < step) kept += line + "\n";
+    }
+    write_file(path, kept);
+    path_ = path;
+    file_.open(path, std::ios::app);
   }
-  write_file(path, kept);
-  return std::ofstream(path, std::ios::app);
-}
+
+  void add(nlohmann::ordered_json line, const Figures& figures) {
+    for (const auto& [name, figure] : figures) line[name] = figure;
+    file_ << line.dump() << std::endl;
+    if (!file_) {
+      throw StoreError(describe(path_.string(), "to be written", "an error",
+                                "Free some space and start again; what was saved before is kept"));
+    }
+  }
+
+ private:
+  fs::path path_;
+  std::ofstream file_;
+};
 
 // The lines of `text` that `other` has not.
 std::string only_in(const std::string& text, const std::string& other) {
@@ -68,6 +86,7 @@ void check(const TrainOptions& options) {
 // Where a training is.
 struct Reached {
   int64_t step = 0;        // steps done
+  int64_t evaluated = -1;  // of the latest evaluation, which may lag behind when that was interrupted
   int64_t best_step = -1;  // of the best evaluation, -1 before the first
   double best = 0;
 };
@@ -98,21 +117,20 @@ class Records {
       std::map<std::string, std::string> metadata;
       optimizer.load_state(checkpoint::load_safetensors(state, &metadata));
       reached.step = std::stoll(metadata.at("step"));
+      reached.evaluated = std::stoll(metadata.at("evaluated"));
       if (metadata.contains("best_step")) {
         reached.best_step = std::stoll(metadata.at("best_step"));
         reached.best = std::stod(metadata.at("best"));
       }
     }
-    losses_ = continue_log(training_ / "losses.jsonl", reached.step);
-    if (evaluates_) {
-      // The evaluation after a step belongs to what that step's state holds.
-      evaluations_ = continue_log(training_ / "evaluations.jsonl", reached.step > 0 ? reached.step + 1 : 0);
-    }
+    losses_.open(training_ / "losses.jsonl", reached.step);
+    if (evaluates_) evaluations_.open(training_ / "evaluations.jsonl", reached.evaluated + 1);
     return reached;
   }
 
   void save(const AdamW& optimizer, const Reached& reached) const {
-    std::map<std::string, std::string> metadata = {{"step", std::to_string(reached.step)}};
+    std::map<std::string, std::string> metadata = {{"step", std::to_string(reached.step)},
+                                                   {"evaluated", std::to_string(reached.evaluated)}};
     if (reached.best_step >= 0) {
       metadata["best_step"] = std::to_string(reached.best_step);
       metadata["best"] = fmt::format("{}", reached.best);  // the shortest digits that give the same number
@@ -120,8 +138,8 @@ class Records {
     checkpoint::save_safetensors(optimizer.state(), training_ / "state.safetensors", metadata);
   }
 
-  void log_loss(nlohmann::ordered_json line, const Figures& figures) { log(losses_, std::move(line), figures); }
-  void log_evaluation(int64_t step, const Figures& figures) { log(evaluations_, {{"step", step}}, figures); }
+  void log_loss(nlohmann::ordered_json line, const Figures& figures) { losses_.add(std::move(line), figures); }
+  void log_evaluation(int64_t step, const Figures& figures) { evaluations_.add({{"step", step}}, figures); }
   const fs::path& folder() const { return folder_; }
 
  private:
@@ -130,23 +148,19 @@ class Records {
     return folder;
   }
 
-  static void log(std::ofstream& file, nlohmann::ordered_json line, const Figures& figures) {
-    for (const auto& [name, figure] : figures) line[name] = figure;
-    file << line.dump() << std::endl;
-  }
-
   fs::path folder_, training_;
   FolderLock lock_;
   bool evaluates_;
-  std::ofstream losses_, evaluations_;
+  Log losses_, evaluations_;
 };
 
 // What rank 0 has read or found out, on all ranks.
 void share(Reached& reached, const Ranks& ranks) {
-  const at::Tensor steps = at::tensor({reached.step, reached.best_step}), best = at::tensor({reached.best});
+  const at::Tensor steps = at::tensor({reached.step, reached.evaluated, reached.best_step}),
+                   best = at::tensor({reached.best});
   ranks.broadcast(steps);
   ranks.broadcast(best);
-  reached = {steps[0].item<int64_t>(), steps[1].item<int64_t>(), best.item<double>()};
+  reached = {steps[0].item<int64_t>(), steps[1].item<int64_t>(), steps[2].item<int64_t>(), best.item<double>()};
 }
 
 void share(AdamW& optimizer, const Ranks& ranks) {
@@ -162,6 +176,7 @@ void evaluate(Task& task, const AdamW& optimizer, Reached& reached, Records& rec
   const Figures figures = task.evaluate(weights);
   if (figures.empty()) throw UsageError(describe("evaluation", "a task that can be evaluated", "one that cannot"));
   records.log_evaluation(reached.step, figures);
+  reached.evaluated = reached.step;
   if (reached.best_step < 0 || figures.front().second > reached.best) {
     task.save(records.folder() / "best", weights);
     reached.best_step = reached.step;
@@ -192,16 +207,9 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
   });
   share(reached, ranks);
   share(optimizer, ranks);
-  const auto evaluate_on_first = [&] {
-    ranks.on_first([&] { evaluate(task, optimizer, reached, *records); });
-    share(reached, ranks);
-  };
   if (reached.step > 0) {
     progress.note(fmt::format("{}: resuming at step {} of {}", folder.string(), reached.step, options.steps));
-  } else if (options.evaluate_every > 0) {
-    evaluate_on_first();
   }
-
   using Clock = std::chrono::steady_clock;
   Clock::time_point saved = Clock::now();
   int64_t not_finite = 0;  // losses in a row, up to now
@@ -209,6 +217,18 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
     if (not_finite == 0) records->save(optimizer, reached);  // else what was saved before is better
     saved = Clock::now();
   };
+  const auto evaluate_when_due = [&] {
+    if (options.evaluate_every == 0 || reached.step % options.evaluate_every != 0) return;
+    if (reached.evaluated == reached.step) return;
+    try {
+      ranks.on_first([&] { evaluate(task, optimizer, reached, *records); });
+    } catch (const Interrupted&) {
+      if (records) save_state();  // a resume begins with this evaluation
+      throw;
+    }
+    share(reached, ranks);
+  };
+  evaluate_when_due();
   progress.begin("train", options.steps);
   progress.advance(reached.step);
   while (reached.step < options.steps && !out_of_patience(options, reached)) {
@@ -234,7 +254,7 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
       records->log_loss({{"step", step}, {"loss", loss}, {"learning_rate", rate}, {"gradient_norm", norm}}, figures);
     }
     ++reached.step;
-    if (options.evaluate_every > 0 && reached.step % options.evaluate_every == 0) evaluate_on_first();
+    evaluate_when_due();
     progress.advance(1, fmt::format("loss {:.4f}", loss));
     if (records && std::chrono::duration<double>(Clock::now() - saved).count() >= options.checkpoint_seconds) {
       save_state();

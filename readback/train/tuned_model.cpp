@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
@@ -15,8 +16,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Every file of the repository but the weights of the part that is written anew, and a training's state beside it.
-void copy_others(const fs::path& source, const fs::path& target, const std::string& rewritten) {
+// Every file of the repository but the weights of the parts that are written anew, and a training's state beside it.
+void copy_others(const fs::path& source, const fs::path& target, const std::set<std::string>& rewritten) {
   for (const auto& entry : fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink)) {
     const fs::path name = fs::relative(entry.path(), source);
     if (!entry.is_regular_file() || name.string().starts_with(".") || *name.begin() == "training") {
@@ -24,7 +25,7 @@ void copy_others(const fs::path& source, const fs::path& target, const std::stri
     }
     const std::string extension = name.extension().string();
     const bool weights = extension == ".safetensors" || extension == ".bin" || name.string().ends_with(".index.json");
-    if (weights && name.parent_path() == fs::path(rewritten)) continue;
+    if (weights && rewritten.contains(name.parent_path().string())) continue;
     write_copy(target / name, entry.path());
   }
 }
@@ -81,10 +82,19 @@ void save_tuned(const checkpoint::Repository& repository, const TunedPart& part,
     if (captioner) return checkpoint::save_peft_adapter(folder, repository.name(), modules);
     return checkpoint::save_diffusers_adapter(folder, repository.name(), part.folder(), modules);
   }
-  copy_others(repository.path(), folder, part.folder());
-  checkpoint::write_model(folder / part.folder(), repository.json((fs::path(part.folder()) / "config.json").string()),
-                          tuned_tensors(repository, part, trained),
-                          {.weights = captioner ? "model.safetensors" : "diffusion_pytorch_model.safetensors"});
+  const auto write = [&](const std::string& subfolder, const checkpoint::TensorMap& tensors) {
+    checkpoint::write_model(
+        folder / subfolder, repository.json((fs::path(subfolder) / "config.json").string()), tensors,
+        {.weights = subfolder == "unet" ? "diffusion_pytorch_model.safetensors" : "model.safetensors"});
+  };
+  // What an adapter changed in other parts is kept, too.
+  std::set<std::string> rewritten = {part.folder()};
+  for (const std::string& other : repository.adapted_parts()) rewritten.insert(other);
+  copy_others(repository.path(), folder, rewritten);
+  for (const std::string& subfolder : rewritten) {
+    write(subfolder,
+          subfolder == part.folder() ? tuned_tensors(repository, part, trained) : repository.tensors(subfolder));
+  }
 }
 
 }  // namespace readback::train

@@ -20,12 +20,15 @@ UnifiedTaskOptions resolved(UnifiedTaskOptions options) {
   }
   if (options.losses == "lm") {
     options.models.train_generator = "none";
-    options.objective.diffusion_weight = 0;
+    options.models.minimum_coverage = options.objective.diffusion_weight = 0;
   } else if (options.losses == "diffusion") {
     options.models.train_captioner = "none";
-    options.objective.lm_weight = options.objective.policy.weight = 0;
+    options.models.minimum_coverage = options.objective.lm_weight = options.objective.policy.weight = 0;
   } else if (options.losses != "unified") {
     throw UsageError(describe("--losses", "lm, diffusion or unified", options.losses));
+  }
+  if (options.models.dtype == at::kHalf) {
+    throw UsageError(describe("--dtype", "float32 or bfloat16", "float16, in which small gradients are 0"));
   }
   if (options.models.train_captioner == "none" && options.models.train_generator == "none") {
     throw UsageError(describe("fine-tuning", "something to train", "\"none\" for both models"));

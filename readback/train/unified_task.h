@@ -2,23 +2,14 @@
 #pragma once
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "readback/caption/captioner.h"
+#include "readback/train/caption_evaluation.h"
 #include "readback/train/model_pair.h"
 #include "readback/train/task.h"
 #include "readback/train/unified_batches.h"
 #include "readback/train/unified_objective.h"
 
 namespace readback::train {
-
-// Captions for samples that are not trained on, and what they are worth: the sum of metrics, each its mean over the
-// samples. The paper's choice is CIDEr + BLEU-4.
-struct EvaluationOptions {
-  SampleOptions samples{.split = "validation", .count = 200};
-  std::vector<std::string> metrics = {"cider", "bleu-4"};  // of the registry, by references or truth
-  caption::DecodingOptions decoding;
-};
 
 struct UnifiedTaskOptions {
   ModelPairOptions models;

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "readback/base/files.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/checkpoint/writer.h"
 #include "tests/checkpoint/testing.h"
@@ -115,6 +116,31 @@ TEST_F(AdapterTest, AlphasByPatternAndRankStabilized) {
   EXPECT_EQ(alpha({{"alpha_pattern", {{"^layer\\..*query", 9}}}}), 9);
   EXPECT_EQ(alpha({{"alpha_pattern", {{"^self.query", 9}, {"uery", 9}, {"query.weight", 9}}}}), 3);
   EXPECT_DOUBLE_EQ(alpha({{"use_rslora", true}}), 3 * std::sqrt(2.0));
+  // The first that fits in the file's order, as in PEFT.
+  const fs::path config = put_peft() / "adapter_config.json";
+  const std::string text = read_file(config);
+  write_file(config, "{\"alpha_pattern\": {\"query\": 16, \".*query\": 4}," + text.substr(text.find('{') + 1));
+  EXPECT_EQ(load_adapter(folder_ / "adapter").parts.at("").at(kModule).alpha, 16);
+}
+
+// As diffusers' training scripts name tensors.
+TEST_F(AdapterTest, OlderSpellings) {
+  const LowRank pair = modules().at(kModule);
+  for (const std::string spelling : {".lora", ".lora_linear_layer"}) {
+    TensorMap tensors;
+    for (const std::string part : {"unet.", "text_encoder."}) {
+      tensors[part + kModule + spelling + ".down.weight"] = pair.a;
+      tensors[part + kModule + spelling + ".up.weight"] = pair.b;
+    }
+    save_safetensors(tensors, folder_ / "old/pytorch_lora_weights.safetensors", {{"format", "pt"}});
+    file("---\nbase_model: some/base\n---\n", "old/README.md");
+    const Adapter adapter = load_adapter(folder_ / "old");
+    for (const char* part : {"unet", "text_encoder"}) {
+      expect_same(adapter.parts.at(part).at(kModule).a, pair.a, spelling);
+      expect_same(adapter.parts.at(part).at(kModule).b, pair.b, spelling);
+      EXPECT_EQ(adapter.parts.at(part).at(kModule).alpha, 2);
+    }
+  }
 }
 
 TEST_F(AdapterTest, RefusesWhatIsNotPlainLora) {
@@ -159,7 +185,7 @@ TEST_F(AdapterTest, RefusesOtherLayoutsOfDiffusers) {
                   "'mid_block.processor.to_q_lora.up.weight'");
   const TensorMap plain = {{"unet.a.lora_A.weight", golden_values({2, 4})},
                            {"unet.a.lora_B.weight", golden_values({4, 2})}};
-  expect_contains(refused(plain, {{"lora_adapter_metadata", "{"}}), "metadata of JSON");
+  expect_contains(refused(plain, {{"lora_adapter_metadata", "{"}}), "metadata: expected an object of JSON");
   expect_contains(refused(plain, {{"lora_adapter_metadata", R"({"unet.use_dora": true})"}}), "'use_dora' = true");
   expect_contains(refused(plain), "base_model: REPOSITORY");
 }

@@ -55,6 +55,25 @@ TEST_F(Cli, RecipesAreFlagsThatTheCommandLineOverrides) {
   EXPECT_NE(unknown.err.find("num-beems"), std::string::npos) << unknown.err;
 }
 
+// A recipe anywhere among the flags; the same command goes on, and other options are refused by name.
+TEST_F(Cli, FinetuningGoesOnWithItsOptionsOnly) {
+  std::ofstream(path("tiny.toml")) << "captioner = \"emoji-scenes/captioner\"\ngenerator = \"emoji-scenes/generator\"\n"
+                                   << "dataset = \"emoji-scenes\"\nsamples = 4\nsteps = 2\nbatch-size = 1\n"
+                                   << "losses = \"lm\"\nselect-by = [\"cider\", \"bleu-4\"]\n";
+  const std::string command = "finetune --output " + path("tuned") + " " + path("tiny.toml");
+  const Result first = run(command);
+  ASSERT_EQ(first.status, 0) << first.err;
+  EXPECT_TRUE(fs::exists(path("tuned/captioner/model.safetensors")));
+  const Result again = run(command);
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_NE(again.err.find("resuming at step 2 of 2"), std::string::npos) << again.err;
+  const Result other = run(command + " --select-by cider,rouge-l");
+  EXPECT_EQ(other.status, 1);
+  EXPECT_NE(other.err.find("select-by = cider bleu-4, got select-by = cider rouge-l"), std::string::npos) << other.err;
+  std::filesystem::create_directories(path("pictures"));
+  EXPECT_EQ(run(command + "2 --evaluate-every 1 --dataset " + path("pictures")).status, 2);
+}
+
 TEST_F(Cli, ABadImageAmongGoodOnesIsSaidAndTheRestIsCaptioned) {
   export_scenes(2);
   std::ofstream(path("broken.png")) << "not a picture";

@@ -44,25 +44,56 @@ UnifiedTaskOptions beyond_options() {
   return options;
 }
 
-std::map<std::string, double> figures_of(const UnifiedTaskOptions& options, int64_t step) {
+std::map<std::string, double> figures_of(Task& task, int64_t step) {
   at::set_num_threads(1);
-  Progress silent;
   Figures figures;
-  const at::Tensor loss = make_unified_task(options, silent)->loss(step, figures);
+  const at::Tensor loss = task.loss(step, figures);
   figures.emplace_back("total", loss.item<double>());
   return {figures.begin(), figures.end()};
 }
 
+std::map<std::string, double> figures_of(const UnifiedTaskOptions& options, int64_t step) {
+  Progress silent;
+  return figures_of(*make_unified_task(options, silent), step);
+}
+
+// A task whose parameters have left their start.
+std::unique_ptr<Task> moved_task(int64_t batch_size, const Ranks& ranks, double anchor_kl = 0.5) {
+  UnifiedTaskOptions options = beyond_options();
+  options.objective.anchor.kl = anchor_kl;
+  options.batches.batch_size = batch_size;
+  options.batches.ranks = ranks;
+  Progress silent;
+  std::unique_ptr<Task> task = make_unified_task(options, silent);
+  c10::NoGradGuard no_grad;
+  for (const auto& [key, parameter] : task->parameters()) {
+    parameter.add_(0.05);
+    parameter.set_requires_grad(true);
+  }
+  return task;
+}
+
 TEST(BeyondTask, LogsEachPartAndAddsItsWeight) {
-  const UnifiedTaskOptions options = beyond_options();
-  const auto even = figures_of(options, 0), odd = figures_of(options, 1);
-  EXPECT_NEAR(even.at("total"), even.at("even_diffusion") + even.at("even_lm") + 0.5 * even.at("even_anchor"), 1e-5);
+  constexpr double kAnchor = 1e6;  // so that even the tiny UNet's small divergence counts
+  const std::unique_ptr<Task> moved = moved_task(2, {}, kAnchor);
+  double parameters = 0;
+  for (const auto& [key, parameter] : moved->parameters()) parameters += static_cast<double>(parameter.numel());
+  const auto even = figures_of(*moved, 0), odd = figures_of(*moved, 1);
+  EXPECT_NEAR(odd.at("anchor_l2"), 0.5 * 0.05 * 0.05 * parameters, 1e-4 * odd.at("anchor_l2"));
+  EXPECT_GT(kAnchor * even.at("even_anchor"), 0.01);
+  EXPECT_NEAR(
+      even.at("total"),
+      even.at("even_diffusion") + even.at("even_lm") + kAnchor * even.at("even_anchor") + 0.1 * even.at("anchor_l2"),
+      1e-6 * even.at("total"));
+  EXPECT_GT(odd.at("odd_anchor"), 0);
   EXPECT_NEAR(odd.at("total"),
-              odd.at("odd_lm") + odd.at("odd_diffusion") + 0.5 * odd.at("odd_anchor") + 0.3 * odd.at("odd_policy"),
-              1e-5);
-  EXPECT_EQ(odd.at("anchor_l2"), 0);
-  EXPECT_NEAR(even.at("even_anchor"), 0, 1e-9);  // nothing is trained yet
-  EXPECT_NEAR(odd.at("odd_anchor"), 0, 1e-9);
+              odd.at("odd_lm") + odd.at("odd_diffusion") + kAnchor * odd.at("odd_anchor") + 0.3 * odd.at("odd_policy") +
+                  0.1 * odd.at("anchor_l2"),
+              1e-6 * odd.at("total"));
+  const auto even_start = figures_of(beyond_options(), 0), odd_start = figures_of(beyond_options(), 1);
+  EXPECT_EQ(odd_start.at("anchor_l2"), 0);
+  EXPECT_NEAR(even_start.at("even_anchor"), 0, 1e-9);
+  EXPECT_NEAR(odd_start.at("odd_anchor"), 0, 1e-9);
   EXPECT_EQ(odd.at("policy_reward"), -odd.at("policy_error"));
   EXPECT_GT(odd.at("policy_deviation"), 0);
   EXPECT_FALSE(odd.contains("policy_clip"));
@@ -105,21 +136,6 @@ TEST(BeyondTask, AnchorsAWholeCaptioner) {
   EXPECT_NEAR(figures_of(options, 1).at("odd_anchor"), 0, 1e-9);
 }
 
-// A task whose parameters have left their start.
-std::unique_ptr<Task> moved_task(int64_t batch_size, const Ranks& ranks) {
-  UnifiedTaskOptions options = beyond_options();
-  options.batches.batch_size = batch_size;
-  options.batches.ranks = ranks;
-  Progress silent;
-  std::unique_ptr<Task> task = make_unified_task(options, silent);
-  c10::NoGradGuard no_grad;
-  for (const auto& [key, parameter] : task->parameters()) {
-    parameter.add_(0.05);
-    parameter.set_requires_grad(true);
-  }
-  return task;
-}
-
 TEST(DISABLED_BeyondChild, Gradients) {
   at::set_num_threads(1);
   const Ranks ranks(find_launch());
@@ -149,6 +165,8 @@ void train_beyond(const fs::path& folder, double anchor_l2 = 0.1) {
   Progress silent;
   UnifiedTaskOptions task = beyond_options();
   task.objective.anchor.l2 = anchor_l2;
+  task.objective.policy.clip_weight = 0.5;
+  task.objective.policy.clip = "emoji-scenes/clip";
   TrainOptions options;
   options.steps = 6;
   options.accumulation = 2;

@@ -275,7 +275,7 @@ TEST(PolicyGradient, EqualRewardsTeachNothingAndBetterOnesRaiseTheirCaption) {
     training.objective.odd(batch).policy.backward();
     return norm_of_gradients(training.parameters);
   };
-  EXPECT_EQ(gradient(at::full({2, 3}, 0.7)), 0);
+  EXPECT_EQ(gradient(at::full({2, 3}, 1.7)), 0);
   const at::Tensor one_better = at::zeros({2, 3});
   one_better[1][2] = 1;
   EXPECT_GT(gradient(one_better), 0);

@@ -152,6 +152,17 @@ TEST(Lora, WholeWeightsMayStartFromAnAdapter) {
   EXPECT_NO_THROW(caption::BlipCaptioner(checkpoint::Repository(second / "captioner"), at::kCPU, at::kFloat));
   EXPECT_NO_THROW(generate::StableDiffusion(checkpoint::Repository(second / "generator"), at::kCPU, at::kFloat));
 
+  // What an adapter changed in the text encoder is kept, though only the UNet learns.
+  Folder third;
+  options = task_options();
+  options.models.generator = kGoldens + "lora/generator-convolutions";
+  run(third, options);
+  const checkpoint::TensorMap adapted = checkpoint::Repository(options.models.generator).tensors("text_encoder");
+  const checkpoint::TensorMap kept = checkpoint::Repository(third / "generator").tensors("text_encoder");
+  ASSERT_EQ(adapted.size(), kept.size());
+  for (const auto& [key, tensor] : adapted) EXPECT_TRUE(at::equal(tensor, kept.at(key))) << key;
+
+  options.models.captioner = first / "captioner";
   options.models.train_captioner = "lora:xattn_q";
   try {
     ModelPair pair(options.models);

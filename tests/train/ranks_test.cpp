@@ -108,7 +108,7 @@ class Rows : public Task {
     at::Tensor total;
     for (int64_t row = ranks_.rank() * rows; row < (ranks_.rank() + 1) * rows; ++row) {
       const at::Tensor distance = (row % 2 == 0 ? even_ : odd_) - static_cast<double>(row + step);
-      const at::Tensor loss = distance.square().sum() / 2;
+      const at::Tensor loss = distance.square().sum() / 2 * (row == broken_row ? NAN : 1.0);
       total = total.defined() ? total + loss : loss;
       figures.emplace_back(row % 2 == 0 ? "even" : "odd", loss.item<double>());
     }
@@ -126,6 +126,7 @@ class Rows : public Task {
   }
   int evaluations = 0;
   bool fails = false;
+  int64_t broken_row = -1;  // whose loss is no number
 
  private:
   Ranks ranks_;
@@ -144,6 +145,10 @@ TEST(DISABLED_RanksChild, Gradients) {
     ASSERT_TRUE(parameter.grad().defined()) << name << " on rank " << ranks.rank();
     EXPECT_TRUE(at::equal(parameter.grad(), alone.parameters().at(name).grad().to(at::kFloat))) << name;
   }
+  shared.broken_row = 1;
+  const Gathered broken = gather_gradients(shared, 3, {.accumulation = 2}, ranks);
+  EXPECT_TRUE(std::isnan(broken.loss));
+  for (const auto& [name, value] : broken.figures) EXPECT_EQ(std::isnan(value), name == "odd");
 }
 
 TEST(RanksTraining, AGradientOfOneRankIsEverybodys) { expect_done(Job(2, "DISABLED_RanksChild.Gradients"), 2); }

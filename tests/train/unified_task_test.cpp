@@ -76,8 +76,10 @@ TEST(UnifiedTask, ControlsTrainOneModelAndComputeOneLoss) {
     UnifiedTaskOptions options = task_options();
     options.losses = losses;
     run(folder, options);
-    EXPECT_EQ(changed_in_captioner(folder).empty(), losses == "diffusion");
-    EXPECT_EQ(changed_in_generator(folder).empty(), losses == "lm");
+    // What is not trained is not written.
+    EXPECT_EQ(fs::exists(folder / "captioner"), losses == "lm");
+    EXPECT_EQ(fs::exists(folder / "generator"), losses == "diffusion");
+    EXPECT_FALSE((losses == "lm" ? changed_in_captioner(folder) : changed_in_generator(folder)).empty());
     std::ifstream log(folder / "training/losses.jsonl");
     std::string line;
     std::getline(log, line);
@@ -128,6 +130,56 @@ TEST(Trainer, KeepsTheBestAndStopsWhenNothingBetterComes) {
   int lines = 0;
   for (std::string line; std::getline(log, line);) ++lines;
   EXPECT_EQ(lines, 6);  // before the first step and after 2, 4, 6, 8, 10
+}
+
+// Ctrl-C during an evaluation: the steps before it are kept, and the evaluation is made again.
+TEST(Trainer, AnInterruptedEvaluationIsMadeAgain) {
+  class Interrupting : public Peak {
+   public:
+    explicit Interrupting(int at) : at_(at) {}
+    Figures evaluate(const checkpoint::TensorMap& weights) override {
+      if (evaluations_++ == at_) throw Interrupted("interrupted");
+      return Peak::evaluate(weights);
+    }
+
+   private:
+    int at_, evaluations_ = 0;
+  };
+  TrainOptions options;
+  options.steps = 6;
+  options.learning_rate = 1;
+  options.warmup = 0;
+  options.evaluate_every = 2;
+  options.checkpoint_seconds = 3600;
+  Progress silent;
+  const auto result = [](const fs::path& folder) {
+    return read_file(folder / "x.txt") + read_file(folder / "training/evaluations.jsonl") +
+           read_file(folder / "training/losses.jsonl") + read_file(folder / "training/state.safetensors");
+  };
+  Folder undisturbed;
+  Peak peak;
+  train(peak, options, undisturbed, silent);
+  for (const int at : {0, 2, 3}) {
+    Folder folder;
+    Interrupting interrupting(at);
+    EXPECT_THROW(train(interrupting, options, folder, silent), Interrupted);
+    std::map<std::string, std::string> metadata;
+    checkpoint::load_safetensors(folder / "training/state.safetensors", &metadata);
+    EXPECT_EQ(metadata.at("step"), std::to_string(2 * at));
+    Peak again;
+    train(again, options, folder, silent);
+    EXPECT_EQ(result(folder), result(undisturbed)) << at;
+  }
+}
+
+// Even steps have nothing to teach a captioner that does not read.
+TEST(UnifiedTask, StepsWithoutAGradientAreNoErrors) {
+  Folder folder;
+  UnifiedTaskOptions options = task_options();
+  options.models.train_generator = "none";
+  options.objective.lm_weight = 0;
+  run(folder, options);
+  EXPECT_FALSE(changed_in_captioner(folder).empty());
 }
 
 // The losses do not depend on what is kept ready, and joint steps have those of both directions.
@@ -226,6 +278,14 @@ TEST(UnifiedTask, ReadsFoldersWithoutTheirBadPictures) {
   const auto about_c = std::count_if(notes.lines.begin(), notes.lines.end(),
                                      [](const std::string& line) { return line.find("c.png") != std::string::npos; });
   EXPECT_EQ(about_c, 1);
+
+  options.evaluation.samples = options.batches.samples;
+  Notes of_evaluation;
+  const auto evaluated = make_unified_task(options, of_evaluation);
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(std::isfinite(evaluated->evaluate({}).front().second));
+  EXPECT_EQ(std::ranges::count_if(of_evaluation.lines,
+                                  [](const std::string& line) { return line.find("c.png") != std::string::npos; }),
+            1);
   for (const char* name : {"a.png", "b.png"}) write_file(pictures / name, "no picture");
   const auto all_bad = make_unified_task(options, notes);
   EXPECT_THROW(all_bad->loss(0, figures), DataError);
@@ -284,6 +344,7 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
   options.evaluation.metrics = {"clip-image"};
   Progress silent;
   EXPECT_THROW(make_unified_task(options, silent)->evaluate({}), UsageError);
+  expect_refused<UsageError>([](auto& o) { o.models.dtype = at::kHalf; }, "--dtype");
   expect_refused<CheckpointError>([](auto& o) { o.models.minimum_coverage = 0.99; }, "99.0 %");
   expect_refused<CheckpointError>([](auto& o) { o.models.captioner = kGoldens + "models/clip"; }, "");
 }
