@@ -218,7 +218,7 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   task.batches.cache_bytes = static_cast<int64_t>(flags.cache_gigabytes * (1 << 30));
   flags.train.learning_rate = flags.learning_rate;
   flags.train.optimizer.weight_decay = flags.weight_decay;
-  flags.train.optimizer.groups = {{.prefix = "captioner.",
+  flags.train.optimizer.groups = {{.prefix = train::kCaptionerPrefix,
                                    .learning_rate = flags.captioner_learning_rate / flags.learning_rate,
                                    .weight_decay = flags.captioner_weight_decay,
                                    .clipped = task.objective.objective == train::Objective::kUnified}};

@@ -2,17 +2,17 @@
 
 #include <ATen/ATen.h>
 
+#include "readback/train/trained_parameters.h"
+
 namespace readback::train {
 
 namespace {
-
-const std::string kCaptioner = "captioner.", kUnet = "unet.";
 
 nn::Weights start_of(const nn::Weights& weights, const std::string& prefix,
                      const std::map<std::string, at::Tensor>& trained) {
   checkpoint::TensorMap tensors;
   for (const auto& [key, tensor] : weights.parameters()) {
-    if (key.find(".lora_") != std::string::npos) continue;
+    if (is_adapter_key(key)) continue;
     tensors[key] = trained.contains(prefix + key) ? tensor.detach().clone() : tensor;
   }
   const at::Tensor& any = weights.parameters().begin()->second;
@@ -24,15 +24,15 @@ nn::Weights start_of(const nn::Weights& weights, const std::string& prefix,
 StartingModels::StartingModels(const models::BlipConfig& captioner_config, const nn::Weights& captioner,
                                const models::UnetConfig& unet_config, const nn::Weights& unet,
                                const std::map<std::string, at::Tensor>& trained)
-    : captioner_weights_(start_of(captioner, kCaptioner, trained)),
-      unet_weights_(start_of(unet, kUnet, trained)),
+    : captioner_weights_(start_of(captioner, kCaptionerPrefix, trained)),
+      unet_weights_(start_of(unet, kUnetPrefix, trained)),
       captioner_(captioner_config, captioner_weights_),
       unet_(unet_config, unet_weights_) {
   for (const auto& [key, tensor] : trained) {
-    const bool of_captioner = key.starts_with(kCaptioner);
+    const bool of_captioner = key.starts_with(kCaptionerPrefix);
     (of_captioner ? captioner_is_trained_ : unet_is_trained_) = true;
     const auto& starts = (of_captioner ? captioner_weights_ : unet_weights_).parameters();
-    const auto found = starts.find(key.substr((of_captioner ? kCaptioner : kUnet).size()));
+    const auto found = starts.find(key.substr((of_captioner ? kCaptionerPrefix : kUnetPrefix).size()));
     parameters_.emplace_back(tensor, found != starts.end() ? found->second : tensor.detach().clone());
   }
 }

@@ -42,6 +42,8 @@ Projections projections(const std::string& targets, Side side, const std::string
 
 }  // namespace
 
+bool is_adapter_key(const std::string& key) { return contains(key, ".lora_A.") || contains(key, ".lora_B."); }
+
 std::map<std::string, at::Tensor> select_parameters(const std::map<std::string, at::Tensor>& parameters, Side side,
                                                     const std::string& selection) {
   if (selection == "all") return parameters;
@@ -51,7 +53,7 @@ std::map<std::string, at::Tensor> select_parameters(const std::map<std::string, 
   if (!lora) wanted = projections(selection, side, selection);
   std::map<std::string, at::Tensor> selected;
   for (const auto& [key, tensor] : parameters) {
-    if (lora ? contains(key, ".lora_A.") || contains(key, ".lora_B.") : wanted->take(key)) selected[key] = tensor;
+    if (lora ? is_adapter_key(key) : wanted->take(key)) selected[key] = tensor;
   }
   if (selected.empty()) {
     const std::string where = side == Side::kCaptioner ? "captioner" : "generator";

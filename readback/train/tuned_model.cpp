@@ -36,9 +36,9 @@ checkpoint::LowRankMap trained_adapters(const TunedPart& part, const checkpoint:
   checkpoint::LowRankMap modules;
   if (!spec) return modules;
   for (const auto& [key, tensor] : trained) {
-    const size_t end = key.rfind(".lora_");
-    if (!key.starts_with(part.prefix()) || end == std::string::npos) continue;
-    checkpoint::LowRank& pair = modules[key.substr(part.prefix().size(), end - part.prefix().size())];
+    if (!key.starts_with(part.prefix()) || !is_adapter_key(key)) continue;
+    const size_t begin = part.prefix().size(), end = key.rfind(".lora_");
+    checkpoint::LowRank& pair = modules[key.substr(begin, end - begin)];
     (key.ends_with("A.weight") ? pair.a : pair.b) = tensor;
     pair.alpha = spec->alpha;
   }

@@ -16,7 +16,7 @@ struct TunedPart {
   LoraOptions lora;
 
   std::string folder() const { return side == Side::kCaptioner ? "" : "unet"; }
-  std::string prefix() const { return side == Side::kCaptioner ? "captioner." : "unet."; }  // of trained parameters
+  std::string prefix() const { return side == Side::kCaptioner ? kCaptionerPrefix : kUnetPrefix; }
 };
 
 // Weights to train: copies where they are trained, since a mapped file must not be written to, or with adapters.

@@ -41,7 +41,7 @@ UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, const Unified
     throw UsageError(describe("--augment", "none or blip", options.augmentation));
   }
   trains_vision_ = std::ranges::any_of(
-      pair.parameters(), [](const auto& entry) { return entry.first.starts_with("captioner.vision_model."); });
+      pair.parameters(), [](const auto& entry) { return entry.first.starts_with(kCaptionerPrefix + "vision_model."); });
 }
 
 std::vector<BatchRow> UnifiedBatches::rows(int64_t step) {
