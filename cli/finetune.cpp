@@ -172,7 +172,9 @@ void add_training_flags(CLI::App& verb, FinetuneFlags& flags) {
       ->capture_default_str();
   verb.add_option("--seed", flags.task.batches.seed)->capture_default_str();
   verb.add_option("--checkpoint-seconds", options.checkpoint_seconds)->capture_default_str();
-  verb.add_option("--log-every", options.log_every, "Updates")->capture_default_str()->check(CLI::PositiveNumber);
+  verb.add_option("--log-every", options.log_every, "Updates; two in a row are logged")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
 }
 
 void add_evaluation_flags(CLI::App& verb, FinetuneFlags& flags) {

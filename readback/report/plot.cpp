@@ -64,7 +64,11 @@ namespace {
 
 // What an axis shows of values from low to high: a little more.
 Range widened(double low, double high) {
-  if (!(high > low)) high = (low -= 0.5) + 1;
+  if (!(high > low)) {
+    const double half = low == 0 ? 0.5 : std::abs(low) / 2;
+    low -= half;
+    high += half;
+  }
   const double margin = 0.06 * (high - low);
   return {low - margin, high + margin};
 }
@@ -114,7 +118,7 @@ Markup series_plot(const Series& series) {
                     element("title", fmt::format("step {:.0f}: {}", step, number(value))));
   }
   drawing += element("polyline.curve", Attributes{{"points", line}}) + dots;
-  for (double mark : ticks(first, last, 4)) {
+  for (double mark : ticks(first, last, static_cast<int>(std::min(4.0, last - first)))) {  // whole steps
     drawing += label(x(mark), kBottom + 17, "middle", fmt::format("{:.0f}", mark));
   }
   drawing += label((kLeft + kRight) / 2, kHeight - 2, "middle", "step");

@@ -239,7 +239,8 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
     const int64_t step = reached.step;
     const double rate = options.learning_rate * schedule_factor(options.schedule, step, options.warmup, options.steps,
                                                                 options.final_learning_rate);
-    const bool logged = step % options.log_every == 0 || step + 1 == options.steps;
+    // Two in a row: the losses of unified fine-tuning's even and odd steps differ.
+    const bool logged = step % options.log_every < 2 || step + 1 == options.steps;
     optimizer.zero_grad();
     const auto [loss, figures] =
         gather_gradients(task, step, {.accumulation = options.accumulation, .figures = logged}, ranks);

@@ -18,10 +18,10 @@ struct TrainOptions {
   std::string schedule = "cosine";
   AdamWOptions optimizer;
   double checkpoint_seconds = 60;  // between two saved states; one is saved at the end and on Ctrl-C too
-  int64_t log_every = 20;
-  int64_t evaluate_every = 0;  // steps between two evaluations; the first is before any step; 0: none
-  int64_t patience = 0;        // evaluations without a new best after which training ends; 0: never
-  std::string recipe;          // every resolved flag, to refuse a resume with other ones
+  int64_t log_every = 20;          // steps; two in a row are logged
+  int64_t evaluate_every = 0;      // steps between two evaluations; the first is before any step; 0: none
+  int64_t patience = 0;            // evaluations without a new best after which training ends; 0: never
+  std::string recipe;              // every resolved flag, to refuse a resume with other ones
 };
 
 // Trains `task` into `folder`: the model as a repository, and under training/ the state to resume from

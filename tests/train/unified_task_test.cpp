@@ -132,6 +132,21 @@ TEST(Trainer, KeepsTheBestAndStopsWhenNothingBetterComes) {
   EXPECT_EQ(lines, 6);  // before the first step and after 2, 4, 6, 8, 10
 }
 
+TEST(UnifiedTask, BothDirectionsAreLogged) {
+  at::set_num_threads(1);
+  Folder folder;
+  Progress silent;
+  TrainOptions options = train_options();
+  options.accumulation = 1;
+  options.log_every = 4;
+  options.evaluate_every = 0;
+  train(*make_unified_task(task_options(), silent), options, folder, silent);
+  const std::string log = read_file(folder / "training/losses.jsonl");
+  for (const char* name : {"even_diffusion", "even_lm", "odd_lm", "odd_diffusion"}) {
+    EXPECT_NE(log.find(name), log.rfind(name)) << name;  // more than once
+  }
+}
+
 // Ctrl-C during an evaluation: the steps before it are kept, and the evaluation is made again.
 TEST(Trainer, AnInterruptedEvaluationIsMadeAgain) {
   class Interrupting : public Peak {
