@@ -1,11 +1,18 @@
 """The experiment of docs/UNIFIED.md: is the reconstruction term worth anything? Every arm, several seeds, one table.
 
-    python tools/unified_table.py --captioner runs/noisy/captioner --generator runs/noisy/generator --output runs/unified
+    python tools/unified_table.py --output runs/table
+    python tools/unified_table.py --output runs/table --splits validation --seeds 1 2 --arms lm diffusion unified \\
+        unified:lm-weight=1:diffusion-weight=1                                       # how to choose a weight
 
-An arm is a recipe of recipes/unified/ (--arms: some of them). Each is trained with each seed by `readback finetune` and
-scored on the test scenes and on pairs of objects that no training scene has. What is there already is not done again.
-Needs numpy and safetensors. The last lines are Markdown: means over scenes and seeds with 95 % bootstrap intervals over
-scenes, and against the control (lm for captioners, diffusion for generators) a paired permutation test over scenes.
+An arm is a recipe of recipes/unified/, with flags of its own behind colons where it has any. Each is trained with each
+seed by `readback finetune`, and what it trained is scored on the scenes of each split; "novel-pairs" are pairs of objects
+that no training scene has. What is there already is not done again. Needs numpy, scipy and safetensors.
+
+The last lines are Markdown. A cell has the mean over seeds and scenes, and behind the semicolon its difference from the
+control (lm for captioners, diffusion for generators) of the same seeds and scenes, with 95 % intervals: bootstraps over
+seeds and scenes for means over scenes, Student's t over seeds for BLEU-4 and the Fréchet distance, which are of whole
+sets. A star says that the paired permutation test over scenes, or the paired t-test over seeds, has p < 0.05 after Holm's
+correction for all arms of the column.
 """
 
 import argparse
@@ -16,19 +23,23 @@ import pathlib
 import subprocess
 import sys
 import time
+import tomllib
 
 import numpy as np
+import scipy.stats
 from safetensors.numpy import load_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SPLITS = {"test": "test", "novel-pairs": "novel pairs"}
 CONTROL = {"captioner": "lm", "generator": "diffusion"}
-RESAMPLES = 10000
-# name: (file of the values, key, only pairs of objects, larger is better)
-CAPTIONER = {"all right, pairs": ("captioner", "all", True, True), "F1 of content": ("captioner", "semantic", False, True),
-             "CIDEr": ("captions", "CIDEr", False, True)}
-GENERATOR = {"all right, pairs": ("generator", "all", True, True), "F1 of content": ("generator", "semantic", False, True),
-             "CLIP distance": ("pictures", "CLIP", False, False)}
+RESAMPLES = 4000
+# name: (file of the values, key, pairs of objects only, factor of what is shown)
+PER_SCENE = {
+    "captioner": {"all right, pairs %": ("captioner", "all", True, 100), "F1 of content %": ("captioner", "semantic", False, 100),
+                  "CIDEr": ("captions", "CIDEr", False, 1)},
+    "generator": {"all right, pairs %": ("generator", "all", True, 100), "F1 of content %": ("generator", "semantic", False, 100),
+                  "CLIP distance": ("pictures", "CLIP", False, 1)},
+}
+PER_SET = {"captioner": "BLEU-4", "generator": "Fréchet distance"}
 
 
 def readback(arguments, *flags, output=None):
@@ -41,36 +52,56 @@ def readback(arguments, *flags, output=None):
         output.write_text(result.stdout)
 
 
+def recipe_and_flags(arm):
+    recipe, *flags = arm.split(":")
+    return ROOT / f"recipes/unified/{recipe}.toml", flags
+
+
+def trained_models(arm):
+    """What an arm trains; the controls leave the other model as it was."""
+    if arm == "untuned":
+        return list(CONTROL)
+    recipe, flags = recipe_and_flags(arm)
+    losses = tomllib.loads(recipe.read_text()).get("losses", "unified")
+    losses = dict(flag.split("=", 1) for flag in flags).get("losses", losses)
+    return {"lm": ["captioner"], "diffusion": ["generator"]}.get(losses, list(CONTROL))
+
+
 def train(arguments, arm, seed):
     """The folder of the trained models; the starting models themselves are the arm "untuned"."""
     folder = arguments.output / f"{arm}-{seed}"
     done = folder / "seconds.json"
     if arm == "untuned" or done.exists():
         return folder
+    recipe, flags = recipe_and_flags(arm)
     start = time.time()
-    readback(arguments, "finetune", ROOT / f"recipes/unified/{arm}.toml", "--captioner", arguments.captioner, "--generator",
-             arguments.generator, "--seed", seed, "--output", folder)
+    readback(arguments, "finetune", recipe, *(f"--{flag}" for flag in flags), "--captioner",
+             arguments.captioner, "--generator", arguments.generator, "--seed", seed, "--output", folder)
     done.write_text(json.dumps(time.time() - start))
     return folder
 
 
 def score(arguments, arm, folder, split):
-    models = {"captioner": arguments.captioner, "generator": arguments.generator}
-    if arm != "untuned":
-        models = {name: folder / name for name in models}
     result, real = folder / split, arguments.output / "scenes" / split
     if (result / "done").exists():
         return
     result.mkdir(parents=True, exist_ok=True)
-    readback(arguments, "score", "scenes", "--captioner", models["captioner"], "--generator", models["generator"], "--split",
-             split, "--limit", arguments.limit, "--dtype", "float32", "--output", result)
-    readback(arguments, "score", "captions", "--predictions", result / "captioner.jsonl", "--references",
-             real / "captions.jsonl", "--metrics", "bleu", "cider", "--per-sample", result / "captions.jsonl", "--format",
-             "json", output=result / "captions.json")
-    readback(arguments, "score", "images", "--generated", result / "pictures", "--real", real, "--metrics", "clip", "--clip",
-             "emoji-scenes/clip", "--per-sample", result / "pictures.jsonl")
-    readback(arguments, "embed", "--images", *sorted((result / "pictures").glob("*.png")), "--output",
-             result / "embeds.safetensors")
+    models = trained_models(arm)
+    chosen = []
+    for model in CONTROL:
+        start = getattr(arguments, model)
+        chosen += ([f"--{model}", start if arm == "untuned" else folder / model] if model in models else [f"--no-{model}"])
+    readback(arguments, "score", "scenes", *chosen, "--split", split, "--limit", arguments.limit, "--num-inference-steps",
+             12, "--output", result)
+    if "captioner" in models:
+        readback(arguments, "score", "captions", "--predictions", result / "captioner.jsonl", "--references",
+                 real / "captions.jsonl", "--metrics", "bleu", "cider", "--per-sample", result / "captions.jsonl", "--format",
+                 "json", output=result / "captions.json")
+    if "generator" in models:
+        readback(arguments, "score", "images", "--generated", result / "pictures", "--real", real, "--metrics", "clip",
+                 "--clip", "emoji-scenes/clip", "--per-sample", result / "pictures.jsonl")
+        readback(arguments, "embed", "--images", *sorted((result / "pictures").glob("*.png")), "--output",
+                 result / "embeds.safetensors")
     (result / "done").touch()
 
 
@@ -78,17 +109,16 @@ def prepare(arguments, split):
     real = arguments.output / "scenes" / split
     if (real / "embeds.safetensors").exists():
         return
-    command = [str(arguments.readback), "dataset", "export", "emoji-scenes", "--split", split, "--limit", str(arguments.limit),
-               "--output", str(real)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    readback(arguments, "dataset", "export", "emoji-scenes", "--split", split, "--limit", arguments.limit, "--output", real)
     readback(arguments, "embed", "--images", *sorted(real.glob("*.png")), "--output", real / "embeds.safetensors")
 
 
 def frechet(a, b):
-    """Fréchet distance of two sets of vectors taken as normal distributions, as FID has it."""
-    root_a = symmetric_root(np.cov(a, rowvar=False))
-    cross = symmetric_root(root_a @ np.cov(b, rowvar=False) @ root_a)
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a, rowvar=False) + np.cov(b, rowvar=False) - 2 * cross))
+    """Fréchet distance of two sets of vectors taken as normal distributions, as FID has it of Inception's."""
+    covariances = [np.cov(x, rowvar=False) for x in (a, b)]
+    root = symmetric_root(covariances[0])
+    cross = symmetric_root(root @ covariances[1] @ root)
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * cross))
 
 
 def symmetric_root(matrix):
@@ -97,6 +127,8 @@ def symmetric_root(matrix):
 
 
 class Results:
+    """What score() has written, by arm and split; the first axis is the seed's."""
+
     def __init__(self, arguments):
         self.arguments = arguments
 
@@ -104,86 +136,119 @@ class Results:
         seeds = [0] if arm == "untuned" else self.arguments.seeds
         return [self.arguments.output / f"{arm}-{seed}" for seed in seeds]
 
-    def values(self, arm, split, column):
-        """[seeds, scenes]"""
-        file, key, pairs_only, _ = column
+    def per_scene(self, arm, split, model, name):
+        file, key, pairs_only, factor = PER_SCENE[model][name]
         rows = []
         for folder in self.folders(arm):
-            kinds = [json.loads(line)["scenes"] for line in open(folder / split / "captioner.jsonl")]
+            kinds = [json.loads(line)["scenes"] for line in open(folder / split / f"{model}.jsonl")]
             lines = [json.loads(line) for line in open(folder / split / f"{file}.jsonl")]
-            rows.append([float(line[key]) for line, kind in zip(lines, kinds) if kind == "pair" or not pairs_only])
-        return np.array(rows)
+            rows.append([factor * line[key] for line, kind in zip(lines, kinds, strict=True) if kind == "pair" or not pairs_only])
+        return np.array(rows, dtype=float)
 
-    def bleu(self, arm, split):
-        return [json.load(open(folder / split / "captions.json"))["metrics"]["BLEU-4"]["value"] for folder in self.folders(arm)]
-
-    def frechet(self, arm, split):
-        real = load_file(self.arguments.output / "scenes" / split / "embeds.safetensors")["image_pooler_output"]
-        return [frechet(load_file(folder / split / "embeds.safetensors")["image_pooler_output"].astype(np.float64),
-                        real.astype(np.float64)) for folder in self.folders(arm)]
+    def per_set(self, arm, split, model):
+        folders = [folder / split for folder in self.folders(arm)]
+        if model == "captioner":
+            return np.array([json.load(open(f / "captions.json"))["metrics"]["BLEU-4"]["value"] for f in folders])
+        vectors = [load_file(f / "embeds.safetensors")["image_pooler_output"].astype(float)
+                   for f in [self.arguments.output / "scenes" / split, *folders]]
+        return np.array([frechet(x, vectors[0]) for x in vectors[1:]])
 
     def seconds(self, arm):
-        return 0 if arm == "untuned" else float(np.mean([json.loads((f / "seconds.json").read_text()) for f in self.folders(arm)]))
+        return np.mean([json.loads((folder / "seconds.json").read_text()) for folder in self.folders(arm)])
 
 
-def interval(values):
-    draws = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-    return np.quantile(values[draws].mean(1), [0.025, 0.975])
+def bootstrap(values):
+    """95 % interval of the mean of [seeds, scenes] when both are drawn again."""
+    random = np.random.default_rng(0)
+    means = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        seeds, scenes = (random.integers(0, n, n) for n in values.shape)
+        means[i] = values[seeds].mean(0)[scenes].mean()
+    return np.quantile(means, [0.025, 0.975])
+
+
+def student(values):
+    """95 % interval of the mean of [seeds]; none of one seed."""
+    if len(values) < 2:
+        return None
+    half = scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values)
+    return values.mean() - half, values.mean() + half
+
+
+def t_test_p(differences):
+    return scipy.stats.ttest_1samp(differences, 0).pvalue if len(differences) > 1 else 1.0
 
 
 def permutation_p(differences):
-    signs = np.random.default_rng(1).choice([-1.0, 1.0], (RESAMPLES, len(differences)))
-    return (1 + (np.abs((signs * differences).mean(1)) >= abs(differences.mean()) - 1e-12).sum()) / (1 + RESAMPLES)
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], (10000, len(differences)))
+    return (1 + (np.abs((signs * differences).mean(1)) >= abs(differences.mean()) - 1e-12).sum()) / 10001
 
 
-def shown(value, name):
-    return f"{100 * value:.1f}" if "right" in name or "F1" in name else f"{value:.3f}"
+def holm(p_values):
+    """Adjusted for all of them, as a dictionary of the same keys."""
+    adjusted, highest = {}, 0.0
+    for rank, (key, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p))
+        adjusted[key] = highest
+    return adjusted
 
 
-def cell(results, arm, split, name, column, control):
-    values = results.values(arm, split, column)
-    means = values.mean(0)
-    low, high = interval(means)
-    text = f"{shown(means.mean(), name)} [{shown(low, name)}, {shown(high, name)}]"
-    if arm in ("untuned", control):
-        return text
-    difference = means - results.values(control, split, column).mean(0)
-    p = permutation_p(difference)
-    return f"{text}, {'+' if difference.mean() >= 0 else '−'}{shown(abs(difference.mean()), name)} (p {p:.3f})"
-
-
-def table(results, arms, split, model, columns, extra_name, extra):
-    print(f"\n**{model.capitalize()}, {SPLITS[split]}**\n")
-    print("| arm | " + " | ".join(columns) + f" | {extra_name} |")
-    print("|---" * (len(columns) + 2) + "|")
+def column(arms, control, values_of, interval, p_of, digits):
+    """A cell for each arm."""
+    values = {arm: values_of(arm) for arm in arms}
+    differences = {arm: values[arm] - values[control] for arm in arms if arm not in ("untuned", control)}
+    p = holm({arm: p_of(difference) for arm, difference in differences.items()})
+    cells = {}
     for arm in arms:
-        more = extra(arm, split)
-        spread = f" ({min(more):.3f} … {max(more):.3f})" if len(more) > 1 else ""
-        cells = [cell(results, arm, split, name, column, CONTROL[model]) for name, column in columns.items()]
-        print(f"| {arm} | " + " | ".join(cells) + f" | {np.mean(more):.3f}{spread} |")
+        cells[arm] = f"{values[arm].mean():.{digits}f}"
+        shown, sign = (differences[arm], "+") if arm in differences else (values[arm], "")
+        if sign:
+            cells[arm] += f"; {shown.mean():+.{digits}f}"
+        if (bounds := interval(shown)) is not None:
+            cells[arm] += " [" + ", ".join(f"{bound:{sign}.{digits}f}" for bound in bounds) + "]"
+        cells[arm] += "\\*" if arm in p and p[arm] < 0.05 else ""
+    return cells
+
+
+def table(results, arms, split, model):
+    arms, control = [arm for arm in arms if model in trained_models(arm)], CONTROL[model]
+    columns = {}
+    for name, (_, _, _, factor) in PER_SCENE[model].items():
+        columns[name] = column(arms, control, lambda arm: results.per_scene(arm, split, model, name), bootstrap,
+                               lambda difference: permutation_p(difference.mean(0)), 1 if factor == 100 else 3)
+    columns[PER_SET[model]] = column(arms, control, lambda arm: results.per_set(arm, split, model), student,
+                                     t_test_p, 3)
+    print(f"\n**{model.capitalize()}, {split}**\n\n| arm | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
+    for arm in arms:
+        print(f"| {arm} | {' | '.join(cells[arm] for cells in columns.values())} |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--captioner", type=pathlib.Path, required=True, help="the starting captioner")
-    parser.add_argument("--generator", type=pathlib.Path, required=True, help="the starting generator")
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--arms", nargs="+", default=sorted(p.stem for p in (ROOT / "recipes/unified").glob("*.toml")))
+    for model in CONTROL:
+        parser.add_argument(f"--{model}", type=pathlib.Path, default=ROOT / "assets/emoji-scenes" / f"noisy-{model}",
+                            help="to start from")
+    recipes = sorted(path.stem for path in (ROOT / "recipes/unified").glob("*.toml"))
+    parser.add_argument("--arms", nargs="+", default=recipes)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--limit", type=int, default=500, help="scenes of a split")
+    parser.add_argument("--splits", nargs="+", default=["test", "novel-pairs"])
+    parser.add_argument("--limit", type=int, default=400, help="scenes of a split")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
     parser.add_argument("--threads", type=int, default=1, help="of each")
     parser.add_argument("--readback", type=pathlib.Path, default=ROOT / "build/release/bin/readback")
     arguments = parser.parse_args()
     for name in ("captioner", "generator", "output", "readback"):
         setattr(arguments, name, getattr(arguments, name).resolve())
-    for split in SPLITS:
+    for control in CONTROL.values():
+        if control not in arguments.arms:
+            parser.error(f"--arms needs the control {control}")
+    for split in arguments.splits:
         prepare(arguments, split)
-    arms = ["untuned"] + arguments.arms
 
     def one(arm, seed):
         folder = train(arguments, arm, seed)
-        for split in SPLITS:
+        for split in arguments.splits:
             score(arguments, arm, folder, split)
         print(f"{arm} {seed} done", file=sys.stderr, flush=True)
 
@@ -193,11 +258,9 @@ def main():
             future.result()
 
     results = Results(arguments)
-    captioners = [arm for arm in arms if arm != "diffusion"]
-    generators = [arm for arm in arms if arm != "lm"]
-    for split in SPLITS:
-        table(results, captioners, split, "captioner", CAPTIONER, "BLEU-4", results.bleu)
-        table(results, generators, split, "generator", GENERATOR, "Fréchet distance", results.frechet)
+    for split in arguments.splits:
+        for model in CONTROL:
+            table(results, ["untuned", *arguments.arms], split, model)
     print("\n| arm | seconds of training |\n|---|---|")
     for arm in arguments.arms:
         print(f"| {arm} | {results.seconds(arm):.0f} |")
