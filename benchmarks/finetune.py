@@ -186,7 +186,6 @@ def main():
             base, base_seconds = measure_reference(arguments, dtype, pictures, arguments.updates)
             print(f"| {dtype} | transformers and diffusers | {base_seconds:.2f} | {base:.2f} |", flush=True)
             for name, cache, *flags in (("readback", 2), ("readback, fresh", 0),
-                                        ("readback, --gradient-checkpointing", 2, "--gradient-checkpointing"),
                                         ("readback, fresh, --gradient-checkpointing", 0, "--gradient-checkpointing")):
                 peak, seconds = measure_readback(arguments, dtype, pictures, arguments.updates, cache, *flags)
                 print(f"| {dtype} | {name} | {seconds:.2f}, {base_seconds / seconds:.2f} × as fast | {peak:.2f}, "

@@ -62,9 +62,9 @@ def trained_models(arm):
     if arm == "untuned":
         return list(CONTROL)
     recipe, flags = recipe_and_flags(arm)
-    losses = tomllib.loads(recipe.read_text()).get("losses", "unified")
-    losses = dict(flag.split("=", 1) for flag in flags).get("losses", losses)
-    return {"lm": ["captioner"], "diffusion": ["generator"]}.get(losses, list(CONTROL))
+    options = tomllib.loads(recipe.read_text()) | dict(flag.split("=", 1) for flag in flags)
+    by_losses = {"lm": ["captioner"], "diffusion": ["generator"]}.get(options.get("losses"), CONTROL)
+    return [model for model in by_losses if options.get(f"train-{model}") != "none"]
 
 
 def train(arguments, arm, seed):
@@ -240,9 +240,10 @@ def main():
     arguments = parser.parse_args()
     for name in ("captioner", "generator", "output", "readback"):
         setattr(arguments, name, getattr(arguments, name).resolve())
-    for control in CONTROL.values():
-        if control not in arguments.arms:
-            parser.error(f"--arms needs the control {control}")
+    compared = [model for model in CONTROL if any(model in trained_models(arm) for arm in arguments.arms)]
+    for model in compared:
+        if CONTROL[model] not in arguments.arms:
+            parser.error(f"--arms needs the control {CONTROL[model]}")
     for split in arguments.splits:
         prepare(arguments, split)
 
@@ -259,7 +260,7 @@ def main():
 
     results = Results(arguments)
     for split in arguments.splits:
-        for model in CONTROL:
+        for model in compared:
             table(results, ["untuned", *arguments.arms], split, model)
     print("\n| arm | seconds of training |\n|---|---|")
     for arm in arguments.arms:
