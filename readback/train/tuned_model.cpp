@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
@@ -82,9 +83,9 @@ void save_tuned(const checkpoint::Repository& repository, const TunedPart& part,
     if (captioner) return checkpoint::save_peft_adapter(folder, repository.name(), modules);
     return checkpoint::save_diffusers_adapter(folder, repository.name(), part.folder(), modules);
   }
-  const auto write = [&](const std::string& subfolder, const checkpoint::TensorMap& tensors) {
+  const auto write = [&](const std::string& subfolder, checkpoint::TensorMap tensors) {
     checkpoint::write_model(
-        folder / subfolder, repository.json((fs::path(subfolder) / "config.json").string()), tensors,
+        folder / subfolder, repository.json((fs::path(subfolder) / "config.json").string()), std::move(tensors),
         {.weights = subfolder == "unet" ? "diffusion_pytorch_model.safetensors" : "model.safetensors"});
   };
   // What an adapter changed in other parts is kept, too.
