@@ -58,7 +58,10 @@ class Options {
     base_ = reader.get<std::string>("base_model_name_or_path", "");
     alpha_ = reader.get("lora_alpha", 8.0);
     reader.ignore({"alpha_pattern"});
-    if (config.contains("alpha_pattern") && config["alpha_pattern"].is_object()) patterns_ = config["alpha_pattern"];
+    if (config.contains("alpha_pattern") && !config["alpha_pattern"].is_null()) patterns_ = config["alpha_pattern"];
+    if (!patterns_.is_object()) {
+      throw CheckpointError(describe(where + ": alpha_pattern", "an object of patterns", patterns_.dump()));
+    }
     rank_stabilized_ = reader.get("use_rslora", false);
     reader.finish();
   }
@@ -144,9 +147,16 @@ ordered_json parse_object(const std::string& text, const std::string& where) {
   return object;
 }
 
+ordered_json read_config(const fs::path& path) {
+  try {
+    return parse_object(read_file(path), path.string());
+  } catch (const DataError& error) {
+    throw CheckpointError(error.what());
+  }
+}
+
 Adapter load_peft(const fs::path& folder) {
-  const std::string config = (folder / kPeftConfig).string();
-  const Options options(parse_object(read_file(config), config), config);
+  const Options options(read_config(folder / kPeftConfig), (folder / kPeftConfig).string());
   const bool pickled = !is_file(folder / kPeftWeights) && is_file(folder / kPeftPickle);
   const fs::path file = folder / (pickled ? kPeftPickle : kPeftWeights);
   const TensorMap tensors = pickled ? load_pickle(file) : load_safetensors(file);

@@ -69,7 +69,7 @@ void check(const TrainOptions& options) {
   };
   const AdamWOptions& adamw = options.optimizer;
   const auto rate = [&](double value) {
-    expect(std::isfinite(value) && value >= 0, "--learning-rate", "a number", value);
+    expect(std::isfinite(value) && value >= 0, "--learning-rate", "0 or more", value);
   };
   rate(options.learning_rate);
   for (const ParameterGroup& group : adamw.groups) rate(group.learning_rate * options.learning_rate);
@@ -117,7 +117,8 @@ class Records {
       std::map<std::string, std::string> metadata;
       optimizer.load_state(checkpoint::load_safetensors(state, &metadata));
       reached.step = std::stoll(metadata.at("step"));
-      reached.evaluated = std::stoll(metadata.at("evaluated"));
+      // States from before it was written were saved after their step's evaluation.
+      reached.evaluated = metadata.contains("evaluated") ? std::stoll(metadata.at("evaluated")) : reached.step;
       if (metadata.contains("best_step")) {
         reached.best_step = std::stoll(metadata.at("best_step"));
         reached.best = std::stod(metadata.at("best"));

@@ -151,6 +151,7 @@ TEST_F(AdapterTest, RefusesWhatIsNotPlainLora) {
   expect_contains(refused({{"modules_to_save", {"cls"}}}), "'modules_to_save'");
   expect_contains(refused({{"an_option_of_tomorrow", 3}}), "'an_option_of_tomorrow' = 3");
   expect_contains(refused({{"alpha_pattern", {{"(", 9}}}}), "regular expressions");
+  expect_contains(refused({{"alpha_pattern", {9, 10}}}), "an object of patterns");
   expect_contains(refused({{"alpha_pattern", {{"query", "9"}}}}), "numbers");
   EXPECT_NO_THROW(
       load_adapter(put_peft({{"use_dora", false}, {"modules_to_save", nullptr}, {"loftq_config", json::object()}})));
