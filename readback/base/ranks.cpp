@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <csignal>
 #include <exception>
 #include <thread>
 
@@ -87,7 +88,8 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch) {
 
 Ranks::Ranks(Launch launch) : launch_(std::move(launch)) {
   if (size() == 1) return;
-  FLAGS_caffe2_log_level = 3;  // c10d would print what we throw, with back traces
+  FLAGS_caffe2_log_level = 3;     // c10d would print what we throw, with back traces
+  std::signal(SIGPIPE, SIG_IGN);  // writing to a rank that has died is an error, not this process's end
   try {
     const auto store = meet(launch_);
     connections_ = std::make_shared<Connections>(

@@ -19,7 +19,7 @@ class Ranks {
  public:
   Ranks() = default;  // one process: all of the below returns at once
   // Waits until all ranks have come. Errors: RankError (none listens at the address, the port is taken, a rank is
-  // missing when the patience ends), Interrupted.
+  // missing when the patience ends), Interrupted. From then on the process ignores SIGPIPE.
   explicit Ranks(Launch launch);
 
   int64_t rank() const { return launch_.rank; }
