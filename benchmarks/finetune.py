@@ -1,12 +1,14 @@
 """Unified fine-tuning at full size against the same steps written with transformers and diffusers.
 
     python tools/reference/full_size.py write FOLDER      # BLIP-base and Stable Diffusion 1.4, random weights, 5.3 GB
-    python benchmarks/finetune.py FOLDER [--dtypes float32 bfloat16] [--updates 5 9] [--resolution 256]
+    python benchmarks/finetune.py FOLDER [--dtypes float32 bfloat16] [--rows cached fresh checkpointing]
+        [--updates 5 9] [--resolution 256]
 
 An update is one even and one odd micro-step of batch 1 (T → I → T, I → T → I) with the cross-attention queries trained,
 as the paper does it. Each side is a process of its own and both see the same pictures and captions. Seconds are those
 of more updates less those of fewer, so that loading does not count; memory is the process's peak resident set. readback
-keeps what frozen models make of a sample; "fresh" is without that, so that every micro-step computes everything.
+keeps what frozen models make of a sample ("cached"); "fresh" is without that, so that every micro-step computes
+everything; "checkpointing" is cached, with --gradient-checkpointing.
 """
 
 import argparse
@@ -22,6 +24,11 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PICTURES = 4
+ROWS = {  # flags of readback
+    "cached": ["--cache-gigabytes", "2"],
+    "fresh": ["--cache-gigabytes", "0"],
+    "checkpointing": ["--cache-gigabytes", "2", "--gradient-checkpointing"],
+}
 
 
 def write_pictures(folder):
@@ -152,7 +159,7 @@ def measure_reference(arguments, dtype, pictures, updates):
     return usage.ru_maxrss / 2**20, (marks[updates[1] - 1] - marks[updates[0] - 1]) / (updates[1] - updates[0])
 
 
-def measure_readback(arguments, dtype, pictures, updates, cache, *flags):
+def measure_readback(arguments, dtype, pictures, updates, flags):
     peaks, seconds = [], []
     for count in updates:
         with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +167,7 @@ def measure_readback(arguments, dtype, pictures, updates, cache, *flags):
                 str(arguments.readback), "finetune", "--captioner", str(arguments.models / "blip-base"),
                 "--generator", str(arguments.models / "stable-diffusion-1-4"), "--dataset", str(pictures),
                 "--resolution", str(arguments.resolution), "--batch-size", "1", "--accumulation", "2",
-                "--minimum-coverage", "0", "--dtype", dtype, "--steps", str(count), "--cache-gigabytes", str(cache), "--output", folder + "/o", *flags])
+                "--minimum-coverage", "0", "--dtype", dtype, "--steps", str(count), "--output", folder + "/o", *flags])
         peaks.append(peak)
         seconds.append(taken)
     return max(peaks), (seconds[1] - seconds[0]) / (updates[1] - updates[0])
@@ -170,6 +177,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=pathlib.Path)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--updates", nargs=2, type=int, default=[5, 9])
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--readback", type=pathlib.Path, default=ROOT / "build/release/bin/readback")
@@ -185,10 +193,9 @@ def main():
         for dtype in arguments.dtypes:
             base, base_seconds = measure_reference(arguments, dtype, pictures, arguments.updates)
             print(f"| {dtype} | transformers and diffusers | {base_seconds:.2f} | {base:.2f} |", flush=True)
-            for name, cache, *flags in (("readback", 2), ("readback, fresh", 0),
-                                        ("readback, fresh, --gradient-checkpointing", 0, "--gradient-checkpointing")):
-                peak, seconds = measure_readback(arguments, dtype, pictures, arguments.updates, cache, *flags)
-                print(f"| {dtype} | {name} | {seconds:.2f}, {base_seconds / seconds:.2f} × as fast | {peak:.2f}, "
+            for row in arguments.rows:
+                peak, seconds = measure_readback(arguments, dtype, pictures, arguments.updates, ROWS[row])
+                print(f"| {dtype} | readback, {row} | {seconds:.2f}, {base_seconds / seconds:.2f} × as fast | {peak:.2f}, "
                       f"{peak / base:.2f} × |", flush=True)
 
 

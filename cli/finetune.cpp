@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <malloc.h>
 
 #include "common.h"
 #include "readback/base/error.h"
@@ -225,11 +224,6 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
                                    .weight_decay = flags.captioner_weight_decay,
                                    .clipped = task.objective.objective == train::Objective::kUnified}};
   flags.train.recipe = resolved_flags(verb, {"output", "threads", "checkpoint-seconds", "cache-gigabytes"});
-  if (task.gradient_checkpointing) {  // who asks for less memory does not keep that of freed tensors, as main() does
-    mallopt(M_MMAP_THRESHOLD, 4 << 20);
-    mallopt(M_TRIM_THRESHOLD, 32 << 20);
-    mallopt(M_TOP_PAD, 0);
-  }
   const auto progress = make_progress(ranks);
   const auto learner = train::make_unified_task(task, *progress);
   train::train(*learner, flags.train, flags.output, *progress, ranks);

@@ -1,6 +1,5 @@
 // readback: do a captioner and a generator understand each other?
 #include <fmt/format.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <csignal>
@@ -8,6 +7,7 @@
 
 #include "common.h"
 #include "readback/base/error.h"
+#include "readback/base/memory.h"
 
 namespace {
 
@@ -22,11 +22,7 @@ void on_interrupt(int) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Tensors come and go by the thousand: keep their memory instead of handing it back to the kernel page by page,
-  // which was a third of a training step.
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 64 << 20);
+  readback::keep_freed_memory();
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   CLI::App app("readback: do a captioner and a generator understand each other?", "readback");

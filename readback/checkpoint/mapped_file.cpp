@@ -9,10 +9,53 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <map>
+#include <mutex>
 
 #include "readback/base/error.h"
 
 namespace readback::checkpoint {
+
+namespace {
+
+// Where files are mapped now: first byte → one behind the last.
+class Mappings {
+ public:
+  void add(const void* begin, size_t size) {
+    const std::lock_guard lock(mutex_);
+    ends_[address(begin)] = address(begin) + size;
+  }
+  void remove(const void* begin) {
+    const std::lock_guard lock(mutex_);
+    ends_.erase(address(begin));
+  }
+  bool contain(const void* begin) const {
+    const std::lock_guard lock(mutex_);
+    const auto after = ends_.upper_bound(address(begin));
+    return after != ends_.begin() && address(begin) < std::prev(after)->second;
+  }
+
+ private:
+  static uintptr_t address(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
+  mutable std::mutex mutex_;
+  std::map<uintptr_t, uintptr_t> ends_;
+};
+
+Mappings& mappings() {
+  static Mappings all;
+  return all;
+}
+
+// Drops whole pages only: those at the borders are shared with neighbours.
+void drop_pages(const void* start, size_t size) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(start) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(start) + size) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+}  // namespace
 
 std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -27,23 +70,15 @@ std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) 
   ::close(file);
   if (!regular) throw CheckpointError(describe(path.string(), "a regular file", "something else"));
   if (data == MAP_FAILED) throw CheckpointError(describe(path.string(), "a file to map", std::strerror(error)));
+  if (data != nullptr) mappings().add(data, size);
   return std::shared_ptr<MappedFile>(new MappedFile(data, size));
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(data_, size_);
+  if (data_ == nullptr) return;
+  mappings().remove(data_);
+  ::munmap(data_, size_);
 }
-
-namespace {
-
-void advise(const void* start, size_t size, int advice) {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(start) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(start) + size) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
-}
-
-}  // namespace
 
 at::Tensor MappedFile::view(size_t offset, int64_t count, at::ScalarType dtype) {
   if (count == 0) return at::empty({0}, dtype);
@@ -53,7 +88,7 @@ at::Tensor MappedFile::view(size_t offset, int64_t count, at::ScalarType dtype) 
         start, {count},
         [keep = shared_from_this(), size = static_cast<size_t>(count) * c10::elementSize(dtype)](void* data) {
           // What was only read to be converted needs no memory any more; another view would read the file anew.
-          advise(data, size, MADV_DONTNEED);
+          drop_pages(data, size);
         },
         dtype);
   at::Tensor copy = at::empty({count}, dtype);
@@ -61,8 +96,10 @@ at::Tensor MappedFile::view(size_t offset, int64_t count, at::ScalarType dtype) 
   return copy;
 }
 
-void page_out(const at::Tensor& tensor) {
-  if (tensor.device().is_cpu()) advise(tensor.const_data_ptr(), tensor.nbytes(), MADV_PAGEOUT);
+void release(const at::Tensor& tensor) {
+  if (tensor.device().is_cpu() && mappings().contain(tensor.const_data_ptr())) {
+    drop_pages(tensor.const_data_ptr(), tensor.nbytes());
+  }
 }
 
 int64_t checked_numel(std::span<const int64_t> shape) {

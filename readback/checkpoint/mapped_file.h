@@ -30,9 +30,9 @@ class MappedFile : public std::enable_shared_from_this<MappedFile> {
   size_t size_;
 };
 
-// Says that a tensor will hardly be read from now on: where it lies in a mapped file its pages leave memory, and come
-// back from the file when they are read.
-void page_out(const at::Tensor& tensor);
+// For a tensor that was never written and is not read for a while: where it lies in a mapped file it takes no memory of
+// this process until it is read again, from the file's cache. Nothing happens to other tensors.
+void release(const at::Tensor& tensor);
 
 // Number of elements, or -1 when a size is negative or the product (counting 0 as 1, as strides do) exceeds 2^62.
 int64_t checked_numel(std::span<const int64_t> shape);

@@ -55,6 +55,50 @@ struct LinearFunction : Function<LinearFunction> {
   }
 };
 
+// A convolution as one product of matrices reads its kernels once and where they lie; libtorch's brings them into
+// oneDNN's order first, which on the small maps in the middle of a U-Net takes three times as long as the arithmetic.
+// Above a quarter as many places as kernels, gathering the places costs more than that.
+bool is_matrix_product(at::IntArrayRef places, const at::Tensor& weight) {
+  return weight.device().is_cpu() && weight.is_contiguous(at::MemoryFormat::ChannelsLast) &&
+         4 * places[0] * places[2] * places[3] <= weight.size(0);
+}
+
+// [out, in, K, K], channels-last → [out, K · K · in], a view
+at::Tensor as_matrix(const at::Tensor& weight) { return weight.permute({0, 2, 3, 1}).flatten(1); }
+
+// Windows of padded maps [B, H, W, C] for the places of an output [B, out, H', W']: [B, H', W', K, K · C], a view.
+at::Tensor windows(const at::Tensor& maps, at::IntArrayRef places, int64_t kernel, int64_t stride) {
+  const int64_t row = maps.stride(1), column = maps.stride(2);
+  return maps.as_strided({places[0], places[2], places[3], kernel, kernel * maps.size(3)},
+                         {maps.stride(0), stride * row, stride * column, row, 1});
+}
+
+at::Tensor convolution_by_matrices(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                                   at::IntArrayRef places, int64_t stride, int64_t padding) {
+  const at::Tensor maps =
+      at::constant_pad_nd(x.permute({0, 2, 3, 1}), {0, 0, padding, padding, padding, padding}).contiguous();
+  const at::Tensor rows = windows(maps, places, weight.size(2), stride).flatten(3);  // [B, H', W', K · K · C]
+  // A function's own tensor: autograd refuses to change views of one in place.
+  return product(rows, as_matrix(weight), bias).permute({0, 3, 1, 2}).clone(at::MemoryFormat::ChannelsLast);
+}
+
+// The gradient of an input of `sizes`.
+at::Tensor input_gradient_by_matrices(const at::Tensor& gradient, const at::Tensor& weight, at::IntArrayRef sizes,
+                                      int64_t stride, int64_t padding) {
+  const int64_t kernel = weight.size(2), channels = sizes[1], height = sizes[2], width = sizes[3];
+  const at::Tensor rows = product(gradient.permute({0, 2, 3, 1}), as_matrix(weight).t());  // [B, H', W', K · K · C]
+  const at::Tensor maps =
+      at::zeros({sizes[0], height + 2 * padding, width + 2 * padding, channels}, gradient.options());
+  const at::Tensor into = windows(maps, gradient.sizes(), kernel, stride), from = rows.unflatten(3, {kernel, -1});
+  for (int64_t i = 0; i < kernel; ++i) {
+    for (int64_t j = 0; j < kernel; ++j) {  // one place of the window at a time: windows overlap
+      const auto place = [&](const at::Tensor& all) { return all.select(3, i).narrow(3, j * channels, channels); };
+      place(into).add_(place(from));
+    }
+  }
+  return maps.narrow(1, padding, height).narrow(2, padding, width).permute({0, 3, 1, 2});
+}
+
 struct ConvolutionFunction : Function<ConvolutionFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, int64_t stride, int64_t padding) {
@@ -64,7 +108,11 @@ struct ConvolutionFunction : Function<ConvolutionFunction> {
         std::vector<bool>{x.requires_grad(), weight.requires_grad(), bias && bias->requires_grad()};
     context->saved_data["stride"] = stride;
     context->saved_data["padding"] = padding;
-    return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+    const auto places = [&](int64_t side) { return (side + 2 * padding - weight.size(2)) / stride + 1; };
+    const std::vector<int64_t> output = {x.size(0), weight.size(0), places(x.size(2)), places(x.size(3))};
+    return is_matrix_product(output, weight)
+               ? convolution_by_matrices(x, weight, bias.value_or(at::Tensor()), output, stride, padding)
+               : at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -72,14 +120,16 @@ struct ConvolutionFunction : Function<ConvolutionFunction> {
     const at::Tensor &gradient = gradients[0], &weight = saved[1];
     const auto wanted = context->saved_data["wanted"].toBoolList();
     const int64_t stride = context->saved_data["stride"].toInt(), padding = context->saved_data["padding"].toInt();
+    const std::vector<int64_t> sizes = context->saved_data["sizes"].toIntVector();
+    const bool by_matrices = wanted[0] && is_matrix_product(gradient.sizes(), weight);
     // Without a gradient of the weight only the input's shape is read.
-    const at::Tensor x = saved[0].defined() ? saved[0]
-                                            : at::empty(context->saved_data["sizes"].toIntVector(), weight.options(),
-                                                        at::MemoryFormat::ChannelsLast);
+    const at::Tensor x =
+        saved[0].defined() ? saved[0] : at::empty(sizes, weight.options(), at::MemoryFormat::ChannelsLast);
     const int64_t channels = weight.size(0);
     auto [of_x, of_weight, of_bias] = at::convolution_backward(
         gradient, x, weight, at::IntArrayRef(channels), {stride, stride}, {padding, padding}, {1, 1},
-        /*transposed=*/false, {0, 0}, /*groups=*/1, {wanted[0], wanted[1], wanted[2]});
+        /*transposed=*/false, {0, 0}, /*groups=*/1, {wanted[0] && !by_matrices, wanted[1], wanted[2]});
+    if (by_matrices) of_x = input_gradient_by_matrices(gradient, weight, sizes, stride, padding);
     return {of_x, of_weight, of_bias, {}, {}};
   }
 };

@@ -18,6 +18,7 @@ struct Weights::Source {
   std::optional<uint64_t> seed;
   bool inference = false;
   std::optional<AdapterSpec> adapters;
+  std::optional<std::string> kept_order;  // prefix of what keeps its order
   int64_t bytes = 0;
   std::map<std::string, at::Tensor> parameters;
   std::set<std::string> used;
@@ -39,6 +40,11 @@ Weights Weights::for_inference() && {
 
 Weights Weights::with_adapters(AdapterSpec spec) && {
   source_->adapters = std::move(spec);
+  return std::move(*this);
+}
+
+Weights Weights::keeping_order(std::string prefix) && {
+  source_->kept_order = std::move(prefix);
   return std::move(*this);
 }
 
@@ -118,7 +124,8 @@ Adapter Weights::adapter(int64_t in, int64_t out) const {
 at::Tensor Weights::hand_out(const std::string& key, at::Tensor tensor) const {
   tensor = tensor.to(source_->device, source_->dtype);
   // Convolutions run channels-last, and a checkpoint holds them channels-first.
-  if (tensor.dim() == 4) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
+  const bool keeps_order = source_->kept_order && key.starts_with(*source_->kept_order);
+  if (tensor.dim() == 4 && !keeps_order) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
   source_->bytes += static_cast<int64_t>(tensor.nbytes());
   if (!source_->inference) source_->parameters[key] = tensor;
   return tensor;

@@ -56,6 +56,9 @@ class Weights {
   Weights for_inference() &&;
   // The same for training adapters: they are drawn, everything else is the checkpoint's.
   Weights with_adapters(AdapterSpec spec) &&;
+  // Convolutions under `prefix` keep the checkpoint's order of memory, in which they are slower, but where its type is
+  // kept they take no memory beside the mapped file: for what is hardly used.
+  Weights keeping_order(std::string prefix) &&;
   // Drawn from Random(seed, key): a parameter's values depend on its name only, not on the order of construction.
   static Weights fresh(uint64_t seed, c10::Device device = c10::kCPU, c10::ScalarType dtype = c10::kFloat);
 

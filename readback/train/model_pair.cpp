@@ -6,6 +6,7 @@
 
 #include "readback/base/error.h"
 #include "readback/caption/blip_captioner.h"
+#include "readback/checkpoint/mapped_file.h"
 #include "readback/generate/scheduler.h"
 
 namespace readback::train {
@@ -13,6 +14,8 @@ namespace readback::train {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kVaeEncoder = "encoder.";
 
 // A model of the pipeline of which nothing is trained.
 nn::Weights frozen_weights(const checkpoint::Repository& repository, const std::string& part,
@@ -45,7 +48,7 @@ ModelPair::ModelPair(const ModelPairOptions& options)
       captioner_weights_(weights_to_train(captioner_repository_, captioner_part_, options.device, options.dtype)),
       text_weights_(frozen_weights(generator_repository_, "text_encoder", options)),
       unet_weights_(weights_to_train(generator_repository_, generator_part_, options.device, options.dtype)),
-      vae_weights_(frozen_weights(generator_repository_, "vae", options)),
+      vae_weights_(frozen_weights(generator_repository_, "vae", options).keeping_order(kVaeEncoder)),
       captioner_(captioner_config(captioner_repository_, options), captioner_weights_),
       text_encoder_(models::ClipTextConfig::read(part_config(generator_repository_, "text_encoder")), text_weights_),
       unet_(models::UnetConfig::read(part_config(generator_repository_, "unet")), unet_weights_),
@@ -87,6 +90,17 @@ UnifiedModels ModelPair::make_models() const {
           .end = end,
           .padding = padding >= 0 ? padding : end,
           .text_length = generator.max_length() > 0 ? std::min(generator.max_length(), limit) : limit};
+}
+
+void ModelPair::release_encoders() const {  // trained tensors are copies, not the file's
+  const auto release = [](const nn::Weights& weights, const std::string& prefix) {
+    for (const auto& [key, tensor] : weights.parameters()) {
+      if (key.starts_with(prefix)) checkpoint::release(tensor);
+    }
+  };
+  release(captioner_weights_, "vision_model.");
+  release(text_weights_, "");
+  release(vae_weights_, kVaeEncoder);
 }
 
 std::unique_ptr<StartingModels> ModelPair::starting_models() const {

@@ -38,6 +38,9 @@ class ModelPair {
   // The models, and what else the objective must know of them.
   const UnifiedModels& models() const { return *models_; }
 
+  // The frozen encoders of texts and pictures leave memory until they are used again, where they lie in mapped files.
+  void release_encoders() const;
+
   // The models as they are now, to hold on to while they are trained.
   std::unique_ptr<StartingModels> starting_models() const;
 

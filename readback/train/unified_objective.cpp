@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "readback/base/error.h"
-#include "readback/checkpoint/mapped_file.h"
+#include "readback/base/memory.h"
 #include "readback/train/batches.h"
 
 namespace readback::train {
@@ -75,7 +75,6 @@ UnifiedObjective::UnifiedObjective(UnifiedModels models, UnifiedOptions options,
       start_(start),
       soft_tokens_(models_.bridge, models_.text_encoder.token_embedding.weight, options_.soft_tokens) {
   check(options_);
-  checkpoint::page_out(models_.text_encoder.token_embedding.weight);  // only captions' rows are read from now on
   if (options_.anchor.kl > 0 && start_ == nullptr) {
     throw UsageError(describe("an anchor", "the starting models", "none"));
   }
@@ -201,7 +200,10 @@ at::Tensor UnifiedObjective::reading_loss(const EvenBatch& batch, const at::Tens
 at::Tensor UnifiedObjective::read(const at::Tensor& latents, const CaptionBatch& captions,
                                   const at::Tensor& weights) const {
   const at::Tensor& labels = captions.labels;
-  const at::Tensor logits = models_.captioner.forward(as_pixels(latents), captions.ids, {});  // [R, T, V]
+  const at::Tensor pixels = as_pixels(latents);
+  // When the captioner's part of the backward pass is over, which leaves many small pieces; large ones follow.
+  if (pixels.requires_grad()) pixels.register_hook([](const at::Tensor&) { trim_freed_memory(); });
+  const at::Tensor logits = models_.captioner.forward(pixels, captions.ids, {});  // [R, T, V]
   const at::Tensor predictions = logits.slice(1, 0, -1).flatten(0, 1).to(at::kFloat);
   const at::Tensor losses = at::cross_entropy_loss(predictions, labels.slice(1, 1).flatten(), {}, at::Reduction::None,
                                                    -100, models_.captioner.config.text.label_smoothing)

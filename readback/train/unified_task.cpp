@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "readback/base/error.h"
+#include "readback/base/memory.h"
 #include "readback/nn/differentiable.h"
 #include "readback/train/caption_evaluation.h"
 #include "readback/train/rollouts.h"
@@ -74,10 +75,16 @@ class UnifiedTask : public Task {
       if (loss.policy.defined()) figures.emplace_back(name + std::string("_policy"), loss.policy.item<double>());
       total = total.defined() ? total + loss.total : loss.total;
     };
-    if (even) add("even", objective_.even(batches_.even(rows)));
+    if (even) {
+      const EvenBatch batch = batches_.even(rows);
+      pair_.release_encoders();  // what they made is in the batch
+      trim_freed_memory();
+      add("even", objective_.even(batch));
+    }
     if (odd) {
       OddBatch batch = batches_.odd(rows);
       if (rollouts_) batch.policy = rollouts_->draw(batch, rows, figures);
+      pair_.release_encoders();
       add("odd", objective_.odd(batch));
     }
     if (const double weight = options_.objective.anchor.l2; weight > 0) {
@@ -94,6 +101,7 @@ class UnifiedTask : public Task {
   }
 
   void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const override {
+    pair_.release_encoders();  // saving reads all files once more
     pair_.save(folder, weights);
   }
 
