@@ -180,8 +180,19 @@ std::string& command_line() {
   return line;
 }
 
+namespace {
+
+// Of all ranks but the first, which says what they have in common.
+class Warnings : public Progress {
+ public:
+  void warn(const std::string& message) override { fmt::print(stderr, "{}\n", message); }
+};
+
+}  // namespace
+
 std::unique_ptr<Progress> make_progress(const Ranks& ranks) {
-  return ranks.first() ? std::make_unique<Bar>() : std::make_unique<Progress>();
+  if (ranks.first()) return std::make_unique<Bar>();
+  return std::make_unique<Warnings>();
 }
 
 }  // namespace readback::cli

@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "common.h"
 #include "readback/base/error.h"
+#include "readback/checkpoint/repository.h"
 #include "readback/train/trainer.h"
 #include "readback/train/unified_task.h"
 
@@ -217,6 +220,9 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   }
   task.evaluation.samples.image_size = task.batches.samples.image_size;
   task.batches.cache_bytes = static_cast<int64_t>(flags.cache_gigabytes * (1 << 30));
+  if (const double rate = flags.captioner_learning_rate; !std::isfinite(rate) || rate < 0) {
+    throw UsageError(describe("--captioner-learning-rate", "0 or more", fmt::format("{}", rate)));
+  }
   flags.train.learning_rate = flags.learning_rate;
   flags.train.optimizer.weight_decay = flags.weight_decay;
   flags.train.optimizer.groups = {{.prefix = train::kCaptionerPrefix,
@@ -224,6 +230,11 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
                                    .weight_decay = flags.captioner_weight_decay,
                                    .clipped = task.objective.objective == train::Objective::kUnified}};
   flags.train.recipe = resolved_flags(verb, {"output", "threads", "checkpoint-seconds", "cache-gigabytes"});
+  if (ranks.first()) {
+    flags.train.models =
+        fmt::format("captioner = {}\ngenerator = {}\n", checkpoint::Repository(task.models.captioner).digest(),
+                    checkpoint::Repository(task.models.generator).digest());
+  }
   const auto progress = make_progress(ranks);
   const auto learner = train::make_unified_task(task, *progress);
   train::train(*learner, flags.train, flags.output, *progress, ranks);

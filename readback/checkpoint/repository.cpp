@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <vector>
@@ -160,15 +161,33 @@ fs::path find_base(const std::string& name, const fs::path& adapter) {
                                  "Run where that name leads to it, or put the base model beside the adapter"));
 }
 
-// The names, sizes and contents of configuration files and names and sizes of weights; or all contents.
-std::string summary(const fs::path& folder, bool with_weights) {
+// Over the bytes of a file of weights. Of a large one 4 KiB of every 256: enough to notice that any matrix of it was
+// trained, and 5 GB are read in a moment.
+uint64_t weights_digest(const fs::path& path) {
+  constexpr uintmax_t kPart = 4 << 10, kEvery = 256 << 10, kSmall = 64 << 20;
+  const uintmax_t size = fs::file_size(path), step = size <= kSmall ? kPart : kEvery;
+  std::ifstream file(path, std::ios::binary);
+  std::string parts;
+  for (uintmax_t at = 0; at < size; at += step) {
+    const uintmax_t count = std::min(kPart, size - at);
+    parts.resize(parts.size() + count);
+    file.seekg(static_cast<std::streamoff>(at));
+    file.read(parts.data() + parts.size() - count, static_cast<std::streamsize>(count));
+  }
+  if (!file) throw CheckpointError(describe(path.string(), "a readable file", "one that cannot be read to its end"));
+  return fnv1a(parts);
+}
+
+// The names, sizes and contents of the files that a model is made of.
+std::string summary(const fs::path& folder) {
   std::map<std::string, fs::path> files;  // in order of names, whatever the file system's order
   std::error_code error;
   for (auto entry = fs::recursive_directory_iterator(folder, error); entry != fs::recursive_directory_iterator();
        entry.increment(error)) {
     if (error) break;
     const fs::path& path = entry->path();
-    if (path.filename().string().starts_with(".")) {
+    const bool is_state = entry->is_directory() && path == folder / "training";  // of the training that wrote the model
+    if (path.filename().string().starts_with(".") || is_state) {
       if (entry->is_directory()) entry.disable_recursion_pending();
     } else if (entry->is_regular_file()) {
       files[path.lexically_relative(folder).generic_string()] = path;
@@ -180,7 +199,7 @@ std::string summary(const fs::path& folder, bool with_weights) {
     const std::string extension = path.extension().string();
     const bool configuration = extension == ".json" || extension == ".txt";
     if (!configuration && extension != ".safetensors" && extension != ".bin") continue;
-    const uint64_t content = configuration || with_weights ? fnv1a(read_file(path)) : 0;
+    const uint64_t content = configuration ? fnv1a(read_file(path)) : weights_digest(path);
     summary += fmt::format("{}\n{} {:016x}\n", name, fs::file_size(path), content);
   }
   return summary;
@@ -236,8 +255,8 @@ TensorMap Repository::tensors(const std::string& subfolder) const {
 }
 
 std::string Repository::digest() const {
-  const std::string base = summary(path_, /*with_weights=*/false);
-  return fmt::format("{:016x}", fnv1a(adapter_ ? base + summary(adapter_path_, /*with_weights=*/true) : base));
+  const std::string base = summary(path_);
+  return fmt::format("{:016x}", fnv1a(adapter_ ? base + summary(adapter_path_) : base));
 }
 
 }  // namespace readback::checkpoint

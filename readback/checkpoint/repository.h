@@ -32,8 +32,8 @@ class Repository {
   // or pytorch_model.bin / diffusion_pytorch_model.bin. What an adapter changes is fp32. Errors: CheckpointError.
   TensorMap tensors(const std::string& subfolder = "") const;
 
-  // 16 hex digits over the names, sizes and contents of configuration files and over names and sizes of weights; of an
-  // adapter over all of its contents too.
+  // 16 hex digits over the names, sizes and contents of configurations and weights (of files above 64 MiB: of parts of
+  // them), of an adapter and of its base model. Errors: CheckpointError.
   std::string digest() const;
 
  private:

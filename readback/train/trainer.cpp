@@ -100,13 +100,12 @@ class Records {
         lock_(training_ / "train.lock"),
         evaluates_(options.evaluate_every > 0) {
     // A batch is as many rows as all ranks have.
-    const std::string recipe = options.recipe + (ranks.size() > 1 ? fmt::format("ranks = {}\n", ranks.size()) : "");
-    const fs::path path = training_ / "options.txt";
-    if (!fs::exists(path)) {
-      write_file(path, recipe);
-    } else if (const std::string before = read_file(path); before != recipe) {
-      throw StoreError(describe(training_.string(), "the options that it was begun with, " + only_in(before, recipe),
-                                only_in(recipe, before), "Choose another --output, or the same options"));
+    const std::string ranked = ranks.size() > 1 ? fmt::format("ranks = {}\n", ranks.size()) : "";
+    expect_same("options.txt", options.recipe + ranked, "the options that it was begun with",
+                "Choose another --output, or the same options");
+    if (!options.models.empty()) {
+      expect_same("models.txt", options.models, "the models that it was begun with",
+                  "They were written anew since; choose another --output, or restore them");
     }
   }
 
@@ -144,6 +143,15 @@ class Records {
   const fs::path& folder() const { return folder_; }
 
  private:
+  // Writes `text` at a training's first start, and refuses other starts.
+  void expect_same(const char* file, const std::string& text, const std::string& what, const char* hint) const {
+    const fs::path path = training_ / file;
+    if (!fs::exists(path)) return write_file(path, text);
+    const std::string before = read_file(path);
+    if (before == text) return;
+    throw StoreError(describe(training_.string(), what + ", " + only_in(before, text), only_in(text, before), hint));
+  }
+
   static fs::path made(const fs::path& folder) {
     fs::create_directories(folder);
     return folder;

@@ -22,6 +22,7 @@ struct TrainOptions {
   int64_t evaluate_every = 0;      // steps between two evaluations; the first is before any step; 0: none
   int64_t patience = 0;            // evaluations without a new best after which training ends; 0: never
   std::string recipe;              // every resolved flag, to refuse a resume with other ones
+  std::string models;              // digests of the models that training starts from, a line each: the same
 };
 
 // Trains `task` into `folder`: the model as a repository, and under training/ the state to resume from

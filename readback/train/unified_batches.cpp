@@ -67,7 +67,7 @@ bool UnifiedBatches::readable(int64_t index) {
   } catch (const DataError& error) {
     bad_.insert(index);
     if (static_cast<int64_t>(bad_.size()) == samples_.size()) throw;
-    progress_.note(error.what());
+    progress_.warn(error.what());
     return false;
   }
 }

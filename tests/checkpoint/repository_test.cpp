@@ -149,7 +149,7 @@ TEST_F(RepositoryTest, AnIndexAndItsShardsMustAgree) {
   expect_contains(refused("{"), "expected JSON");
 }
 
-TEST_F(RepositoryTest, DigestFollowsConfigurationsAndSizesOfWeights) {
+TEST_F(RepositoryTest, DigestFollowsConfigurationsAndWeights) {
   put("repo/config.json", "{}");
   put("repo/unet/config.json", "{}");
   put("repo/vocab.txt", "a");
@@ -160,10 +160,12 @@ TEST_F(RepositoryTest, DigestFollowsConfigurationsAndSizesOfWeights) {
   EXPECT_EQ(first.find_first_not_of("0123456789abcdef"), std::string::npos);
   put("repo/README.md", "words");
   put("repo/.git/config.json", "{}");
-  EXPECT_EQ(digest(), first) << "neither words nor hidden folders make another model";
+  put("repo/training/state.safetensors", "123");
+  EXPECT_EQ(digest(), first) << "neither words nor hidden folders nor a training's state make another model";
   std::set<std::string> digests{first};
   for (const auto& [path, bytes] : {std::pair{"repo/unet/config.json", "{ }"},
                                     {"repo/vocab.txt", "b"},
+                                    {"repo/model.safetensors", "12346"},
                                     {"repo/model.safetensors", "123456"},
                                     {"repo/vae/config.json", "{}"}}) {
     put(path, bytes);
@@ -171,6 +173,20 @@ TEST_F(RepositoryTest, DigestFollowsConfigurationsAndSizesOfWeights) {
   }
   fs::rename(folder_ / "repo", folder_ / "moved");
   EXPECT_TRUE(digests.contains(Repository((folder_ / "moved").string()).digest())) << "wherever it lies";
+}
+
+TEST_F(RepositoryTest, DigestNoticesAnyTrainedMatrixOfLargeWeights) {
+  put("repo/config.json", "{}");
+  const auto with_change_at = [&](size_t place, size_t size) {
+    std::string bytes(70 << 20, 'w');
+    bytes.replace(place, size, size, 'x');
+    put("repo/model.safetensors", bytes);
+    return Repository((folder_ / "repo").string()).digest();
+  };
+  std::set<std::string> digests{with_change_at(0, 0)};
+  for (const size_t place : {1000u, 10'000'001u, (70u << 20) - (300u << 10)}) {
+    EXPECT_TRUE(digests.insert(with_change_at(place, 256 << 10)).second) << place;
+  }
 }
 
 }  // namespace

@@ -87,20 +87,27 @@ TEST(Trainer, LossFalls) {
   EXPECT_LT(losses.back(), 0.7 * losses.front());
 }
 
-TEST(Trainer, RefusesToGoOnWithOtherOptions) {
+TEST(Trainer, RefusesToGoOnWithOtherOptionsOrModels) {
   Folder folder;
   TrainOptions options = train_options();
   options.steps = 2;
   options.recipe = "steps = 2\nrate = 1\n";
-  run_here(folder, options);
+  const auto refusal = [&] {
+    try {
+      run_here(folder, options);
+    } catch (const StoreError& error) {
+      return std::string(error.what());
+    }
+    return std::string("went on");
+  };
+  EXPECT_EQ(refusal(), "went on");
+  options.models = "captioner = a\ngenerator = b\n";
+  EXPECT_EQ(refusal(), "went on") << "begun before models were recorded";
   options.recipe = "steps = 2\nrate = 10\n";
-  try {
-    run_here(folder, options);
-    FAIL() << "went on";
-  } catch (const StoreError& error) {
-    EXPECT_NE(std::string(error.what()).find("begun with, rate = 1, got rate = 10. "), std::string::npos)
-        << error.what();
-  }
+  EXPECT_NE(refusal().find("begun with, rate = 1, got rate = 10. "), std::string::npos) << refusal();
+  options.recipe = "steps = 2\nrate = 1\n";
+  options.models = "captioner = a\ngenerator = c\n";
+  EXPECT_NE(refusal().find("begun with, generator = b, got generator = c. "), std::string::npos) << refusal();
 }
 
 TEST(Trainer, RefusesOptionsBeforeItWritesAnything) {
