@@ -6,17 +6,15 @@
 
 An update is one even and one odd micro-step of batch 1 (T → I → T, I → T → I) with the cross-attention queries trained,
 as the paper does it. Each side is a process of its own and both see the same pictures and captions. Seconds are those
-of more updates less those of fewer, so that loading does not count; memory is the process's peak resident set. readback
-keeps what frozen models make of a sample ("cached"); "fresh" is without that, so that every micro-step computes
-everything; "checkpointing" is cached, with --gradient-checkpointing.
+between two updates, so that loading does not count; memory is the process's peak resident set. readback keeps what
+frozen models make of a sample ("cached"); "fresh" is without that, so that every micro-step computes everything;
+"checkpointing" is cached, with --gradient-checkpointing.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -140,16 +138,6 @@ def reference(models, pictures, dtype, updates, resolution):
     print(json.dumps(marks))
 
 
-def peak_and_seconds(command):
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"{command[0]} failed: {errors}")
-    return usage.ru_maxrss / 2**20, time.perf_counter() - start
-
-
 def measure_reference(arguments, dtype, pictures, updates):
     command = [sys.executable, __file__, str(arguments.models), "--reference", str(pictures), "--dtypes", dtype,
                "--resolution", str(arguments.resolution), "--updates", *map(str, updates)]
@@ -160,17 +148,25 @@ def measure_reference(arguments, dtype, pictures, updates):
 
 
 def measure_readback(arguments, dtype, pictures, updates, flags):
-    peaks, seconds = [], []
-    for count in updates:
-        with tempfile.TemporaryDirectory() as folder:
-            peak, taken = peak_and_seconds([
-                str(arguments.readback), "finetune", "--captioner", str(arguments.models / "blip-base"),
-                "--generator", str(arguments.models / "stable-diffusion-1-4"), "--dataset", str(pictures),
-                "--resolution", str(arguments.resolution), "--batch-size", "1", "--accumulation", "2",
-                "--minimum-coverage", "0", "--dtype", dtype, "--steps", str(count), "--output", folder + "/o", *flags])
-        peaks.append(peak)
-        seconds.append(taken)
-    return max(peaks), (seconds[1] - seconds[0]) / (updates[1] - updates[0])
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(arguments.readback), "finetune", "--captioner", str(arguments.models / "blip-base"),
+                   "--generator", str(arguments.models / "stable-diffusion-1-4"), "--dataset", str(pictures),
+                   "--resolution", str(arguments.resolution), "--batch-size", "1", "--accumulation", "2",
+                   "--minimum-coverage", "0", "--dtype", dtype, "--steps", str(updates[1]), "--log-every", "1",
+                   "--output", folder, *flags]
+        log = pathlib.Path(folder) / "training/losses.jsonl"
+        errors = tempfile.TemporaryFile("w+")
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        marks, ended = [], 0
+        while not ended:  # an update is over when its line is in the log
+            time.sleep(0.02)
+            lines = log.read_bytes().count(b"\n") if log.exists() else 0
+            marks += [time.perf_counter()] * (lines - len(marks))
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if status != 0:
+            errors.seek(0)
+            sys.exit(f"{command[0]} failed: {errors.read()}")
+    return usage.ru_maxrss / 2**20, (marks[updates[1] - 1] - marks[updates[0] - 1]) / (updates[1] - updates[0])
 
 
 def main():

@@ -150,6 +150,12 @@ class Bar : public Progress {
   Clock::time_point started_, drawn_;
 };
 
+// Of all ranks but the first, which says what they have in common.
+class Warnings : public Progress {
+ public:
+  void warn(const std::string& message) override { fmt::print(stderr, "{}\n", message); }
+};
+
 }  // namespace
 
 std::string shell_quoted(const std::string& text) {
@@ -179,16 +185,6 @@ std::string& command_line() {
   static std::string line;
   return line;
 }
-
-namespace {
-
-// Of all ranks but the first, which says what they have in common.
-class Warnings : public Progress {
- public:
-  void warn(const std::string& message) override { fmt::print(stderr, "{}\n", message); }
-};
-
-}  // namespace
 
 std::unique_ptr<Progress> make_progress(const Ranks& ranks) {
   if (ranks.first()) return std::make_unique<Bar>();

@@ -43,8 +43,8 @@ class Mappings {
 };
 
 Mappings& mappings() {
-  static Mappings all;
-  return all;
+  static auto* const all = new Mappings;  // never destroyed: tensors may end after it would
+  return *all;
 }
 
 // Drops whole pages only: those at the borders are shared with neighbours.
