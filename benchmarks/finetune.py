@@ -5,16 +5,18 @@
         [--updates 5 9] [--resolution 256]
 
 An update is one even and one odd micro-step of batch 1 (T → I → T, I → T → I) with the cross-attention queries trained,
-as the paper does it. Each side is a process of its own and both see the same pictures and captions. Seconds are those
-between two updates, so that loading does not count; memory is the process's peak resident set. readback keeps what
-frozen models make of a sample ("cached"); "fresh" is without that, so that every micro-step computes everything;
-"checkpointing" is cached, with --gradient-checkpointing.
+as the paper does it. Each side is a process of its own and both see the same pictures and captions. Seconds are the
+median of the updates between the two of --updates, so that loading does not count; memory is the process's peak resident
+set. readback keeps what frozen models make of a sample ("cached"); "fresh" is without that, so that every micro-step
+computes everything; "checkpointing" is cached, with --gradient-checkpointing.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -138,13 +140,18 @@ def reference(models, pictures, dtype, updates, resolution):
     print(json.dumps(marks))
 
 
+def median_seconds(marks, updates):
+    """Of an update, from the times at which updates ended."""
+    return statistics.median(b - a for a, b in itertools.pairwise(marks[updates[0] - 1 : updates[1]]))
+
+
 def measure_reference(arguments, dtype, pictures, updates):
     command = [sys.executable, __file__, str(arguments.models), "--reference", str(pictures), "--dtypes", dtype,
                "--resolution", str(arguments.resolution), "--updates", *map(str, updates)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     marks = json.loads(process.stdout.read())
     _, _, usage = os.wait4(process.pid, 0)
-    return usage.ru_maxrss / 2**20, (marks[updates[1] - 1] - marks[updates[0] - 1]) / (updates[1] - updates[0])
+    return usage.ru_maxrss / 2**20, median_seconds(marks, updates)
 
 
 def measure_readback(arguments, dtype, pictures, updates, flags):
@@ -166,7 +173,7 @@ def measure_readback(arguments, dtype, pictures, updates, flags):
         if status != 0:
             errors.seek(0)
             sys.exit(f"{command[0]} failed: {errors.read()}")
-    return usage.ru_maxrss / 2**20, (marks[updates[1] - 1] - marks[updates[0] - 1]) / (updates[1] - updates[0])
+    return usage.ru_maxrss / 2**20, median_seconds(marks, updates)
 
 
 def main():
