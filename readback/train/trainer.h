@@ -22,15 +22,15 @@ struct TrainOptions {
   int64_t evaluate_every = 0;      // steps between two evaluations; the first is before any step; 0: none
   int64_t patience = 0;            // evaluations without a new best after which training ends; 0: never
   std::string recipe;              // every resolved flag, to refuse a resume with other ones
-  std::string models;              // digests of the models that training starts from, a line each: the same
+  std::string models;              // digests of the models that training starts from, to refuse a resume with others
 };
 
 // Trains `task` into `folder`: the model as a repository, and under training/ the state to resume from
 // (state.safetensors), the losses (losses.jsonl), the evaluations (evaluations.jsonl) and the options. Under best/ lies
 // the model of the best evaluation. Started again it goes on where it stopped, to the
 // same weights as an undisturbed run. Of several ranks, each with a share of every batch, only rank 0 reads and writes
-// `folder` and evaluates. Errors: StoreError (folder in use, or begun with other options), Interrupted (on any rank),
-// RankError.
+// `folder` and evaluates. Errors: StoreError (folder in use, or begun with other options or
+// models), Interrupted (on any rank), RankError.
 void train(Task& task, const TrainOptions& options, const std::filesystem::path& folder, Progress& progress,
            const Ranks& ranks = {});
 
