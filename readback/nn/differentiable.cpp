@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "readback/nn/fused_attention.h"
 #include "readback/nn/fused_norm.h"
 #include "readback/nn/packing.h"
 
@@ -152,6 +153,23 @@ struct GroupNormFunction : Function<GroupNormFunction> {
   }
 };
 
+struct AttentionFunction : Function<AttentionFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            double scale) {
+    context->save_for_backward({q, k, v});
+    context->saved_data["scale"] = scale;
+    return fused_attention(q, k, v, scale);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const auto [of_q, of_k, of_v] = fused_attention_backward(
+        gradients[0], saved[0], saved[1], saved[2], context->saved_data["scale"].toDouble(),
+        {saved[0].requires_grad(), saved[1].requires_grad(), saved[2].requires_grad()});
+    return {of_q, of_k, of_v, {}};
+  }
+};
+
 struct GatedGeluFunction : Function<GatedGeluFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x) {
     context->save_for_backward({x});
@@ -215,6 +233,10 @@ at::Tensor differentiable_convolution(const at::Tensor& x, const at::Tensor& wei
 at::Tensor differentiable_group_norm(const at::Tensor& x, int64_t groups, const at::Tensor& weight,
                                      const at::Tensor& bias, double epsilon, bool silu) {
   return GroupNormFunction::apply(x, weight, bias, groups, epsilon, silu);
+}
+
+at::Tensor differentiable_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+  return AttentionFunction::apply(q, k, v, scale);
 }
 
 at::Tensor gated_gelu(const at::Tensor& x) { return GatedGeluFunction::apply(x); }

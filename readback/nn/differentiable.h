@@ -24,6 +24,9 @@ at::Tensor differentiable_convolution(const at::Tensor& x, const at::Tensor& wei
 at::Tensor differentiable_group_norm(const at::Tensor& x, int64_t groups, const at::Tensor& weight,
                                      const at::Tensor& bias, double epsilon, bool silu);
 
+// As fused_attention(), where fuses_attention(q, k, v).
+at::Tensor differentiable_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
+
 // The first half of x's last dimension times gelu of the second: [..., 2C] → [..., C].
 at::Tensor gated_gelu(const at::Tensor& x);
 

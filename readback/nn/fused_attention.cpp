@@ -2,13 +2,14 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <c10/core/GradMode.h>
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "readback/base/device.h"
+#include "readback/nn/differentiable.h"
+#include "readback/nn/layers.h"
 #include "readback/nn/simd.h"
 
 namespace readback::nn {
@@ -21,6 +22,8 @@ using simd::Floats, simd::kLanes;
 constexpr int64_t kRows = 6, kTileLanes = 4, kTile = kTileLanes * kLanes;
 constexpr int64_t kChunk = 8 * kTile;  // keys between two looks at the maximum; their scores stay in the L1 cache
 constexpr int64_t kQueriesPerTask = 16 * kRows;
+constexpr int64_t kScores = int64_t{1} << 21;  // that a backward pass holds at a time, unless one head has more
+constexpr float kLog2e = 1.44269504f;          // exponentials are powers of two
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -163,7 +166,7 @@ void run(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double s
   });
 
   T* to = out.data_ptr<T>();
-  const float factor = static_cast<float>(scale * 1.4426950408889634);  // exponentials are powers of two
+  const float factor = static_cast<float>(scale) * kLog2e;
   const int64_t tasks = (queries + kQueriesPerTask - 1) / kQueriesPerTask;
   at::parallel_for(0, all_heads * tasks, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> block(static_cast<size_t>(kRows * depth)), mixed(static_cast<size_t>(kRows * sizes.width));
@@ -186,15 +189,62 @@ void run(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double s
   });
 }
 
+READBACK_INLINE float sum_of(const Floats& v) {
+  float result = 0;
+  for (int64_t i = 0; i < kLanes; ++i) result += v[i];
+  return result;
+}
+
+// One query's scores become its weights: softmax(factor / log2 e · scores) of the first `count`, 0 for the others.
+READBACK_SIMD_CLONES void soften(c10::BFloat16* scores, int64_t count, int64_t padded, float factor) {
+  std::fill(scores + count, scores + padded, -std::numeric_limits<float>::infinity());
+  Floats most = simd::load(scores);
+  for (int64_t j = kLanes; j < padded; j += kLanes) {
+    const Floats v = simd::load(scores + j);
+    most = v > most ? v : most;
+  }
+  const float maximum = largest(most) * factor;
+  Floats total{};
+  for (int64_t j = 0; j < padded; j += kLanes) total += simd::exp2(simd::load(scores + j) * factor - maximum);
+  const float inverse = 1.0f / sum_of(total);
+  for (int64_t j = 0; j < padded; j += kLanes) {
+    simd::store(scores + j, simd::exp2(simd::load(scores + j) * factor - maximum) * inverse);
+  }
+}
+
+// From one query's weights w and the gradients g of them, those of its scores: scale · w (g - Σ w g).
+READBACK_SIMD_CLONES void differentiate(const c10::BFloat16* weights, int64_t padded, float scale,
+                                        c10::BFloat16* gradients) {
+  Floats total{};
+  for (int64_t j = 0; j < padded; j += kLanes) total += simd::load(weights + j) * simd::load(gradients + j);
+  const float mean = sum_of(total);
+  for (int64_t j = 0; j < padded; j += kLanes) {
+    simd::store(gradients + j, simd::load(weights + j) * (simd::load(gradients + j) - mean) * scale);
+  }
+}
+
+template <typename Work>
+void for_each_row(const at::Tensor& matrices, const Work& work) {  // of [N, T, S]
+  const int64_t rows = matrices.size(0) * matrices.size(1), grain = std::max<int64_t>(1, 65536 / matrices.size(2));
+  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) work(row * matrices.size(2));
+  });
+}
+
+// [B, heads, T, D] → [B · heads, T + more, D], zeros in the added rows
+at::Tensor dense_heads(const at::Tensor& x, int64_t more = 0) {
+  return at::constant_pad_nd(x, {0, 0, 0, more}).flatten(0, 1).contiguous();
+}
+
 }  // namespace
 
 bool fuses_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const auto fits = [&](const at::Tensor& x) {
-    return x.device().is_cpu() && x.scalar_type() == q.scalar_type() && x.stride(3) == 1 &&
-           !(c10::GradMode::is_enabled() && x.requires_grad());
+    return x.device().is_cpu() && x.scalar_type() == q.scalar_type() && x.stride(3) == 1;
   };
   static const bool amx = cpu_has_amx_bfloat16();
-  const bool known = q.scalar_type() == at::kFloat || (q.scalar_type() == at::kBFloat16 && !amx);
+  const bool known = (q.scalar_type() == at::kFloat && !records_gradients({q, k, v})) ||
+                     (q.scalar_type() == at::kBFloat16 && !amx);
   return known && q.size(2) >= 2 * kRows && fits(q) && fits(k) && fits(v);
 }
 
@@ -206,6 +256,43 @@ at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::T
     run<c10::BFloat16>(q, k, v, scale, out);
   }
   return out;
+}
+
+std::array<at::Tensor, 3> fused_attention_backward(const at::Tensor& gradient, const at::Tensor& q, const at::Tensor& k,
+                                                   const at::Tensor& v, double scale, std::array<bool, 3> wanted) {
+  const int64_t batch = q.size(0), heads = q.size(1), queries = q.size(2), keys = k.size(2);
+  // Rows of a whole number of lanes: oneDNN multiplies them twice as fast as odd ones.
+  const int64_t padded = round_up(keys, kLanes), group = std::max<int64_t>(1, kScores / (queries * padded));
+  const at::Tensor all_q = dense_heads(q), all_k = dense_heads(k, padded - keys), all_v = dense_heads(v, padded - keys),
+                   all_gradients = dense_heads(split_heads(gradient, heads));
+  std::array<at::Tensor, 3> results;
+  for (size_t i = 0; i < 3; ++i) {
+    if (wanted[i]) results[i] = at::empty_like(i == 0 ? all_q : all_k);
+  }
+  for (int64_t first = 0; first < batch * heads; first += group) {
+    const auto chosen = [&](const at::Tensor& all) {
+      return all.narrow(0, first, std::min(group, batch * heads - first));
+    };
+    const auto multiply = [&](const at::Tensor& left, const at::Tensor& right, at::Tensor& all) {
+      at::Tensor into = chosen(all);
+      at::bmm_out(into, left, right);
+    };
+    const at::Tensor some_q = chosen(all_q), some_k = chosen(all_k), some_gradients = chosen(all_gradients);
+    at::Tensor weights = at::bmm(some_q, some_k.transpose(1, 2));  // [n, T, padded S]
+    auto* w = weights.data_ptr<c10::BFloat16>();
+    for_each_row(weights, [&](int64_t row) { soften(w + row, keys, padded, static_cast<float>(scale) * kLog2e); });
+    if (wanted[2]) multiply(weights.transpose(1, 2), some_gradients, results[2]);
+    if (!wanted[0] && !wanted[1]) continue;
+    at::Tensor of_scores = at::bmm(some_gradients, chosen(all_v).transpose(1, 2));
+    auto* s = of_scores.data_ptr<c10::BFloat16>();
+    for_each_row(weights, [&](int64_t row) { differentiate(w + row, padded, static_cast<float>(scale), s + row); });
+    if (wanted[0]) multiply(of_scores, some_k, results[0]);
+    if (wanted[1]) multiply(of_scores.transpose(1, 2), some_q, results[1]);
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    if (wanted[i]) results[i] = results[i].narrow(1, 0, i == 0 ? queries : keys).unflatten(0, {batch, heads});
+  }
+  return results;
 }
 
 }  // namespace readback::nn

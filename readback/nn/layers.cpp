@@ -135,7 +135,9 @@ at::Tensor batched_attention(const at::Tensor& q, const at::Tensor& k, const at:
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::optional<at::Tensor>& mask, bool causal, std::optional<double> scale) {
   const double factor = scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
-  if (!mask && !causal && fuses_attention(q, k, v)) return fused_attention(q, k, v, factor);
+  if (!mask && !causal && fuses_attention(q, k, v)) {
+    return records_gradients({q, k, v}) ? differentiable_attention(q, k, v, factor) : fused_attention(q, k, v, factor);
+  }
   const at::Tensor mixed =  // [B, heads, T, D]
       prefers_batches(q, k) ? batched_attention(q, k, v, mask, causal, factor)
                             : at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);

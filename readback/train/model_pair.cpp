@@ -17,6 +17,13 @@ namespace {
 
 constexpr const char* kVaeEncoder = "encoder.";
 
+// Trained tensors stay: they are copies, not the file's.
+void release(const nn::Weights& weights, const std::string& prefix) {
+  for (const auto& [key, tensor] : weights.parameters()) {
+    if (key.starts_with(prefix)) checkpoint::release(tensor);
+  }
+}
+
 // A model of the pipeline of which nothing is trained.
 nn::Weights frozen_weights(const checkpoint::Repository& repository, const std::string& part,
                            const ModelPairOptions& options) {
@@ -89,15 +96,11 @@ UnifiedModels ModelPair::make_models() const {
           .begin = generator.id("<|startoftext|>"),
           .end = end,
           .padding = padding >= 0 ? padding : end,
-          .text_length = generator.max_length() > 0 ? std::min(generator.max_length(), limit) : limit};
+          .text_length = generator.max_length() > 0 ? std::min(generator.max_length(), limit) : limit,
+          .release_unet = [this] { release(unet_weights_, ""); }};
 }
 
-void ModelPair::release_encoders() const {  // trained tensors are copies, not the file's
-  const auto release = [](const nn::Weights& weights, const std::string& prefix) {
-    for (const auto& [key, tensor] : weights.parameters()) {
-      if (key.starts_with(prefix)) checkpoint::release(tensor);
-    }
-  };
+void ModelPair::release_encoders() const {
   release(captioner_weights_, "vision_model.");
   release(text_weights_, "");
   release(vae_weights_, kVaeEncoder);

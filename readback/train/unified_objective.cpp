@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "readback/base/error.h"
-#include "readback/base/memory.h"
 #include "readback/train/batches.h"
 
 namespace readback::train {
@@ -200,10 +199,8 @@ at::Tensor UnifiedObjective::reading_loss(const EvenBatch& batch, const at::Tens
 at::Tensor UnifiedObjective::read(const at::Tensor& latents, const CaptionBatch& captions,
                                   const at::Tensor& weights) const {
   const at::Tensor& labels = captions.labels;
-  const at::Tensor pixels = as_pixels(latents);
-  // When the captioner's part of the backward pass is over, which leaves many small pieces; large ones follow.
-  if (pixels.requires_grad()) pixels.register_hook([](const at::Tensor&) { trim_freed_memory(); });
-  const at::Tensor logits = models_.captioner.forward(pixels, captions.ids, {});  // [R, T, V]
+  if (models_.release_unet) models_.release_unet();
+  const at::Tensor logits = models_.captioner.forward(as_pixels(latents), captions.ids, {});  // [R, T, V]
   const at::Tensor predictions = logits.slice(1, 0, -1).flatten(0, 1).to(at::kFloat);
   const at::Tensor losses = at::cross_entropy_loss(predictions, labels.slice(1, 1).flatten(), {}, at::Reduction::None,
                                                    -100, models_.captioner.config.text.label_smoothing)

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "readback/generate/noise_schedule.h"
@@ -73,6 +74,7 @@ struct UnifiedModels {
   int64_t prompt_tokens = 3;                // of "a picture of"
   int64_t begin = 0, end = 0, padding = 0;  // the generator's token ids
   int64_t text_length = 77;                 // tokens that the generator reads, padding included
+  std::function<void()> release_unet;       // may be empty; called when other models are at work until its gradients
 };
 
 // How much of a batch's losses is this process's; the rest is other processes'.

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "readback/base/error.h"
-#include "readback/base/memory.h"
 #include "readback/nn/differentiable.h"
 #include "readback/train/caption_evaluation.h"
 #include "readback/train/rollouts.h"
@@ -78,7 +77,6 @@ class UnifiedTask : public Task {
     if (even) {
       const EvenBatch batch = batches_.even(rows);
       pair_.release_encoders();  // what they made is in the batch
-      trim_freed_memory();
       add("even", objective_.even(batch));
     }
     if (odd) {

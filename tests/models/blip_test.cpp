@@ -59,6 +59,34 @@ TEST_P(BlipParity, SequencesOfOneImageShareItsKeys) {
 INSTANTIATE_TEST_SUITE_P(Models, BlipParity, testing::Values("blip", "blip-large"),
                          [](const auto& info) { return std::string(info.index == 0 ? "base" : "large"); });
 
+// 257 patches are padded to 272 rows, which must change neither what comes out nor its gradients.
+TEST(Blip, RowsThatFillABlockAreReadByNobody) {
+  BlipVisionConfig config;
+  config.hidden_size = 32;
+  config.intermediate_size = 64;
+  config.num_hidden_layers = 2;
+  config.num_attention_heads = 4;
+  config.image_size = 32;
+  config.patch_size = 2;
+  const BlipVisionModel model(config, nn::Weights::fresh(1));
+  at::manual_seed(2);
+  const at::Tensor pixels = at::randn({2, 3, 32, 32}), weights = at::randn({2, 257, 32});
+  const auto plain = [&](const at::Tensor& images) {
+    const at::Tensor patches = model.patch_embedding(images).flatten(2).transpose(1, 2);
+    at::Tensor x = at::cat({model.class_embedding.expand({2, 1, -1}), patches}, 1) + model.position_embedding;
+    for (const BlipVisionLayer& layer : model.layers) x = layer.forward(x, 257);
+    return model.post_layernorm(x);
+  };
+  const auto outcome = [&](const auto& forward) {
+    const at::Tensor images = pixels.clone().requires_grad_(true), output = forward(images);
+    (output * weights).sum().backward();
+    return std::pair(output.detach(), images.grad());
+  };
+  const auto ours = outcome([&](const at::Tensor& images) { return model.forward(images); }), expected = outcome(plain);
+  EXPECT_LT(relative_error(ours.first, expected.first), 1e-5);
+  EXPECT_LT(relative_error(ours.second, expected.second), 1e-5);
+}
+
 // The hub's repositories were saved by transformers 4: both copies of tied tensors, the buffer of positions, and
 // configurations with the generation defaults of the time and without encoder_hidden_size.
 TEST(Blip, ReadsTheLayoutOfTransformers4) {

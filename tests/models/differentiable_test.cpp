@@ -107,6 +107,27 @@ TEST(Differentiable, GroupNorm) {
   }
 }
 
+// In bfloat16, for which it is made. The last case has more heads than are computed at a time.
+TEST(Differentiable, Attention) {
+  struct Case {
+    int64_t heads, queries, keys, depth;
+  };
+  for (const Case& c : {Case{3, 17, 40, 24}, Case{2, 12, 64, 16}, Case{2, 33, 5, 8}, Case{3, 600, 610, 16}}) {
+    const auto tokens = [&](const char* name, int64_t count) {
+      return draw(name, {2, count, c.heads * c.depth}, at::kBFloat16);
+    };
+    const auto split = [&](const at::Tensor& x) { return split_heads(x, c.heads); };
+    expect_alike([&](const auto& t) { return differentiable_attention(split(t[0]), split(t[1]), split(t[2]), 0.3); },
+                 [&](const auto& t) {
+                   const auto exact = [&](const at::Tensor& x) { return split(x).to(at::kDouble); };
+                   const at::Tensor scores = at::matmul(exact(t[0]), exact(t[1]).transpose(-2, -1)) * 0.3;
+                   const at::Tensor mixed = at::matmul(at::softmax(scores, -1), exact(t[2]));
+                   return mixed.transpose(1, 2).flatten(2).to(at::kBFloat16);
+                 },
+                 {tokens("q", c.queries), tokens("k", c.keys), tokens("v", c.keys)}, 1e-2);
+  }
+}
+
 TEST(Differentiable, GatedGelu) {
   for (const auto& [type, tolerance] : kTypes) {
     expect_alike([](const auto& t) { return gated_gelu(t[0]); },

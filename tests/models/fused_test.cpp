@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "golden.h"
+#include "readback/base/device.h"
 #include "readback/nn/fused_attention.h"
 #include "readback/nn/fused_norm.h"
 #include "readback/nn/layers.h"
@@ -43,11 +44,14 @@ TEST(FusedAttention, TakesScoresOfAnySize) {
   EXPECT_LT(relative_error(nn::fused_attention(q, k, v, 1.0).to(at::kDouble), exact_attention(q, k, v, 1.0)), 1e-4);
 }
 
-TEST(FusedAttention, LeavesGradientsAndFewQueriesToOthers) {
+TEST(FusedAttention, LeavesFloat32GradientsAndFewQueriesToOthers) {
   const at::Tensor q = at::randn({1, 1, 16, 8}), few = at::randn({1, 1, 3, 8});
   EXPECT_TRUE(nn::fuses_attention(q, q, q));
   EXPECT_FALSE(nn::fuses_attention(few, q, q));
-  EXPECT_FALSE(nn::fuses_attention(q, q, at::randn({1, 1, 16, 8}).requires_grad_()));
+  const at::Tensor leaf = at::randn({1, 1, 16, 8}).requires_grad_();
+  EXPECT_FALSE(nn::fuses_attention(q, q, leaf));
+  const auto halves = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+  EXPECT_EQ(nn::fuses_attention(halves(q), halves(q), halves(leaf)), !cpu_has_amx_bfloat16());
   EXPECT_FALSE(nn::fuses_attention(q.to(at::kDouble), q.to(at::kDouble), q.to(at::kDouble)));
 }
 

@@ -161,6 +161,20 @@ TEST(UnifiedObjective, EstimatesOutsideTheTimestepRangeAreNotRead) {
   EXPECT_EQ(none, 0);
 }
 
+// The UNet's weights may leave memory between its prediction and its gradients, while the picture is read.
+TEST(UnifiedObjective, SaysWhenTheUnetRests) {
+  const Case test{"unified-logits", description()["cases"]["unified-logits"], golden()};
+  const Tiny tiny;
+  UnifiedModels models = tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"]));
+  int times = 0;
+  models.release_unet = [&times] { ++times; };
+  const UnifiedObjective objective(models, {});
+  objective.odd(test.odd(tiny, 1));
+  EXPECT_EQ(times, 0);
+  objective.even(test.even(tiny, objective, 0));
+  EXPECT_EQ(times, 1);
+}
+
 // What a caption's soft text is, once its probabilities are certain: the encoder's states of the very caption.
 TEST(UnifiedObjective, CertainLogitsReadAsTheCaption) {
   const Tiny tiny;

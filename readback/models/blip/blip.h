@@ -41,7 +41,8 @@ struct BlipVisionLayer {
   nn::Linear qkv, projection, fc1, fc2;
   nn::Activation act;
   BlipVisionLayer(const nn::Weights& weights, const BlipVisionConfig& config);
-  at::Tensor forward(at::Tensor x) const;  // [B, P, C] → [B, P, C]
+  // [B, P', C] → [B, P', C]; only the first `patches` of P' are looked at.
+  at::Tensor forward(at::Tensor x, int64_t patches) const;
 };
 
 struct BlipVisionModel {
