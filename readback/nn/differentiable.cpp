@@ -163,9 +163,9 @@ struct AttentionFunction : Function<AttentionFunction> {
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const auto [of_q, of_k, of_v] = fused_attention_backward(
-        gradients[0], saved[0], saved[1], saved[2], context->saved_data["scale"].toDouble(),
-        {saved[0].requires_grad(), saved[1].requires_grad(), saved[2].requires_grad()});
+    const auto [of_q, of_k, of_v] =
+        fused_attention_backward(gradients[0], saved[0], saved[1], saved[2], context->saved_data["scale"].toDouble(),
+                                 {saved[0].requires_grad(), saved[1].requires_grad(), saved[2].requires_grad()});
     return {of_q, of_k, of_v, {}};
   }
 };

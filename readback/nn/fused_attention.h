@@ -1,5 +1,5 @@
-// Attention that never holds its scores, on a CPU: FlashAttention's order of work (https://arxiv.org/abs/2205.14135) with
-// fp32 arithmetic for float32 and bfloat16. Its gradients hold those of a few heads at a time.
+// Attention that never holds its scores, on a CPU: FlashAttention's order of work (https://arxiv.org/abs/2205.14135)
+// with fp32 arithmetic for float32 and bfloat16. Its gradients hold those of a few heads at a time.
 #pragma once
 #include <ATen/core/Tensor.h>
 

@@ -53,10 +53,10 @@ READBACK_INLINE void store(c10::BFloat16* to, const Floats& v) {  // to the near
   std::memcpy(to, &half, sizeof half);
 }
 
-// 2^x within 2e-7 relative; 2^-126 for everything below and 2^127 for everything above what floats hold.
+// 2^x within 2e-7 relative; 2^-126 for everything below and 2^127 for everything above what floats hold; NaN for NaN.
 READBACK_INLINE Floats exp2(const Floats& x) {
-  const Floats raised = x > -126.0f ? x : broadcast(-126.0f);
-  const Floats clamped = raised < 127.0f ? raised : broadcast(127.0f);
+  const Floats raised = x < -126.0f ? broadcast(-126.0f) : x;
+  const Floats clamped = raised > 127.0f ? broadcast(127.0f) : raised;
   const Floats shifted = clamped + 12582912.0f;           // 1.5 · 2^23: the low bits now hold the nearest integer
   const Floats rest = clamped - (shifted - 12582912.0f);  // within ±1/2
   Floats p = broadcast(1.5403530e-4f);                    // Taylor series of e^(rest · ln 2)

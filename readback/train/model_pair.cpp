@@ -97,7 +97,10 @@ UnifiedModels ModelPair::make_models() const {
           .end = end,
           .padding = padding >= 0 ? padding : end,
           .text_length = generator.max_length() > 0 ? std::min(generator.max_length(), limit) : limit,
-          .release_unet = [this] { release(unet_weights_, ""); }};
+          .release = [this](Part part) {
+            const bool captioner = part == Part::kCaptioner, unet = part == Part::kUnet;
+            release(captioner ? captioner_weights_ : unet ? unet_weights_ : text_weights_, "");
+          }};
 }
 
 void ModelPair::release_encoders() const {

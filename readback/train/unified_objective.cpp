@@ -113,6 +113,9 @@ UnifiedLoss UnifiedObjective::odd(const OddBatch& batch) const {
   if (options_.diffusion_weight > 0) {
     const int64_t draws = batch.noise.size(0) / batch.latents.size(0);
     const at::Tensor text = soft_text(logits, batch.captions.labels).repeat_interleave(draws, 0);
+    models_.release(Part::kCaptioner);
+    models_.release(Part::kTextEncoder);
+    release_after_gradient(text, Part::kUnet);
     const at::Tensor latents = batch.latents.repeat_interleave(draws, 0);
     const at::Tensor noisy = models_.schedule.add_noise(latents, batch.noise, batch.timesteps);
     loss.diffusion = batch.share.rows * diffusion_loss(predict(models_.unet, noisy, batch.timesteps, text), latents,
@@ -199,13 +202,20 @@ at::Tensor UnifiedObjective::reading_loss(const EvenBatch& batch, const at::Tens
 at::Tensor UnifiedObjective::read(const at::Tensor& latents, const CaptionBatch& captions,
                                   const at::Tensor& weights) const {
   const at::Tensor& labels = captions.labels;
-  if (models_.release_unet) models_.release_unet();
-  const at::Tensor logits = models_.captioner.forward(as_pixels(latents), captions.ids, {});  // [R, T, V]
+  models_.release(Part::kUnet);
+  const at::Tensor pixels = as_pixels(latents);
+  release_after_gradient(pixels, Part::kCaptioner);
+  const at::Tensor logits = models_.captioner.forward(pixels, captions.ids, {});  // [R, T, V]
   const at::Tensor predictions = logits.slice(1, 0, -1).flatten(0, 1).to(at::kFloat);
   const at::Tensor losses = at::cross_entropy_loss(predictions, labels.slice(1, 1).flatten(), {}, at::Reduction::None,
                                                    -100, models_.captioner.config.text.label_smoothing)
                                 .view({labels.size(0), -1});  // [R, T - 1], 0 where nothing is learned
   return (losses * weights.to(losses.device()).unsqueeze(1)).sum();
+}
+
+// Releases `part` when its backward pass has brought the gradient of its input `x`.
+void UnifiedObjective::release_after_gradient(const at::Tensor& x, Part part) const {
+  if (x.requires_grad()) x.register_hook([this, part](const at::Tensor&) { models_.release(part); });
 }
 
 at::Tensor UnifiedObjective::as_pixels(const at::Tensor& latents) const {

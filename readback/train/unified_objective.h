@@ -60,6 +60,8 @@ struct UnifiedOptions {
   PolicyOptions policy;  // odd steps
 };
 
+enum class Part { kCaptioner, kTextEncoder, kUnet };
+
 // What the objective computes with. The models live elsewhere; which parameters are trained is decided there, too.
 struct UnifiedModels {
   const models::Blip& captioner;
@@ -74,7 +76,8 @@ struct UnifiedModels {
   int64_t prompt_tokens = 3;                // of "a picture of"
   int64_t begin = 0, end = 0, padding = 0;  // the generator's token ids
   int64_t text_length = 77;                 // tokens that the generator reads, padding included
-  std::function<void()> release_unet;       // may be empty; called when other models are at work until its gradients
+  // Called when the others are at work for a while: the part's frozen weights may leave memory.
+  std::function<void(Part)> release = [](Part) {};
 };
 
 // How much of a batch's losses is this process's; the rest is other processes'.
@@ -133,6 +136,7 @@ class UnifiedObjective {
   at::Tensor reading_loss(const EvenBatch& batch, const at::Tensor& noisy, const at::Tensor& predicted) const;
   at::Tensor read(const at::Tensor& latents, const CaptionBatch& captions, const at::Tensor& weights) const;
   at::Tensor start_logits(const OddBatch& batch) const;
+  void release_after_gradient(const at::Tensor& x, Part part) const;
   at::Tensor as_pixels(const at::Tensor& latents) const;
   at::Tensor previous_sample(const at::Tensor& predicted, const at::Tensor& timesteps, const at::Tensor& sample,
                              const at::Tensor& noise) const;

@@ -82,7 +82,7 @@ TEST(Blip, RowsThatFillABlockAreReadByNobody) {
     (output * weights).sum().backward();
     return std::pair(output.detach(), images.grad());
   };
-  const auto ours = outcome([&](const at::Tensor& images) { return model.forward(images); }), expected = outcome(plain);
+  const auto ours = outcome([&](const at::Tensor&images) { return model.forward(images); }), expected = outcome(plain);
   EXPECT_LT(relative_error(ours.first, expected.first), 1e-5);
   EXPECT_LT(relative_error(ours.second, expected.second), 1e-5);
 }

@@ -44,6 +44,13 @@ TEST(FusedAttention, TakesScoresOfAnySize) {
   EXPECT_LT(relative_error(nn::fused_attention(q, k, v, 1.0).to(at::kDouble), exact_attention(q, k, v, 1.0)), 1e-4);
 }
 
+// What a diverged model computes must not look like a result.
+TEST(FusedAttention, PassesNotANumberOn) {
+  const at::Tensor q = at::randn({1, 1, 16, 8}), broken = at::full({1, 1, 16, 8}, NAN);
+  EXPECT_TRUE(nn::fused_attention(broken, q, q, 1.0).isnan().all().item<bool>());
+  EXPECT_TRUE(nn::fused_attention(q, broken, q, 1.0).isnan().all().item<bool>());
+}
+
 TEST(FusedAttention, LeavesFloat32GradientsAndFewQueriesToOthers) {
   const at::Tensor q = at::randn({1, 1, 16, 8}), few = at::randn({1, 1, 3, 8});
   EXPECT_TRUE(nn::fuses_attention(q, q, q));

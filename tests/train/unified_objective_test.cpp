@@ -161,18 +161,25 @@ TEST(UnifiedObjective, EstimatesOutsideTheTimestepRangeAreNotRead) {
   EXPECT_EQ(none, 0);
 }
 
-// The UNet's weights may leave memory between its prediction and its gradients, while the picture is read.
-TEST(UnifiedObjective, SaysWhenTheUnetRests) {
+// The UNet may rest while a picture is read and when soft tokens have their gradient, the captioner while the UNet
+// works.
+TEST(UnifiedObjective, SaysWhenModelsMayLeaveMemory) {
   const Case test{"unified-logits", description()["cases"]["unified-logits"], golden()};
   const Tiny tiny;
   UnifiedModels models = tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"]));
-  int times = 0;
-  models.release_unet = [&times] { ++times; };
+  std::vector<Part> released;
+  models.release = [&released](Part part) { released.push_back(part); };
   const UnifiedObjective objective(models, {});
-  objective.odd(test.odd(tiny, 1));
-  EXPECT_EQ(times, 0);
-  objective.even(test.even(tiny, objective, 0));
-  EXPECT_EQ(times, 1);
+  const AdamW leaves(tiny.trained("xattn_q", "xattn_q"), {});
+  const UnifiedLoss odd = objective.odd(test.odd(tiny, 1));
+  EXPECT_EQ(released, (std::vector{Part::kCaptioner, Part::kTextEncoder}));
+  odd.total.backward();
+  EXPECT_EQ(released.back(), Part::kUnet);
+  released.clear();
+  const UnifiedLoss even = objective.even(test.even(tiny, objective, 0));
+  EXPECT_EQ(released, std::vector{Part::kUnet});
+  even.total.backward();
+  EXPECT_EQ(released.back(), Part::kCaptioner);
 }
 
 // What a caption's soft text is, once its probabilities are certain: the encoder's states of the very caption.
