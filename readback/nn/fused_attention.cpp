@@ -243,8 +243,9 @@ bool fuses_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     return x.device().is_cpu() && x.scalar_type() == q.scalar_type() && x.stride(3) == 1;
   };
   static const bool amx = cpu_has_amx_bfloat16();
-  const bool known =
-      (q.scalar_type() == at::kFloat && !records_gradients({q, k, v})) || (q.scalar_type() == at::kBFloat16 && !amx);
+  const bool records = records_gradients({q, k, v});
+  const bool known = q.scalar_type() == at::kBFloat16 ? !amx && !(records && k.size(2) <= kFewKeys)
+                                                      : q.scalar_type() == at::kFloat && !records;
   return known && q.size(2) >= 2 * kRows && fits(q) && fits(k) && fits(v);
 }
 

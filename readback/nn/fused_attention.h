@@ -4,11 +4,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
+#include <cstdint>
 
 namespace readback::nn {
 
+// While gradients are recorded, up to so many keys go through one product of all heads (layers.cpp) fastest.
+inline constexpr int64_t kFewKeys = 256;
+
 // True where fused_attention() may and should be used: float32, or bfloat16 where AMX does not do better, on the CPU,
-// and enough queries that it pays to rearrange the keys. While gradients are recorded bfloat16 only.
+// and enough queries that it pays to rearrange the keys. While gradients are recorded, bfloat16 with many keys only.
 bool fuses_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 // softmax(q kᵀ · scale) v for q [B, heads, T, D], k and v [B, heads, S, D], in any memory order; gives [B, T, heads ·

@@ -113,7 +113,7 @@ namespace {
 // one batched product, unless their scores, which libtorch's kernel never holds, would be large.
 bool prefers_batches(const at::Tensor& q, const at::Tensor& k) {
   if (!q.device().is_cpu() || q.scalar_type() != at::kBFloat16) return false;
-  if (q.requires_grad()) return k.size(2) <= 256;
+  if (q.requires_grad()) return k.size(2) <= kFewKeys;
   static const bool amx = cpu_has_amx_bfloat16();
   constexpr int64_t kLargest = int64_t{1} << 23;
   return !amx && q.size(0) * q.size(1) * q.size(2) * k.size(2) <= kLargest;

@@ -51,14 +51,16 @@ TEST(FusedAttention, PassesNotANumberOn) {
   EXPECT_TRUE(nn::fused_attention(q, broken, q, 1.0).isnan().all().item<bool>());
 }
 
-TEST(FusedAttention, LeavesFloat32GradientsAndFewQueriesToOthers) {
+TEST(FusedAttention, LeavesFewQueriesAndMostGradientsToOthers) {
   const at::Tensor q = at::randn({1, 1, 16, 8}), few = at::randn({1, 1, 3, 8});
   EXPECT_TRUE(nn::fuses_attention(q, q, q));
   EXPECT_FALSE(nn::fuses_attention(few, q, q));
   const at::Tensor leaf = at::randn({1, 1, 16, 8}).requires_grad_();
   EXPECT_FALSE(nn::fuses_attention(q, q, leaf));
   const auto halves = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
-  EXPECT_EQ(nn::fuses_attention(halves(q), halves(q), halves(leaf)), !cpu_has_amx_bfloat16());
+  EXPECT_FALSE(nn::fuses_attention(halves(q), halves(q), halves(leaf)));
+  const at::Tensor many = halves(at::randn({1, 1, nn::kFewKeys + 1, 8})).requires_grad_();
+  EXPECT_EQ(nn::fuses_attention(halves(q), many, many), !cpu_has_amx_bfloat16());
   EXPECT_FALSE(nn::fuses_attention(q.to(at::kDouble), q.to(at::kDouble), q.to(at::kDouble)));
 }
 
