@@ -110,7 +110,7 @@ at::Tensor BlipVisionModel::forward(const at::Tensor& pixel_values) const {
                                  .transpose(1, 2);  // [B, h·w, C]
   at::Tensor x = at::cat({class_embedding.expand({patches.size(0), 1, -1}), patches}, 1) + position_embedding;
   // Products of matrices are up to a third slower where rows are not a whole number of blocks, as are the 577 of BLIP's
-  // 24 × 24 patches. So a few rows are added that nobody reads.
+  // 24 × 24 patches and class token. So a few rows are added that nobody reads.
   constexpr int64_t kBlock = 16;
   const int64_t count = x.size(1), added = (kBlock - count % kBlock) % kBlock;
   if (added * kBlock <= count) x = at::constant_pad_nd(x, {0, 0, 0, added});
