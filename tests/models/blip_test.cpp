@@ -59,7 +59,8 @@ TEST_P(BlipParity, SequencesOfOneImageShareItsKeys) {
 INSTANTIATE_TEST_SUITE_P(Models, BlipParity, testing::Values("blip", "blip-large"),
                          [](const auto& info) { return std::string(info.index == 0 ? "base" : "large"); });
 
-// 257 rows, of patches and the class token, are padded to 272, which must change neither what comes out nor its gradients.
+// 257 rows, of patches and the class token, are padded to 272, which must change neither what comes out nor its
+// gradients.
 TEST(Blip, RowsThatFillABlockAreReadByNobody) {
   BlipVisionConfig config;
   config.hidden_size = 32;
