@@ -78,9 +78,12 @@ at::Tensor convolution_by_matrices(const at::Tensor& x, const at::Tensor& weight
                                    at::IntArrayRef places, int64_t stride, int64_t padding) {
   const at::Tensor maps =
       at::constant_pad_nd(x.permute({0, 2, 3, 1}), {0, 0, padding, padding, padding, padding}).contiguous();
-  const at::Tensor rows = windows(maps, places, weight.size(2), stride).flatten(3);  // [B, H', W', K · K · C]
+  const at::Tensor rows = windows(maps, places, weight.size(2), stride).flatten(3).flatten(0, 2);  // [N, K · K · C]
+  // The kernels on the left, for oneDNN rearranges what is on the right before it multiplies.
+  at::Tensor out = product(as_matrix(weight), rows);  // [out, N]
+  if (bias.defined()) out.add_(bias.unsqueeze(1));
   // A function's own tensor: autograd refuses to change views of one in place.
-  return product(rows, as_matrix(weight), bias).permute({0, 3, 1, 2}).clone(at::MemoryFormat::ChannelsLast);
+  return out.unflatten(1, {places[0], places[2], places[3]}).transpose(0, 1).clone(at::MemoryFormat::ChannelsLast);
 }
 
 // The gradient of an input of `sizes`.

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "golden.h"
 #include "readback/base/error.h"
@@ -86,6 +87,31 @@ TEST(Blip, RowsThatFillABlockAreReadByNobody) {
   const auto ours = outcome([&](const at::Tensor&images) { return model.forward(images); }), expected = outcome(plain);
   EXPECT_LT(relative_error(ours.first, expected.first), 1e-5);
   EXPECT_LT(relative_error(ours.second, expected.second), 1e-5);
+}
+
+// The same of the decoder's keys and values of a picture.
+TEST(Blip, KeysOfRowsThatFillABlockAreNotKept) {
+  BlipTextConfig config;
+  config.vocab_size = 10;
+  config.hidden_size = config.encoder_hidden_size = 32;
+  config.intermediate_size = 64;
+  config.num_hidden_layers = 1;
+  config.num_attention_heads = 4;
+  const BlipTextDecoder decoder(config, nn::Weights::fresh(1));
+  at::manual_seed(2);
+  const at::Tensor images = at::randn({2, 257, 32}).requires_grad_(true), weights = at::randn({2, 4, 257, 8});
+  const auto expect_same = [&](const at::Tensor& ours, const nn::Linear& projection) {
+    const at::Tensor plain = projection(images).view({2, 257, 4, 8}).transpose(1, 2);
+    ASSERT_EQ(ours.sizes(), plain.sizes());
+    EXPECT_LT(relative_error(ours, plain), 1e-5);
+    const auto gradient = [&](const at::Tensor& x) {
+      return torch::autograd::grad({(x * weights).sum()}, {images})[0];
+    };
+    EXPECT_LT(relative_error(gradient(ours), gradient(plain)), 1e-5);
+  };
+  const BlipState state = decoder.prepare(images);
+  expect_same(state[0].image_key, decoder.layers[0].crossattention.key);
+  expect_same(state[0].image_value, decoder.layers[0].crossattention.value);
 }
 
 // The hub's repositories were saved by transformers 4: both copies of tied tensors, the buffer of positions, and

@@ -55,6 +55,14 @@ BlipTextConfig read_text(checkpoint::ConfigReader config) {
   return c;
 }
 
+// [B, P, C] → [B, P', C]. Products of matrices are up to a third slower where rows are not a whole number of blocks, as
+// are the 577 of BLIP's 24 × 24 patches and class token. So a few rows of zeros are added that nobody reads.
+at::Tensor fill_block(const at::Tensor& x) {
+  constexpr int64_t kBlock = 16;
+  const int64_t added = (kBlock - x.size(1) % kBlock) % kBlock;
+  return added * kBlock <= x.size(1) ? at::constant_pad_nd(x, {0, 0, 0, added}) : x;
+}
+
 }  // namespace
 
 BlipConfig BlipConfig::read(checkpoint::ConfigReader config) {
@@ -109,11 +117,8 @@ at::Tensor BlipVisionModel::forward(const at::Tensor& pixel_values) const {
                                  .flatten(2)
                                  .transpose(1, 2);  // [B, h·w, C]
   at::Tensor x = at::cat({class_embedding.expand({patches.size(0), 1, -1}), patches}, 1) + position_embedding;
-  // Products of matrices are up to a third slower where rows are not a whole number of blocks, as are the 577 of BLIP's
-  // 24 × 24 patches and class token. So a few rows are added that nobody reads.
-  constexpr int64_t kBlock = 16;
-  const int64_t count = x.size(1), added = (kBlock - count % kBlock) % kBlock;
-  if (added * kBlock <= count) x = at::constant_pad_nd(x, {0, 0, 0, added});
+  const int64_t count = x.size(1);
+  x = fill_block(x);
   for (const BlipVisionLayer& layer : layers) {
     x = nn::checkpointed([&layer, count](const auto& inputs) { return layer.forward(inputs[0], count); }, {x});
   }
@@ -193,13 +198,14 @@ void select(BlipState& state, const at::Tensor& images, const at::Tensor& sequen
 }
 
 BlipState BlipTextDecoder::prepare(const at::Tensor& image_embeds) const {
+  const at::Tensor filled = fill_block(image_embeds);
   BlipState state;
   for (const BlipTextLayer& layer : layers) {
-    // Head by head in memory: they are read at every step.
-    state.push_back({nn::split_heads(layer.crossattention.key(image_embeds), layer.heads).contiguous(),
-                     nn::split_heads(layer.crossattention.value(image_embeds), layer.heads).contiguous(),
-                     {},
-                     {}});
+    const auto heads_of = [&](const Linear& projection) {
+      const at::Tensor rows = projection(filled).narrow(1, 0, image_embeds.size(1));
+      return nn::split_heads(rows, layer.heads).contiguous();  // head by head in memory: they are read at every step
+    };
+    state.push_back({heads_of(layer.crossattention.key), heads_of(layer.crossattention.value), {}, {}});
   }
   return state;
 }
