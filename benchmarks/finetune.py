@@ -2,12 +2,12 @@
 
     python tools/reference/full_size.py write FOLDER      # BLIP-base and Stable Diffusion 1.4, random weights, 5.3 GB
     python benchmarks/finetune.py FOLDER [--dtypes float32 bfloat16] [--rows cached fresh checkpointing]
-        [--updates 5 9] [--resolution 256]
+        [--updates 5 9] [--rounds 3] [--resolution 256]
 
 An update is one even and one odd micro-step of batch 1 (T → I → T, I → T → I) with the cross-attention queries trained,
-as the paper does it. Each side is a process of its own and both see the same pictures and captions. Seconds are the
-median of the updates between the two of --updates, so that loading does not count; memory is the process's peak resident
-set. readback keeps what frozen models make of a sample ("cached"); "fresh" is without that, so that every micro-step
+as the paper does it. Each side is a process of its own and both see the same pictures and captions. Processes take turns
+for --rounds, since machines drift. Seconds are the median of the updates between the two of --updates in all rounds, so
+that loading does not count; memory is the largest peak resident set. readback keeps what frozen models make of a sample ("cached"); "fresh" is without that, so that every micro-step
 computes everything; "checkpointing" is cached, with --gradient-checkpointing.
 """
 
@@ -48,7 +48,9 @@ def reference(models, pictures, dtype, updates, resolution):
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from PIL import Image
     from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil, CLIPTextModel
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     dtype = getattr(torch, dtype)
     blip_path, sd_path = models / "blip-base", models / "stable-diffusion-1-4"
     blip = BlipForConditionalGeneration.from_pretrained(blip_path, dtype=dtype).requires_grad_(False)
@@ -140,9 +142,9 @@ def reference(models, pictures, dtype, updates, resolution):
     print(json.dumps(marks))
 
 
-def median_seconds(marks, updates):
-    """Of an update, from the times at which updates ended."""
-    return statistics.median(b - a for a, b in itertools.pairwise(marks[updates[0] - 1 : updates[1]]))
+def seconds_of_updates(marks, updates):
+    """From the times at which updates ended."""
+    return [b - a for a, b in itertools.pairwise(marks[updates[0] - 1 : updates[1]])]
 
 
 def measure_reference(arguments, dtype, pictures, updates):
@@ -151,7 +153,7 @@ def measure_reference(arguments, dtype, pictures, updates):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     marks = json.loads(process.stdout.read())
     _, _, usage = os.wait4(process.pid, 0)
-    return usage.ru_maxrss / 2**20, median_seconds(marks, updates)
+    return usage.ru_maxrss / 2**20, seconds_of_updates(marks, updates)
 
 
 def measure_readback(arguments, dtype, pictures, updates, flags):
@@ -173,7 +175,7 @@ def measure_readback(arguments, dtype, pictures, updates, flags):
         if status != 0:
             errors.seek(0)
             sys.exit(f"{command[0]} failed: {errors.read()}")
-    return usage.ru_maxrss / 2**20, median_seconds(marks, updates)
+    return usage.ru_maxrss / 2**20, seconds_of_updates(marks, updates)
 
 
 def main():
@@ -182,6 +184,7 @@ def main():
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--updates", nargs=2, type=int, default=[5, 9])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--readback", type=pathlib.Path, default=ROOT / "build/release/bin/readback")
     parser.add_argument("--reference", type=pathlib.Path, help=argparse.SUPPRESS)
@@ -194,10 +197,18 @@ def main():
         pictures = pathlib.Path(folder)
         write_pictures(pictures)
         for dtype in arguments.dtypes:
-            base, base_seconds = measure_reference(arguments, dtype, pictures, arguments.updates)
-            print(f"| {dtype} | transformers and diffusers | {base_seconds:.2f} | {base:.2f} |", flush=True)
-            for row in arguments.rows:
-                peak, seconds = measure_readback(arguments, dtype, pictures, arguments.updates, ROWS[row])
+            rounds = {name: [] for name in ["reference", *arguments.rows]}  # (peak, seconds of updates) each
+            for _ in range(arguments.rounds):
+                rounds["reference"].append(measure_reference(arguments, dtype, pictures, arguments.updates))
+                for row in arguments.rows:
+                    rounds[row].append(measure_readback(arguments, dtype, pictures, arguments.updates, ROWS[row]))
+                print(f"{dtype}: " + ", ".join(f"{name} {statistics.median(measured[-1][1]):.2f} s"
+                                               for name, measured in rounds.items()), file=sys.stderr, flush=True)
+            summary = {name: (max(peak for peak, _ in measured), statistics.median(s for _, all in measured for s in all))
+                       for name, measured in rounds.items()}
+            base, base_seconds = summary.pop("reference")
+            print(f"| {dtype} | transformers and diffusers | {base_seconds:.2f} | {base:.2f} |")
+            for row, (peak, seconds) in summary.items():
                 print(f"| {dtype} | readback, {row} | {seconds:.2f}, {base_seconds / seconds:.2f} × as fast | {peak:.2f}, "
                       f"{peak / base:.2f} × |", flush=True)
 
