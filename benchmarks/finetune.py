@@ -7,8 +7,9 @@
 An update is one even and one odd micro-step of batch 1 (T → I → T, I → T → I) with the cross-attention queries trained,
 as the paper does it. Each side is a process of its own and both see the same pictures and captions. Processes take turns
 for --rounds, since machines drift. Seconds are the median of the updates between the two of --updates in all rounds, so
-that loading does not count; memory is the largest peak resident set. readback keeps what frozen models make of a sample ("cached"); "fresh" is without that, so that every micro-step
-computes everything; "checkpointing" is cached, with --gradient-checkpointing.
+that loading does not count; memory is the largest peak resident set. readback keeps what frozen models make of a sample
+("cached"); "fresh" is without that, so that every micro-step computes everything; "checkpointing" is
+cached, with --gradient-checkpointing.
 """
 
 import argparse

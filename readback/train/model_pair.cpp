@@ -98,8 +98,14 @@ UnifiedModels ModelPair::make_models() const {
           .padding = padding >= 0 ? padding : end,
           .text_length = generator.max_length() > 0 ? std::min(generator.max_length(), limit) : limit,
           .release = [this](Part part) {
-            const bool captioner = part == Part::kCaptioner, unet = part == Part::kUnet;
-            release(captioner ? captioner_weights_ : unet ? unet_weights_ : text_weights_, "");
+            switch (part) {
+              case Part::kCaptioner:
+                return release(captioner_weights_, "");
+              case Part::kTextEncoder:
+                return release(text_weights_, "");
+              case Part::kUnet:
+                return release(unet_weights_, "");
+            }
           }};
 }
 

@@ -60,7 +60,7 @@ BlipTextConfig read_text(checkpoint::ConfigReader config) {
 at::Tensor fill_block(const at::Tensor& x) {
   constexpr int64_t kBlock = 16;
   const int64_t added = (kBlock - x.size(1) % kBlock) % kBlock;
-  return added * kBlock <= x.size(1) ? at::constant_pad_nd(x, {0, 0, 0, added}) : x;
+  return added > 0 && added * kBlock <= x.size(1) ? at::constant_pad_nd(x, {0, 0, 0, added}) : x;
 }
 
 }  // namespace
