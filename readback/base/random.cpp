@@ -23,17 +23,22 @@ uint64_t fnv1a(std::string_view bytes) {
   return hash;
 }
 
-uint64_t derive_seed(uint64_t seed, std::string_view name, uint64_t index) { return Random(seed, name, index).next64(); }
+uint64_t derive_seed(uint64_t seed, Purpose purpose, std::string_view name, uint64_t index) {
+  return Random(seed, purpose, name, index).next64();
+}
 
-Random::Random(uint64_t seed, std::string_view name, uint64_t index) {
-  key_ = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
-  const uint64_t stream = fnv1a(name) ^ (index * 0x9E3779B97F4A7C15 + index);
+Random::Random(uint64_t seed, Purpose purpose, std::string_view name, uint64_t index)
+    : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)},
+      purpose_(static_cast<uint32_t>(purpose) << 24) {
+  // The multiplier is odd: different indices of a name have different streams.
+  const uint64_t stream = fnv1a(name) ^ (index * 0x9E3779B97F4A7C15);
   stream_ = {static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)};
 }
 
 void Random::refill() {
   const uint64_t block = position_ / 4;
-  block_ = philox4x32({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), stream_[0], stream_[1]}, key_);
+  block_ = philox4x32(
+      {static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32) | purpose_, stream_[0], stream_[1]}, key_);
 }
 
 void Random::seek(uint64_t position) {

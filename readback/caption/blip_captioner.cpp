@@ -156,7 +156,8 @@ std::vector<std::vector<Caption>> BlipCaptioner::caption_batch(std::span<const R
   for (const Request& request : requests) {
     images.push_back(&request.image);
     for (int64_t i = 0; i < options.num_captions; ++i) {
-      streams.emplace_back(options.seed, request.sample, static_cast<uint64_t>(request.candidate + i));
+      streams.emplace_back(options.seed, Purpose::kCaption, request.sample,
+                           static_cast<uint64_t>(request.candidate + i));
     }
   }
   const std::string prompt_text = parts_.tokenizer->decode(prompt);

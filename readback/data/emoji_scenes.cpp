@@ -132,7 +132,7 @@ bool is_novel_pair(int first, int second) {
 }
 
 Scene make_scene(Split split, int64_t index, uint64_t seed) {
-  Random random(seed, "emoji-scenes " + split_name(split), static_cast<uint64_t>(index));
+  Random random(seed, Purpose::kScene, split_name(split), static_cast<uint64_t>(index));
   const auto objects = static_cast<int64_t>(object_names().size());
   Scene scene;
   const bool novel = split == Split::kNovelPairs;

@@ -161,7 +161,7 @@ std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests
   for (size_t i = 0; i < requests.size(); ++i) {
     const Request& request = requests[i];
     const auto candidate = static_cast<uint64_t>(request.candidate);
-    pictures[i].seed = derive_seed(options.seed, request.sample, candidate);
+    pictures[i].seed = derive_seed(options.seed, Purpose::kPictureSeed, request.sample, candidate);
     if (request.latents.defined()) {
       const std::vector<int64_t> wanted = {1, channels, height / factor, width / factor};
       if (request.latents.sizes() != at::IntArrayRef(wanted)) {
@@ -170,7 +170,7 @@ std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests
       }
       noise.push_back(request.latents.to(at::kFloat));
     } else {
-      Random random(options.seed, request.sample, candidate);
+      Random random(options.seed, Purpose::kInitialNoise, request.sample, candidate);
       noise.push_back(normal(random, {1, channels, height / factor, width / factor}));
     }
   }
@@ -223,7 +223,8 @@ at::Tensor StableDiffusion::denoise(std::span<const Request> requests, const Gen
   latents = latents * scheduler->init_noise_sigma();
   std::vector<Random> streams;
   for (const Request& request : requests) {
-    streams.emplace_back(options.seed, request.sample + "/ancestral", static_cast<uint64_t>(request.candidate));
+    streams.emplace_back(options.seed, Purpose::kSchedulerNoise, request.sample,
+                         static_cast<uint64_t>(request.candidate));
   }
   const Scheduler::Noise ancestral_noise = [&] {
     std::vector<at::Tensor> draws;

@@ -76,7 +76,7 @@ namespace {
 at::Tensor draw(uint64_t seed, const std::string& key, at::IntArrayRef shape, Init init) {
   if (init.kind == Init::Kind::kConstant) return at::full(shape, init.scale, at::kFloat);
   at::Tensor values = at::empty(shape, at::kFloat);
-  Random random(seed, key);
+  Random random(seed, Purpose::kWeights, key);
   const std::span<float> span(values.data_ptr<float>(), static_cast<size_t>(values.numel()));
   if (init.kind == Init::Kind::kNormal) {
     random.fill_normal(span);

@@ -90,7 +90,9 @@ Rollouts::Sampled Rollouts::sample(const at::Tensor& images, std::vector<BatchRo
   std::vector<Random> streams;
   for (BatchRow& row : rows) {
     const uint64_t seed = row.random.next64();
-    for (int64_t i = 0; i < options_.samples; ++i) streams.emplace_back(seed, "caption", static_cast<uint64_t>(i));
+    for (int64_t i = 0; i < options_.samples; ++i) {
+      streams.emplace_back(seed, Purpose::kRollout, "", static_cast<uint64_t>(i));
+    }
   }
   Sampled sampled;
   std::vector<std::vector<int64_t>> sequences;

@@ -48,7 +48,7 @@ std::vector<BatchRow> UnifiedBatches::rows(int64_t step) {
   std::vector<BatchRow> rows;
   const int64_t first = (step * options_.ranks.size() + options_.ranks.rank()) * options_.batch_size;
   for (int64_t i = 0; i < options_.batch_size; ++i) {
-    Random random(options_.seed, "unified row", static_cast<uint64_t>(first + i));
+    Random random(options_.seed, Purpose::kTraining, "unified row", static_cast<uint64_t>(first + i));
     DrawnSample sample = samples_.draw(random);
     while (!readable(sample.index)) sample = samples_.draw(random);
     rows.push_back({std::move(sample), random});

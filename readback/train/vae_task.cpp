@@ -35,7 +35,7 @@ class VaeTask : public Task {
   std::map<std::string, at::Tensor> parameters() const override { return weights_.parameters(); }
 
   at::Tensor loss(int64_t step, Figures& figures) override {
-    Random random(options_.seed, "vae batch", static_cast<uint64_t>(step));
+    Random random(options_.seed, Purpose::kTraining, "vae batch", static_cast<uint64_t>(step));
     const at::Tensor pixels = batch(random);
     const models::VaeMoments moments = vae_.encode(pixels);
     const at::Tensor noise = normal_like(moments.mean, random).to(pixels.options());
@@ -68,7 +68,7 @@ class VaeTask : public Task {
     at::NoGradGuard no_grad;
     nn::Weights source(weights, options_.device, at::kFloat, "the trained VAE");
     const models::Vae vae(config_, source);
-    Random random(options_.seed, "vae scaling factor");
+    Random random(options_.seed, Purpose::kTraining, "vae scaling factor");
     const models::VaeMoments moments = vae.encode(batch(random).to(at::kFloat));
     const double variance = (moments.mean.var() + moments.logvar.exp().mean()).item<double>();
     return std::round(1e5 / std::sqrt(variance)) / 1e5;

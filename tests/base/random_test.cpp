@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -22,41 +24,72 @@ TEST(Philox, KnownAnswers) {
             (Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
+// The block counter of a purpose's first number.
+constexpr uint64_t first_block(Purpose purpose) { return static_cast<uint64_t>(purpose) << 56; }
+
 TEST(Random, IsPhiloxKeyedBySeedWithTheStreamAboveTheCounter) {
   const uint64_t seed = 0x123456789abcdef0;
-  at::philox_engine reference(seed, /*subsequence=*/fnv1a("pictures"), /*offset=*/0);
-  Random random(seed, "pictures");
+  at::philox_engine reference(seed, /*subsequence=*/fnv1a("pictures"), first_block(Purpose::kInitialNoise));
+  Random random(seed, Purpose::kInitialNoise, "pictures");
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(random.next(), reference()) << i;
   EXPECT_EQ(random.position(), 1000u);
 }
 
-TEST(Random, StreamsOfSeedNameAndIndexDiffer) {
+TEST(Random, StreamsOfSeedPurposeNameAndIndexDiffer) {
   std::set<uint64_t> first;
   for (uint64_t seed : {0, 1, 2})
-    for (const char* name : {"", "a", "b", "ab"})
-      for (uint64_t index = 0; index < 100; ++index) first.insert(Random(seed, name, index).next64());
-  EXPECT_EQ(first.size(), 3u * 4u * 100u);
-  EXPECT_EQ(Random(7, "a", 3).next64(), Random(7, "a", 3).next64());
+    for (Purpose purpose : {Purpose::kCaption, Purpose::kInitialNoise})
+      for (const char* name : {"", "a", "b", "ab"})
+        for (uint64_t index = 0; index < 100; ++index) first.insert(Random(seed, purpose, name, index).next64());
+  EXPECT_EQ(first.size(), 3u * 2u * 4u * 100u);
+  EXPECT_EQ(Random(7, Purpose::kTest, "a", 3).next64(), Random(7, Purpose::kTest, "a", 3).next64());
+}
+
+// A caption's tokens and its picture's noise once came from the same words. 4096 words of each purpose of one
+// candidate: among 12 · 4096 words of 32 bits, 0.28 pairs are equal by chance, and no place is equal twice.
+TEST(Random, PurposesOfOneCandidateShareNoWord) {
+  std::map<uint32_t, int> seen;
+  int repeated = 0;
+  for (int purpose = 1; purpose <= static_cast<int>(Purpose::kTest); ++purpose) {
+    Random random(0, static_cast<Purpose>(purpose), "test-00003", 2);
+    for (int i = 0; i < 4096; ++i) repeated += ++seen[random.next()] > 1;
+  }
+  EXPECT_LE(repeated, 3);
+}
+
+// Every bit of a stream's number depends on the index: with an even multiplier the lowest never did.
+TEST(Random, TheLowestBitOfAnIndexCounts) {
+  std::array<int, 2> found{};
+  for (uint64_t index = 0; index < 64; ++index) {
+    Random random(0, Purpose::kTest, "", index);
+    // The stream is found again by trying both candidates for its lowest bit.
+    const uint64_t stream = fnv1a("") ^ (index * 0x9E3779B97F4A7C15);
+    at::philox_engine reference(0, stream, first_block(Purpose::kTest));
+    ASSERT_EQ(random.next(), reference());
+    ++found[stream & 1];
+  }
+  EXPECT_EQ(found[0], 32);
+  EXPECT_EQ(found[1], 32);
 }
 
 TEST(Random, SeekGoesAnywhereAndResumes) {
   std::vector<uint32_t> expected;
-  for (Random random(5, "x"); expected.size() < 64;) expected.push_back(random.next());
+  for (Random random(5, Purpose::kTest, "x"); expected.size() < 64;) expected.push_back(random.next());
   for (uint64_t start = 0; start < 40; ++start) {
-    Random random(5, "x");
+    Random random(5, Purpose::kTest, "x");
     random.seek(start);
     EXPECT_EQ(random.position(), start);
     for (uint64_t i = start; i < start + 9; ++i) ASSERT_EQ(random.next(), expected[i]) << "from " << start;
   }
   // Beyond 2^32 blocks: the counter's second word counts too.
-  at::philox_engine reference(5, fnv1a("x"), /*offset=*/(uint64_t{1} << 33) + 1);
-  Random random(5, "x");
+  at::philox_engine reference(5, fnv1a("x"), first_block(Purpose::kTest) + (uint64_t{1} << 33) + 1);
+  Random random(5, Purpose::kTest, "x");
   random.seek(4 * ((uint64_t{1} << 33) + 1));
   for (int i = 0; i < 10; ++i) ASSERT_EQ(random.next(), reference());
 }
 
 TEST(Random, SeekBackAfterAnyKindOfNumber) {
-  Random random(1, "mixed");
+  Random random(1, Purpose::kTest, "mixed");
   random.uniform();
   random.next();
   const uint64_t position = random.position();
@@ -79,7 +112,7 @@ double chi_square(const std::vector<int>& counts) {
 }
 
 TEST(Random, UniformFillsItsInterval) {
-  Random random(11, "uniform");
+  Random random(11, Purpose::kTest, "uniform");
   std::vector<int> counts(100);
   for (int i = 0; i < 100'000; ++i) {
     const double value = random.uniform();
@@ -92,7 +125,7 @@ TEST(Random, UniformFillsItsInterval) {
 }
 
 TEST(Random, BelowIsUnbiased) {
-  Random random(12, "below");
+  Random random(12, Purpose::kTest, "below");
   std::vector<int> counts(7);
   for (int i = 0; i < 70'000; ++i) ++counts[static_cast<size_t>(random.below(7))];
   EXPECT_LT(chi_square(counts), 22.5);  // 6 degrees of freedom, p = 0.001
@@ -117,7 +150,7 @@ double distance_from_normal(std::vector<double> sample) {
 }
 
 TEST(Random, NormalIsNormal) {
-  Random random(13, "normal");
+  Random random(13, Purpose::kTest, "normal");
   std::vector<double> sample(20'000);
   for (double& value : sample) value = random.normal();
   EXPECT_LT(distance_from_normal(sample), 1.95);  // p = 0.001
@@ -131,10 +164,11 @@ TEST(Random, NormalIsNormal) {
 
 TEST(Random, DerivedSeedsDiffer) {
   std::set<uint64_t> seeds;
-  for (uint64_t i = 0; i < 1000; ++i) seeds.insert(derive_seed(0, "picture", i));
-  seeds.insert(derive_seed(1, "picture", 0));
-  seeds.insert(derive_seed(0, "caption", 0));
-  EXPECT_EQ(seeds.size(), 1002u);
+  for (uint64_t i = 0; i < 1000; ++i) seeds.insert(derive_seed(0, Purpose::kTest, "picture", i));
+  seeds.insert(derive_seed(1, Purpose::kTest, "picture", 0));
+  seeds.insert(derive_seed(0, Purpose::kTest, "caption", 0));
+  seeds.insert(derive_seed(0, Purpose::kPictureSeed, "picture", 0));
+  EXPECT_EQ(seeds.size(), 1003u);
 }
 
 // http://www.isthe.com/chongo/tech/comp/fnv/: the test vectors of FNV-1a, 64 bit.

@@ -47,9 +47,9 @@ class ToyModel final : public StepModel {
 
   at::Tensor row(int64_t name, const std::vector<int64_t>& sequence) const {
     uint64_t state = static_cast<uint64_t>(name) + 1;
-    for (const int64_t token : sequence) state = derive_seed(state, "toy", static_cast<uint64_t>(token));
+    for (const int64_t token : sequence) state = derive_seed(state, Purpose::kTest, "toy", static_cast<uint64_t>(token));
     at::Tensor values = at::empty({kVocabulary});
-    Random(state, "logits").fill_normal({values.data_ptr<float>(), static_cast<size_t>(kVocabulary)});
+    Random(state, Purpose::kTest, "logits").fill_normal({values.data_ptr<float>(), static_cast<size_t>(kVocabulary)});
     values.mul_(1.5);
     values[kEnd] += 1.5;
     return values;
@@ -181,7 +181,7 @@ TEST(Sampling, ACandidateDependsOnNeitherTheirNumberNorTheFirstIndex) {
   expect_same(three, {ten[0], ten[1], ten[2]});
   ToyModel model({2});
   options.num_captions = 1;
-  const Random eighth(options.seed, "2", 7);
+  const Random eighth(options.seed, Purpose::kTest, "2", 7);
   expect_same(decode(model, model.start(), options, {&eighth, 1}).front(), {ten[7]});
   std::set<std::vector<int64_t>> different;
   for (const Decoded& decoded : ten) different.insert(decoded.token_ids);
@@ -253,7 +253,7 @@ TEST(Decoding, RefusesLogitsThatAreNotFinite) {
     ToyModel model({0});
     DecodingStart start = model.start();
     start.logits = at::full_like(start.logits, std::numeric_limits<float>::quiet_NaN());
-    const std::vector<Random> streams(static_cast<size_t>(options.num_captions), Random(0, ""));
+    const std::vector<Random> streams(static_cast<size_t>(options.num_captions), Random(0, Purpose::kTest, ""));
     EXPECT_THROW(decode(model, start, options, streams), DataError) << name;
   }
 }

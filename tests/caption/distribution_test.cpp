@@ -62,7 +62,7 @@ TEST(Draw, FollowsTheWeights) {
   std::vector<double> counts(weights.size());
   constexpr int kDraws = 40000;
   for (int i = 0; i < kDraws; ++i) {
-    counts[static_cast<size_t>(draw(weights, Random(1, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
+    counts[static_cast<size_t>(draw(weights, Random(1, Purpose::kTest, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
   }
   double chi_square = 0;
   for (size_t i : {0, 2, 3, 5}) {
@@ -75,10 +75,10 @@ TEST(Draw, FollowsTheWeights) {
 
 TEST(Draw, IsSettledByTheStreamAndTheStep) {
   const std::vector<float> weights(1000, 1.0f);
-  const Random stream(5, "sample", 2);
+  const Random stream(5, Purpose::kTest, "sample", 2);
   EXPECT_EQ(draw(weights, stream, 4), draw(weights, stream, 4));
   EXPECT_NE(draw(weights, stream, 4), draw(weights, stream, 5));
-  EXPECT_NE(draw(weights, stream, 4), draw(weights, Random(5, "sample", 3), 4));
+  EXPECT_NE(draw(weights, stream, 4), draw(weights, Random(5, Purpose::kTest, "sample", 3), 4));
 }
 
 // Rounding errors of another batch size move all weights a little; choices must not depend on that.
@@ -88,14 +88,14 @@ TEST(Draw, ChangesRarelyWhenWeightsChangeLittle) {
   int changed = 0;
   for (int64_t i = 0; i < 200; ++i) {
     const auto row = [](const at::Tensor& t) { return std::span<const float>(t.data_ptr<float>(), 30000); };
-    changed += draw(row(weights), Random(1, "moved"), i) != draw(row(moved), Random(1, "moved"), i);
+    changed += draw(row(weights), Random(1, Purpose::kTest, "moved"), i) != draw(row(moved), Random(1, Purpose::kTest, "moved"), i);
   }
   EXPECT_LE(changed, 1);
 }
 
 TEST(Draw, RefusesNaN) {
   const std::vector<float> weights(10, std::numeric_limits<float>::quiet_NaN());
-  EXPECT_THROW(draw(weights, Random(1, "nan"), 0), DataError);
+  EXPECT_THROW(draw(weights, Random(1, Purpose::kTest, "nan"), 0), DataError);
 }
 
 }  // namespace

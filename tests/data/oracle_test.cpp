@@ -39,7 +39,7 @@ Scene single(const std::string& name, const std::string& color) {
 }
 
 image::Image add_noise(image::Image picture, double deviation, uint64_t index) {
-  Random random(1, "noise", index);
+  Random random(1, Purpose::kTest, "noise", index);
   for (uint8_t& value : picture.pixels) {
     value = static_cast<uint8_t>(std::clamp(std::lround(value + deviation * random.normal()), 0L, 255L));
   }
@@ -141,7 +141,7 @@ TEST(Oracle, SeesNothingWhereNothingIs) {
       EXPECT_EQ(reading.background, static_cast<int>(color));
     }
   }
-  Random random(1, "pixels");
+  Random random(1, Purpose::kTest, "pixels");
   for (int i = 0; i < 50; ++i) {
     image::Image picture(32, 32);
     for (uint8_t& value : picture.pixels) value = static_cast<uint8_t>(random.below(256));

@@ -103,7 +103,7 @@ TEST(StableDiffusion, GivenNoiseGivesWhatTheSeedGives) {
   const std::vector<Picture> given = pipeline().generate(requests, options);
   for (size_t i = 0; i < requests.size(); ++i) {
     EXPECT_LT(relative_error(given[i].latents, drawn[i].latents), 1e-5);
-    EXPECT_EQ(drawn[i].seed, derive_seed(7, requests[i].sample, i));
+    EXPECT_EQ(drawn[i].seed, derive_seed(7, Purpose::kPictureSeed, requests[i].sample, i));
   }
 }
 

@@ -46,7 +46,7 @@ TEST(Augment, CropsGiveTorchvisionsBytes) {
 
 TEST(Augment, PicturesWithoutRoomAreCroppedInTheMiddle) {
   for (const auto& entry : read_json(testing::golden("augmentation.json")).at("never_fit")) {
-    Random random(1, "crop");
+    Random random(1, Purpose::kTest, "crop");
     EXPECT_EQ(draw_crop(entry[0], entry[1], random), (Box{entry[2], entry[3], entry[4], entry[5]})) << entry;
   }
 }
@@ -54,7 +54,7 @@ TEST(Augment, PicturesWithoutRoomAreCroppedInTheMiddle) {
 TEST(Augment, CropsHaveTheWantedAreasAndRatios) {
   double least = 1, most = 0, narrowest = 10, widest = 0;
   for (uint64_t i = 0; i < 2000; ++i) {
-    Random random(1, "crop", i);
+    Random random(1, Purpose::kTest, "crop", i);
     const Box box = draw_crop(400, 300, random);
     ASSERT_TRUE(box.left >= 0 && box.top >= 0 && box.left + box.width <= 400 && box.top + box.height <= 300);
     const auto width = static_cast<double>(box.width), height = static_cast<double>(box.height);
@@ -73,7 +73,7 @@ TEST(Augment, DependsOnTheStreamAlone) {
   const Image image = testing::noise(40, 30, 3);
   std::set<std::string> digests;
   for (uint64_t i = 0; i < 20; ++i) {
-    Random first(7, "row", i), second(7, "row", i);
+    Random first(7, Purpose::kTest, "row", i), second(7, Purpose::kTest, "row", i);
     const Image result = augment(image, 24, 20, first);
     EXPECT_EQ(result.width, 24);
     EXPECT_EQ(result.height, 20);
@@ -88,12 +88,12 @@ TEST(Augment, HalfOfThePicturesAreMirrored) {
   for (int64_t y = 0; y < 8; ++y) std::fill(image.at(4, y), image.at(4, y) + 12, uint8_t{255});  // bright on the right
   int mirrored = 0;
   for (uint64_t i = 0; i < 400; ++i) {
-    Random random(1, "flip", i);
+    Random random(1, Purpose::kTest, "flip", i);
     const Image result = augment(image, 8, 8, random, {.smallest_area = 1, .operations = 0});
     mirrored += result.at(0, 3)[0] > result.at(7, 3)[0];
   }
   EXPECT_NEAR(mirrored, 200, 40);
-  Random random(1, "never");
+  Random random(1, Purpose::kTest, "never");
   EXPECT_EQ(augment(image, 8, 8, random, {.smallest_area = 1, .flip = 0, .operations = 0}).at(7, 3)[0], 255);
 }
 
@@ -103,7 +103,7 @@ TEST(Augment, RefusesBoxesOutside) {
   EXPECT_THROW(crop(image, {-1, 0, 2, 2}), DataError);
   EXPECT_THROW(crop(image, {0, 4, 2, 2}), DataError);
   EXPECT_THROW(crop(image, {0, 0, 0, 2}), DataError);
-  Random random(1, "empty");
+  Random random(1, Purpose::kTest, "empty");
   EXPECT_THROW(augment(Image(), 4, 4, random), DataError);
 }
 

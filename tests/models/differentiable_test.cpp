@@ -15,7 +15,7 @@ namespace {
 
 at::Tensor draw(const std::string& name, at::IntArrayRef shape, at::ScalarType type = at::kFloat) {
   at::Tensor values = at::empty(shape, at::kFloat);
-  Random random(5, name);
+  Random random(5, Purpose::kTest, name);
   random.fill_normal({values.data_ptr<float>(), static_cast<size_t>(values.numel())});
   return values.to(type);
 }

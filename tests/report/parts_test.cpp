@@ -138,7 +138,7 @@ TEST(Base64, KnownAnswers) {
 
 image::Image noise(int64_t width, int64_t height) {
   image::Image image(width, height);
-  Random random(0, "noise", width);
+  Random random(0, Purpose::kTest, "noise", width);
   for (uint8_t& value : image.pixels) value = static_cast<uint8_t>(random.below(256));
   return image;
 }

@@ -74,7 +74,7 @@ class Captioner : public caption::Captioner {
     for (const caption::Request& request : requests) {
       result.emplace_back();
       for (int64_t k = 0; k < options.num_captions; ++k) {
-        Random random(options.seed, request.sample, request.candidate + k);
+        Random random(options.seed, Purpose::kTest, request.sample, request.candidate + k);
         result.back().push_back(
             {options.do_sample || !seen(request) ? say(request, random, options) : said(request), {}, -1});
       }
@@ -111,8 +111,8 @@ class Generator : public generate::Generator {
     std::vector<generate::Picture> result;
     for (const generate::Request& request : requests) {
       generate::Picture picture;
-      picture.seed = derive_seed(options.seed, request.sample, static_cast<uint64_t>(request.candidate));
-      Random random(picture.seed, "drawing");
+      picture.seed = derive_seed(options.seed, Purpose::kPictureSeed, request.sample, static_cast<uint64_t>(request.candidate));
+      Random random(picture.seed, Purpose::kTest, "drawing");
       picture.image = dataset_.sample(0).truth.empty() ? find(request.prompt, random) : draw(request.prompt, random);
       result.push_back(std::move(picture));
     }

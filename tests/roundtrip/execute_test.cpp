@@ -37,7 +37,7 @@ TEST(Execute, MakesEveryCandidateInBothDirections) {
       ASSERT_TRUE(row.complete());
       const int64_t key = std::stoll(row.key.sample.substr(2));
       const int shown = fakes::shade(store.load_image(*row.image));
-      EXPECT_EQ(row.image_seed, derive_seed(0, row.key.sample, static_cast<uint64_t>(row.key.candidate)));
+      EXPECT_EQ(row.image_seed, derive_seed(0, Purpose::kPictureSeed, row.key.sample, static_cast<uint64_t>(row.key.candidate)));
       EXPECT_EQ(shown, fakes::shade(*row.text));  // spread 0: the generator draws what it is told
       if (direction == Direction::kT2I2T) {
         EXPECT_EQ(shown, fakes::Dataset::original(key));

@@ -63,7 +63,7 @@ class Captioner : public caption::Captioner {
       for (int64_t k = 0; k < options.num_captions; ++k) {
         int error = 0;
         if (options.do_sample) {
-          error = static_cast<int>(Random(options.seed, request.sample, request.candidate + k).below(41)) - 20;
+          error = static_cast<int>(Random(options.seed, Purpose::kTest, request.sample, request.candidate + k).below(41)) - 20;
         }
         const int read = shade(request.image) + error;
         captions.push_back({text(read), {1, read, 2}, -0.1 * std::abs(error)});
@@ -90,8 +90,8 @@ class Generator : public generate::Generator {
       before(request);
       if (delay_us > 0) ::usleep(static_cast<useconds_t>(delay_us));
       generate::Picture picture;
-      picture.seed = derive_seed(options.seed, request.sample, static_cast<uint64_t>(request.candidate));
-      const int error = static_cast<int>(Random(picture.seed, "noise").below(2 * spread + 1)) - spread;
+      picture.seed = derive_seed(options.seed, Purpose::kPictureSeed, request.sample, static_cast<uint64_t>(request.candidate));
+      const int error = static_cast<int>(Random(picture.seed, Purpose::kTest, "noise").below(2 * spread + 1)) - spread;
       picture.image = grey(shade(request.prompt) + error);
       picture.truncated_tokens = shade(request.prompt) % 50 == 0 ? 3 : 0;
       result.push_back(std::move(picture));

@@ -59,7 +59,7 @@ TEST(Resume, TenKillsLeaveTheRowsOfAnUndisturbedRun) {
   const int64_t whole_us =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count();
 
-  Random random(11, "kills");
+  Random random(11, Purpose::kTest, "kills");
   int kills = 0;
   while (kills < 10) {
     fakes::Folder folder;

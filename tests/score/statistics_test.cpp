@@ -46,7 +46,7 @@ TEST(Correlations, AreUndefinedForConstants) {
 }
 
 TEST(Correlations, KendallIsFastEnoughForWholeDataSets) {
-  Random random(3, "tau");
+  Random random(3, Purpose::kTest, "tau");
   std::vector<double> x(200'000), y(200'000);
   for (size_t i = 0; i < x.size(); ++i) x[i] = random.normal(), y[i] = x[i] + random.normal();
   // For a bivariate normal distribution tau = 2/π asin(correlation), here 1/2.
@@ -55,7 +55,7 @@ TEST(Correlations, KendallIsFastEnoughForWholeDataSets) {
 
 // Every row of a group comes as often as the group was drawn, so ten copies of each row change no interval.
 TEST(Correlations, AreResampledByGroups) {
-  Random random(4, "groups");
+  Random random(4, Purpose::kTest, "groups");
   std::vector<double> x, y, copies_x, copies_y;
   std::vector<int64_t> group, copies_group;
   for (int64_t i = 0; i < 60; ++i) {
@@ -99,7 +99,7 @@ TEST(Correlations, OfDrawnRowsAreThoseOfTheRepeatedRows) {
   const BootstrapOptions one{.resamples = 1, .confidence = 0.5, .seed = 6};
   const Correlations found = bootstrap_correlations(x, y, group, 3, one);
   std::vector<double> drawn_x, drawn_y;
-  Random random(6, "bootstrap");
+  Random random(6, Purpose::kTest, "bootstrap");
   for (int draw = 0; draw < 3; ++draw) {
     const int64_t drawn = static_cast<int64_t>((uint64_t{random.next()} * 3) >> 32);
     for (size_t i = 0; i < x.size(); ++i) {
@@ -167,7 +167,7 @@ TEST(Bootstrap, IntervalsAreScipysOfTheSameResamples) {
 }
 
 TEST(Bootstrap, SumsManyColumnsAsItSumsOne) {
-  Random random(2, "columns");
+  Random random(2, Purpose::kTest, "columns");
   for (const size_t width : {1u, 5u, 16u, 23u, 40u}) {
     std::vector<std::vector<double>> columns(width, std::vector<double>(30));
     for (auto& column : columns) {
@@ -221,7 +221,7 @@ TEST(Bootstrap, LeavesOutResamplesWithoutAValue) {
 }
 
 TEST(Bootstrap, PairedDifferencesSeeThroughCommonVariation) {
-  Random random(5, "pairs");
+  Random random(5, Purpose::kTest, "pairs");
   std::vector<double> a(100), b(100);
   for (size_t i = 0; i < a.size(); ++i) b[i] = 10 * random.normal(), a[i] = b[i] + 0.5 + 0.1 * random.normal();
   const Interval difference = paired_difference(a, b);
@@ -237,7 +237,7 @@ TEST(Bootstrap, PairedDifferencesSeeThroughCommonVariation) {
 }
 
 TEST(Bootstrap, CoversTheTrueMeanAboutAsOftenAsItSays) {
-  Random random(8, "coverage");
+  Random random(8, Purpose::kTest, "coverage");
   int covered = 0;
   for (int trial = 0; trial < 400; ++trial) {
     std::vector<double> values(60);
@@ -265,7 +265,7 @@ TEST(PairedPermutation, EqualsScipysOverAllSwaps) {
 }
 
 TEST(PairedPermutation, SeesADifferenceAndOnlyThat) {
-  Random random(9, "systems");
+  Random random(9, Purpose::kTest, "systems");
   std::vector<std::vector<double>> a(2, std::vector<double>(500)), b = a;
   for (size_t i = 0; i < 500; ++i) {
     const double difficulty = 5 * random.normal();

@@ -68,7 +68,7 @@ TEST(Wmd, CaptionsOfTenThousandWords) {
   constexpr int kWords = 9000;
   {
     std::ofstream file(path);
-    Random random(0, "vectors");
+    Random random(0, Purpose::kTest, "vectors");
     for (int i = 0; i < kWords; ++i) file << "w" << i << ' ' << random.uniform() << ' ' << random.uniform() << '\n';
   }
   WordMover mover(std::make_shared<WordVectors>(path), {.normalize = false});
@@ -88,7 +88,7 @@ TEST(Wmd, CaptionsOfTenThousandWords) {
 // Against a plan by exhaustion: every assignment of equal shares is a permutation.
 TEST(Transport, FindsTheCheapestPlan) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
-    Random random(seed, "costs");
+    Random random(seed, Purpose::kTest, "costs");
     constexpr int kSide = 6;
     std::vector<double> costs(kSide * kSide);
     for (double& cost : costs) cost = static_cast<double>(random.below(8));  // ties

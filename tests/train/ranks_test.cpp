@@ -199,7 +199,7 @@ TEST(RanksTraining, KillsAndInterruptsLeaveTheWeightsOfAnUndisturbedTraining) {
   Folder undisturbed;
   expect_done(Job(2, kTrainUnified, job_in(undisturbed)), 2);
   const std::string expected = final_state(undisturbed);
-  Random random(1, "moments");
+  Random random(1, Purpose::kTest, "moments");
   for (const int number : {SIGKILL, SIGINT}) {
     for (size_t victim : {0, 1}) {
       Folder folder;

@@ -64,7 +64,7 @@ inline void expect_kills_change_nothing(int kills, const std::string& child_test
   EXPECT_EQ(final_state(timed), expected);
   const int64_t whole_us = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();
 
-  Random random(1, "kills");
+  Random random(1, Purpose::kTest, "kills");
   while (kills > 0) {
     Folder folder;
     while (kills > 0) {

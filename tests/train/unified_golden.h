@@ -116,7 +116,7 @@ struct Case {
   }
 
   static at::Tensor draw(const std::string& what, int64_t step, at::IntArrayRef shape) {
-    Random random(11, what, static_cast<uint64_t>(step));
+    Random random(11, Purpose::kTest, what, static_cast<uint64_t>(step));
     return normal_like(at::empty(shape), random);
   }
   at::Tensor latents(const Tiny& tiny, int64_t step) const {

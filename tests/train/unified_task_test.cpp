@@ -272,7 +272,7 @@ TEST(UnifiedTask, ThePapersObjectiveTrainsToo) {
 
 TEST(UnifiedTask, ReadsFoldersWithoutTheirBadPictures) {
   Folder pictures, folder;
-  Random random(1, "picture");
+  Random random(1, Purpose::kTest, "picture");
   for (const char* name : {"a", "b", "c"}) {
     image::Image picture(40, 30);
     for (uint8_t& value : picture.pixels) value = static_cast<uint8_t>(random.below(256));

@@ -94,7 +94,7 @@ std::vector<std::vector<double>> resampled_values(const Statistic& statistic, si
                                                   const BootstrapOptions& options) {
   std::vector<std::vector<double>> result(values);
   std::vector<uint32_t> drawn(static_cast<size_t>(statistic.samples));
-  Random random(options.seed, "bootstrap");
+  Random random(options.seed, Purpose::kBootstrap);
   for (int64_t k = 0; k < options.resamples; ++k) {
     // A 32-bit multiply-shift: its bias is below samples / 2^32.
     for (uint32_t& row : drawn) row = static_cast<uint32_t>((uint64_t{random.next()} * drawn.size()) >> 32);

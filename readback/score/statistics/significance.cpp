@@ -88,7 +88,7 @@ std::vector<double> paired_permutation(const Aggregate& a, const Aggregate& b, c
     for (int64_t mask = 0; mask < all; ++mask) swaps.swap(choose(scratch, [&](size_t i) { return (mask >> i) & 1; }));
     return swaps.p_values(all, 0);
   }
-  Random random(options.seed, "permutations");
+  Random random(options.seed, Purpose::kPermutation);
   for (int64_t k = 0; k < options.permutations; ++k) {
     uint32_t bits = 0;
     swaps.swap(choose(scratch, [&](size_t i) {
@@ -117,7 +117,7 @@ std::vector<double> holm(std::span<const double> p_values) {
 std::vector<int64_t> random_partners(int64_t n, uint64_t seed) {
   std::vector<int64_t> partners(static_cast<size_t>(n));
   std::iota(partners.begin(), partners.end(), int64_t{0});
-  Random random(seed, "random pairs");
+  Random random(seed, Purpose::kRandomPairs);
   for (int64_t i = n - 1; i > 0; --i) std::swap(partners[i], partners[random.below(i)]);  // Sattolo: one cycle
   return partners;
 }
