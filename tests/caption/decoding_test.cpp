@@ -77,7 +77,7 @@ std::vector<std::vector<Decoded>> run(const std::vector<int64_t>& names, const D
   std::vector<Random> streams;
   for (const int64_t name : names) {
     for (int64_t i = 0; i < options.num_captions; ++i) {
-      streams.emplace_back(options.seed, std::to_string(name), static_cast<uint64_t>(i));
+      streams.emplace_back(options.seed, Purpose::kTest, std::to_string(name), static_cast<uint64_t>(i));
     }
   }
   return decode(model, model.start(), options, streams);
