@@ -187,7 +187,7 @@ std::string& command_line() {
 }
 
 std::unique_ptr<Progress> make_progress(const Ranks& ranks) {
-  if (ranks.first()) return std::make_unique<Bar>();
+  if (ranks.is_root()) return std::make_unique<Bar>();
   return std::make_unique<Warnings>();
 }
 

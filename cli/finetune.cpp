@@ -230,7 +230,7 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
                                    .weight_decay = flags.captioner_weight_decay,
                                    .clipped = task.objective.objective == train::Objective::kUnified}};
   flags.train.recipe = resolved_flags(verb, {"output", "threads", "checkpoint-seconds", "cache-gigabytes"});
-  if (ranks.first()) {
+  if (ranks.is_root()) {
     flags.train.models =
         fmt::format("captioner = {}\ngenerator = {}\n", checkpoint::Repository(task.models.captioner).digest(),
                     checkpoint::Repository(task.models.generator).digest());
@@ -238,7 +238,7 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
   const auto progress = make_progress(ranks);
   const auto learner = train::make_unified_task(task, *progress);
   train::train(*learner, flags.train, flags.output, *progress, ranks);
-  if (ranks.first()) fmt::print("{}\n", flags.output);
+  if (ranks.is_root()) fmt::print("{}\n", flags.output);
 }
 
 }  // namespace

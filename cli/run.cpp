@@ -179,7 +179,7 @@ void add_run(CLI::App& app) {
     flags->options.reading.prompt = flags->options.sampling.prompt;
     const Ranks ranks(find_launch());
     flags->machine.local_rank = ranks.local_rank();
-    if (!ranks.first()) return lend_models(*flags, ranks);
+    if (!ranks.is_root()) return lend_models(*flags, ranks);
     const roundtrip::Store store = run_roundtrip(*flags, ranks);
     fmt::print("{}\n", store.folder().string());
   });

@@ -14,7 +14,6 @@
 #include <thread>
 
 #include "readback/base/error.h"
-#include "readback/base/progress.h"
 
 namespace readback {
 
@@ -125,8 +124,8 @@ class Pipe {
 
 }  // namespace
 
-ProcessResult run_process(const ProcessRequest& request) {
-  check_interrupt();
+ProcessResult run_process(const ProcessRequest& request, const Context& context) {
+  context.check();
   const auto start = Clock::now();
   Pipe errors(request.arguments.front());
   Child child(request, errors.writer());
@@ -134,7 +133,7 @@ ProcessResult run_process(const ProcessRequest& request) {
   ProcessResult result;
   // The end of the child counts, not that of its standard error, which a process that it started may keep open.
   for (bool open = true; !child.ended();) {
-    check_interrupt();
+    context.check();
     if (!result.timed_out && request.timeout.count() > 0 && Clock::now() - start > request.timeout) {
       result.timed_out = true;
       child.kill();
@@ -146,7 +145,7 @@ ProcessResult run_process(const ProcessRequest& request) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
-  check_interrupt();  // the terminal sends Ctrl-C to the child too
+  context.check();  // the terminal sends Ctrl-C to the child too
   errors.read(result.errors);
   if (result.errors.size() > kKeptErrors) result.errors.erase(0, result.errors.size() - kKeptErrors);
   result.status = child.status();

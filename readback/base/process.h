@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "readback/base/context.h"
+
 namespace readback {
 
 struct ProcessRequest {
@@ -18,8 +20,8 @@ struct ProcessResult {
   std::string errors;  // the end of its standard error, at most 64 KiB
 };
 
-// Waits for the end. Its input is empty, what it prints on standard output is dropped. Errors: Interrupted after
-// Ctrl-C (the child is killed), DataError when it cannot be started.
-ProcessResult run_process(const ProcessRequest& request);
+// Waits for the end. Its input is empty, what it prints on standard output is dropped. Errors: Interrupted when
+// a stop is requested (the child is killed), DataError when it cannot be started.
+ProcessResult run_process(const ProcessRequest& request, const Context& context = {});
 
 }  // namespace readback

@@ -1,4 +1,4 @@
-// How long work reports where it is and learns that it should stop. The library calls; cli/ draws and handles signals.
+// How long work reports where it is. The library calls, cli/ draws.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,10 +14,5 @@ class Progress {
   virtual void note(const std::string& message) {}                  // a line for the log
   virtual void warn(const std::string& message) { note(message); }  // one that any of several ranks may have
 };
-
-// Set by the first Ctrl-C. Long loops call check_interrupt() between units of work: it throws Interrupted when set.
-void request_interrupt() noexcept;  // async-signal-safe
-bool interrupt_requested() noexcept;
-void check_interrupt();
 
 }  // namespace readback

@@ -10,7 +10,6 @@
 #include <thread>
 
 #include "readback/base/error.h"
-#include "readback/base/progress.h"
 
 #define USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -58,7 +57,7 @@ at::Tensor as_tensor(std::string& bytes) {
 
 // The store through which ranks find each other, when all are there. c10d waits without listening to Ctrl-C; this waits
 // in short pieces.
-c10::intrusive_ptr<c10d::Store> meet(const Launch& launch) {
+c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, const Context& context) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point deadline = Clock::now() + launch.patience;
   c10d::TCPStoreOptions options;
@@ -67,7 +66,7 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch) {
   options.timeout = std::min(launch.patience, milliseconds(2000));
   c10::intrusive_ptr<c10d::Store> store;
   while (!store) {
-    check_interrupt();
+    context.check();
     try {
       store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
     } catch (const std::exception&) {
@@ -77,7 +76,7 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch) {
   store->setTimeout(launch.patience);
   store = c10::make_intrusive<c10d::PrefixStore>("readback/" + launch.attempt, store);
   for (int64_t there = store->add("there", 1); there < launch.size; there = store->add("there", 0)) {
-    check_interrupt();
+    context.check();
     if (Clock::now() > deadline) throw RankError(fmt::format("{} of them", there));
     std::this_thread::sleep_for(milliseconds(20));
   }
@@ -86,12 +85,12 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch) {
 
 }  // namespace
 
-Ranks::Ranks(Launch launch) : launch_(std::move(launch)) {
+Ranks::Ranks(Launch launch, const Context& context) : launch_(std::move(launch)) {
   if (size() == 1) return;
   FLAGS_caffe2_log_level = 3;     // c10d would print what we throw, with back traces
   std::signal(SIGPIPE, SIG_IGN);  // writing to a rank that has died is an error, not this process's end
   try {
-    const auto store = meet(launch_);
+    const auto store = meet(launch_, context);
     connections_ = std::make_shared<Connections>(
         store,
         c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(rank()), static_cast<int>(size()),
@@ -160,13 +159,13 @@ std::string Ranks::receive(int64_t from) const {
 }
 
 std::string Ranks::scatter(const std::vector<std::string>& parts) const {
-  if (!first()) return receive(0);
+  if (!is_root()) return receive(0);
   for (int64_t i = 1; i < size(); ++i) send(parts.at(static_cast<size_t>(i)), i);
   return parts.at(0);
 }
 
 std::vector<std::string> Ranks::gather(const std::string& part) const {
-  if (!first()) {
+  if (!is_root()) {
     send(part, 0);
     return {};
   }
@@ -207,9 +206,9 @@ void Ranks::together(const std::function<void()>& work) const {
   }
 }
 
-void Ranks::on_first(const std::function<void()>& work) const {
+void Ranks::on_root(const std::function<void()>& work) const {
   together([&] {
-    if (first()) work();
+    if (is_root()) work();
   });
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "readback/base/context.h"
 #include "readback/base/launch.h"
 
 namespace readback {
@@ -20,12 +21,12 @@ class Ranks {
   Ranks() = default;  // one process: all of the below returns at once
   // Waits until all ranks have come. Errors: RankError (none listens at the address, the port is taken, a rank is
   // missing when the patience ends), Interrupted. From then on the process ignores SIGPIPE.
-  explicit Ranks(Launch launch);
+  explicit Ranks(Launch launch, const Context& context = {});
 
   int64_t rank() const { return launch_.rank; }
   int64_t size() const { return launch_.size; }
   int64_t local_rank() const { return launch_.local_rank; }
-  bool first() const { return launch_.rank == 0; }
+  bool is_root() const { return launch_.rank == 0; }
 
   // In place; any dtype and device. The result is the same on all ranks, bit by bit.
   void sum(at::Tensor tensor) const;
@@ -39,7 +40,7 @@ class Ranks {
   // Does `work` on all ranks and waits for them. What it throws on one ends all: there with its own error, elsewhere
   // with RankError, or Interrupted when that is what it was.
   void together(const std::function<void()>& work) const;
-  void on_first(const std::function<void()>& work) const;  // the same, but rank 0 alone has anything to do
+  void on_root(const std::function<void()>& work) const;  // the same, but rank 0 alone has anything to do
 
  private:
   struct Connections;

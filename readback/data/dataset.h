@@ -4,8 +4,10 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "readback/base/options.h"
 #include "readback/image/image.h"
 
 namespace readback::data {
@@ -28,10 +30,18 @@ class Dataset {
 };
 
 struct DatasetOptions {
-  std::string split = "test";  // emoji-scenes: train, validation, test, novel-pairs; ignored by folders and COCO files
-  int64_t limit = 0;           // the first n; 0: all
-  uint64_t seed = 0;           // emoji-scenes: another seed, other scenes
-  int64_t image_size = 32;     // emoji-scenes: side of the pictures in pixels
+  std::string split = "test";
+  int64_t limit = 0;
+  uint64_t seed = 0;
+  int64_t image_size = 32;
+
+  static constexpr auto options() {
+    using O = DatasetOptions;
+    return std::tuple(option(&O::split, "split", "emoji-scenes: train, validation, test or novel-pairs"),
+                      option(&O::limit, "limit", "The first N samples; 0: all", at_least(0)),
+                      option(&O::seed, "dataset_seed", "emoji-scenes: another seed, other scenes"),
+                      option(&O::image_size, "image_size", "emoji-scenes: side in pixels", {8, 1024}));
+  }
 };
 
 // SPEC: `emoji-scenes`; a folder of images (sorted by name, the file name is the id; captions in NAME.txt beside

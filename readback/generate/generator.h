@@ -1,49 +1,89 @@
 // The interface that roundtrip/ knows: prompts in, candidate pictures out.
 #pragma once
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "readback/base/context.h"
+#include "readback/base/options.h"
+#include "readback/base/result.h"
 #include "readback/image/image.h"
 
 namespace readback::generate {
 
-// Names and meaning as in diffusers' StableDiffusionPipeline.
+// Names and meaning as in diffusers' pipelines. What is left open is the backend's to say (Generator::defaults).
 struct GenerationOptions {
   std::string negative_prompt;
-  int64_t num_inference_steps = 50;
-  double guidance_scale = 7.5;    // <= 1: no guidance, one forward a step
-  std::string scheduler;          // pndm, ddim, euler, euler-a, dpm++2m, dpm++2m-karras; empty: scheduler_config.json's
-  int64_t height = 0, width = 0;  // pixels; 0: the model's own size
+  std::optional<int64_t> num_inference_steps;
+  std::optional<double> guidance_scale;
+  std::optional<std::string> scheduler;
+  std::optional<int64_t> height, width;
   uint64_t seed = 0;
-  bool latents_only = false;  // keep the final latents, decode no picture
+  bool latents_only = false;
+
+  static constexpr auto options() {
+    using O = GenerationOptions;
+    return std::tuple(
+        option(&O::negative_prompt, "negative_prompt", "What the picture should not show"),
+        option(&O::num_inference_steps, "num_inference_steps", "Denoising steps", at_least(1)),
+        option(&O::guidance_scale, "guidance_scale", "How much the text counts; 1 or less: no guidance"),
+        option(&O::scheduler, "scheduler", "pndm, ddim, euler, euler-a, dpm++2m or dpm++2m-karras"),
+        option(&O::height, "height", "Pixels", at_least(1)), option(&O::width, "width", "Pixels", at_least(1)),
+        option(&O::seed, "seed", "Of the random streams", Scope::kCall),
+        option(&O::latents_only, "latents_only", "Keep the final latents, decode no picture", Scope::kCall));
+  }
+};
+
+// A generator's inner picture, row by row.
+struct Latents {
+  std::vector<int64_t> shape;  // channels, height, width
+  std::vector<float> values;
+  bool empty() const { return values.empty(); }
 };
 
 struct Request {
   std::string prompt;
   std::string sample;     // key of the random stream
   int64_t candidate = 0;  // noise comes from stream (seed, sample, candidate)
-  at::Tensor latents;     // optional initial noise, 1 × C × h × w; drawn from the seed when undefined
+  Latents latents;        // optional initial noise; drawn from the seed when empty
 };
 
 struct Picture {
   image::Image image;            // empty with latents_only
-  at::Tensor latents;            // final latents, C × h × w, fp32
-  uint64_t seed = 0;             // the derived seed of this candidate's noise
-  bool flagged = false;          // by the repository's safety checker; the image is then black, as in diffusers
+  Latents latents;               // the final ones, of generators that have any
+  std::optional<uint64_t> seed;  // of this candidate's noise; none when seeds are not honoured
+  bool flagged = false;          // by the safety checker; the image is then black, as in diffusers
   int64_t truncated_tokens = 0;  // how many prompt tokens did not fit the text encoder
+};
+
+// What a generator can do. The defaults promise nothing.
+struct Capabilities {
+  bool honours_seeds = false;     // equal seed, sample and candidate give equal pictures
+  bool latents = false;           // Request::latents, Picture::latents and latents_only
+  bool concurrent = false;        // generate() may be called by several threads at once
+  int64_t max_prompt_tokens = 0;  // 0: no limit that is known
+  int64_t best_batch = 0;         // requests of a call beyond which it gains nothing; 0: any number
 };
 
 class Generator {
  public:
   virtual ~Generator() = default;
-  // One picture per request, in order. Errors: DataError, UsageError.
-  virtual std::vector<Picture> generate(std::span<const Request> requests, const GenerationOptions& options) = 0;
-  virtual std::string description() const = 0;
+
+  // One result a request, in their order. Errors, all of which concern the call as a whole: UsageError (an option or a
+  // request that the generator does not know), Interrupted, DeviceError, NetworkError; what else is thrown is a fault of
+  // the program.
+  virtual std::vector<Result<Picture>> generate(std::span<const Request> requests, const GenerationOptions& options,
+                                                const Context& context = {}) = 0;
+
+  virtual std::string description() const = 0;  // for people
+  // What must be equal for pictures to be: {"digest": …} of a local model, {"endpoint": …, "model": …} of a remote one.
+  virtual nlohmann::json identity() const;
+  virtual Capabilities capabilities() const { return {}; }
+  virtual GenerationOptions defaults() const { return {}; }
 };
 
 }  // namespace readback::generate

@@ -13,14 +13,14 @@ using Read = std::function<std::vector<data::Reading>(const std::vector<data::Sc
                                                       std::vector<SceneAnswer>& answers)>;
 
 std::vector<SceneAccuracy> measure_scenes(const std::string& model, const AccuracyOptions& options, const Read& read,
-                                          Progress& progress) {
+                                          const Context& context) {
   const int64_t size = data::split_size(options.split);
   const int64_t count = options.limit > 0 ? std::min(options.limit, size) : size;
   std::vector<std::vector<double>> columns[2];  // singles, pairs; five columns each
   for (auto& kind : columns) kind.resize(5);
-  progress.begin(model, count);
+  context.progress().begin(model, count);
   for (int64_t first = 0; first < count; first += options.batch_size) {
-    check_interrupt();
+    context.check();
     std::vector<data::Scene> scenes;
     std::vector<SceneAnswer> answers;
     for (int64_t i = first; i < std::min(first + options.batch_size, count); ++i) {
@@ -39,9 +39,9 @@ std::vector<SceneAccuracy> measure_scenes(const std::string& model, const Accura
       kind[3].push_back(accuracy.all);
       kind[4].push_back(accuracy.semantic);
     }
-    progress.advance(static_cast<int64_t>(scenes.size()));
+    context.progress().advance(static_cast<int64_t>(scenes.size()));
   }
-  progress.end();
+  context.progress().end();
   std::vector<SceneAccuracy> rows;
   for (int kind = 0; kind < 2; ++kind) {
     if (columns[kind][0].empty()) continue;
@@ -57,7 +57,7 @@ std::string sample_name(const SceneAnswer& answer) { return answer.image.substr(
 }  // namespace
 
 std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, const AccuracyOptions& options,
-                                              Progress& progress) {
+                                              const Context& context) {
   const Read read = [&](const std::vector<data::Scene>& scenes, std::vector<SceneAnswer>& answers) {
     std::vector<caption::Request> requests;
     for (size_t i = 0; i < scenes.size(); ++i) {
@@ -71,11 +71,11 @@ std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, con
     }
     return readings;
   };
-  return measure_scenes("captioner", options, read, progress);
+  return measure_scenes("captioner", options, read, context);
 }
 
 std::vector<SceneAccuracy> generator_accuracy(generate::Generator& generator, const AccuracyOptions& options,
-                                              Progress& progress) {
+                                              const Context& context) {
   const Read read = [&](const std::vector<data::Scene>& scenes, std::vector<SceneAnswer>& answers) {
     std::vector<generate::Request> requests;
     for (size_t i = 0; i < scenes.size(); ++i) {
@@ -89,7 +89,7 @@ std::vector<SceneAccuracy> generator_accuracy(generate::Generator& generator, co
     }
     return readings;
   };
-  return measure_scenes("generator", options, read, progress);
+  return measure_scenes("generator", options, read, context);
 }
 
 }  // namespace readback::roundtrip

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/caption/captioner.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/data/oracle.h"
@@ -41,9 +41,9 @@ struct AccuracyOptions {
 
 // The captioner on rendered scenes. Rows: singles, pairs; a kind of scene that does not occur has no row.
 std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, const AccuracyOptions& options,
-                                              Progress& progress);
+                                              const Context& context);
 // The generator on complete captions.
 std::vector<SceneAccuracy> generator_accuracy(generate::Generator& generator, const AccuracyOptions& options,
-                                              Progress& progress);
+                                              const Context& context);
 
 }  // namespace readback::roundtrip

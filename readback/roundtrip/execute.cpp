@@ -21,18 +21,21 @@ struct Unit {
   CandidateRow row;
   image::Image image;  // T2I2T: what was just generated; empty after a resume
 };
+using Units = std::vector<Unit*>;
 
 class Executor {
  public:
   Executor(const Plan& plan, const data::Dataset& dataset, caption::Captioner& captioner,
-           generate::Generator& generator, Store& store, Progress& progress)
+           generate::Generator& generator, Store& store, const Context& context)
       : plan_(plan),
         dataset_(dataset),
         captioner_(captioner),
         generator_(generator),
         store_(store),
-        progress_(progress),
-        recorder_(store, plan.options.max_errors) {
+        context_(context),
+        recorder_(store, plan.options.max_errors),
+        captions_repeat_(captioner.capabilities().honours_seeds),
+        pictures_repeat_(generator.capabilities().honours_seeds) {
     sampling_ = plan.options.sampling;
     sampling_.num_captions = plan.options.num_candidates;
     reading_ = plan.options.reading;
@@ -53,19 +56,15 @@ class Executor {
 
     Summary summary;
     summary.units = plan_.units();
-    progress_.begin("round trips", summary.units);
-    for (Direction direction : plan_.options.directions) {
-      for (const CandidateRow& row : store_.candidates(direction)) summary.done_before += row.complete();
-    }
-    progress_.advance(summary.done_before);
+    for (Direction direction : plan_.options.directions) summary.done_before += store_.count_complete(direction);
+    context_.progress().begin("round trips", summary.units);
     for (const Group& group : plan_.groups) run_group(group);
-    progress_.end();
+    context_.progress().end();
 
     for (Direction direction : plan_.options.directions) {
-      for (const CandidateRow& row : store_.candidates(direction)) {
-        summary.truncated_prompts += row.truncated_tokens > 0;
-        summary.flagged_images += row.flagged;
-      }
+      const CandidateCounts counts = store_.count_candidates(direction);
+      summary.truncated_prompts += counts.truncated;
+      summary.flagged_images += counts.flagged;
     }
     summary.failed_samples = recorder_.failed_samples();
     summary.seconds = clock.seconds();
@@ -74,188 +73,226 @@ class Executor {
 
  private:
   void run_group(const Group& group) {
-    std::map<Direction, std::vector<Unit>> work;
-    std::set<const data::Sample*> failed;
-    for (Direction direction : plan_.options.directions) work[direction] = pending(group, direction);
+    context_.check();
     originals_.clear();
-    for (int64_t i = group.first; i < group.last; ++i) {
-      if (!load_original(i, work)) failed.insert(&plan_.samples[i]);
-    }
     for (Direction direction : plan_.options.directions) {
-      std::vector<Unit>& units = work[direction];
-      const size_t before = units.size();
-      std::erase_if(units, [&](const Unit& unit) { return failed.contains(unit.sample); });
-      progress_.advance(static_cast<int64_t>(before - units.size()));
+      std::vector<Unit> units = stored_units(group, direction);
+      const auto done = static_cast<int64_t>(std::ranges::count_if(units, [](const Unit& u) { return u.row.complete(); }));
+      context_.progress().advance(done);
+      if (done == std::ssize(units)) continue;
       if (direction == Direction::kI2T2I) {
         image_text_image(group, units);
       } else {
         text_image_text(group, units);
       }
+      context_.progress().advance(std::ssize(units) - done);
     }
+    for (int64_t i = group.first; i < group.last; ++i) keep_original(i);
   }
 
-  // The group's candidates that are not complete, as far as they got.
-  std::vector<Unit> pending(const Group& group, Direction direction) const {
+  // The group's candidates as far as they got, all of them: batches are cut by the plan, so that a resumed run computes
+  // the batches of an undisturbed one, to the last bit.
+  std::vector<Unit> stored_units(const Group& group, Direction direction) const {
     std::vector<Unit> units;
     for (int64_t i = group.first; i < group.last; ++i) {
-      const data::Sample& sample = plan_.samples[i];
-      std::vector<Unit> of_sample;
+      const data::Sample& sample = plan_.samples[static_cast<size_t>(i)];
+      const auto first = static_cast<std::ptrdiff_t>(units.size());
       for (int64_t k = 0; k < plan_.options.num_candidates; ++k) {
         Unit unit{&sample, {}, {}};
         unit.row.key = {direction, sample.id, k};
-        of_sample.push_back(std::move(unit));
+        units.push_back(std::move(unit));
       }
       for (CandidateRow& row : store_.candidates(direction, sample.id)) {
+        if (row.key.candidate < 0 || row.key.candidate >= plan_.options.num_candidates) {
+          throw StoreError(describe(store_.folder().string(), fmt::format("candidates 0 to {}", plan_.options.num_candidates - 1),
+                                    fmt::format("candidate {} of {}", row.key.candidate, sample.id), "The run is damaged"));
+        }
         if (row.image && !store_.has_image(*row.image)) row.image.reset();
-        of_sample.at(static_cast<size_t>(row.key.candidate)).row = std::move(row);
-      }
-      for (Unit& unit : of_sample) {
-        if (!unit.row.complete()) units.push_back(std::move(unit));
+        units[static_cast<size_t>(first + row.key.candidate)].row = std::move(row);
       }
     }
     return units;
   }
 
-  // Copies the original into the run folder and keeps it in memory where the captioner will need it.
-  bool load_original(int64_t index, const std::map<Direction, std::vector<Unit>>& work) {
-    const data::Sample& sample = plan_.samples[index];
-    SampleRow& row = stored_[index];
-    const auto found = work.find(Direction::kI2T2I);
-    const bool needed = found != work.end() && std::ranges::any_of(found->second, [&](const Unit& unit) {
-                          return unit.sample == &sample && !unit.row.text;
-                        });
+  // Copies the original into the run folder and keeps it in memory. Null where it cannot be read, which is recorded once.
+  const image::Image* original(int64_t index) {
+    const data::Sample& sample = plan_.samples[static_cast<size_t>(index)];
+    if (const auto found = originals_.find(&sample); found != originals_.end()) return &found->second;
+    if (unreadable_.contains(&sample)) return nullptr;
+    SampleRow& row = stored_[static_cast<size_t>(index)];
     if (!row.image.empty() && !store_.has_image(row.image)) row.image.clear();
-    if (!row.image.empty() && !needed) return true;
-    return recorder_.attempt({sample.id, {}, -1, "original", ""}, [&] {
+    const bool loaded = recorder_.attempt({sample.id, {}, -1, "original", ""}, [&] {
       image::Image image = row.image.empty() ? dataset_.load_image(index) : store_.load_image(row.image);
       if (row.image.empty()) row.image = store_.set_original(sample.id, image);
-      if (needed) originals_[&sample] = std::move(image);
+      originals_[&sample] = std::move(image);
     });
+    if (!loaded) unreadable_.insert(&sample);
+    return loaded ? &originals_.at(&sample) : nullptr;
   }
 
-  // Runs `work` on the units together; where that fails, on each by itself, so that only the culprits are recorded.
-  void attempt(const std::vector<Unit*>& units, const std::string& stage,
-               const std::function<void(const std::vector<Unit*>&)>& work, bool whole_samples = false) {
-    if (units.empty()) return;
-    check_interrupt();
-    if (units.size() > 1 && recorder_.survives([&] { work(units); })) return;
-    for (Unit* unit : units) {
-      check_interrupt();
-      const int64_t candidate = whole_samples ? -1 : unit->row.key.candidate;
-      recorder_.attempt({unit->sample->id, unit->row.key.direction, candidate, stage, ""}, [&] { work({unit}); });
-    }
+  // The original is in the run folder whatever the directions are: metrics and pages show it.
+  void keep_original(int64_t index) {
+    const SampleRow& row = stored_[static_cast<size_t>(index)];
+    if (row.image.empty() || !store_.has_image(row.image)) original(index);
   }
 
-  // All candidates of a sample come from one request; so the "units" here are each sample's first.
+  int64_t index_of(const Unit& unit) const { return unit.sample - plan_.samples.data(); }
+
   void image_text_image(const Group& group, std::vector<Unit>& units) {
-    std::vector<Unit*> samples;
-    for (Unit& unit : units) {
-      if (!unit.row.text && (samples.empty() || samples.back()->sample != unit.sample)) samples.push_back(&unit);
+    // All candidates of a sample come from one request.
+    std::vector<std::span<Unit>> samples;
+    const auto candidates = static_cast<size_t>(plan_.options.num_candidates);
+    for (size_t first = 0; first < units.size(); first += candidates) {
+      samples.push_back(std::span(units).subspan(first, candidates));
     }
-    attempt(
-        samples, "text", [&](const std::vector<Unit*>& batch) { caption_samples(batch, units); }, true);
-    for_each_slice(group, units, [&](const std::vector<Unit*>& slice) {
-      attempt(select(slice, [](const Unit& unit) { return unit.row.text && !unit.row.image; }), "image",
-              [&](const std::vector<Unit*>& batch) {
-                generate_images(batch, [](const Unit& unit) { return *unit.row.text; });
-              });
+    const auto lacks_text = [](std::span<const Unit> sample) {
+      return std::ranges::any_of(sample, [](const Unit& unit) { return !unit.row.text; });
+    };
+    if (std::ranges::any_of(samples, lacks_text)) {
+      std::erase_if(samples, [&](std::span<Unit> sample) {
+        return (!captions_repeat_ && !lacks_text(sample)) || original(index_of(sample.front())) == nullptr;
+      });
+      caption_samples(samples);
+    }
+    for_each_slice(group, units, [&](const Units& slice) {
+      draw(slice, [](const Unit& unit) { return *unit.row.text; },
+           [](const Unit& unit) { return unit.row.text.has_value(); });
     });
   }
 
   void text_image_text(const Group& group, std::vector<Unit>& units) {
-    std::erase_if(units, [&](const Unit& unit) {
-      if (!unit.sample->references.empty()) return false;
-      progress_.advance(1);
-      if (unit.row.key.candidate == 0) {
+    for (const Unit& unit : units) {
+      if (unit.sample->references.empty() && unit.row.key.candidate == 0) {
         recorder_.record({unit.sample->id, Direction::kT2I2T, -1, "text", "the sample has no text to begin with"});
       }
-      return true;
-    });
-    for_each_slice(group, units, [&](const std::vector<Unit*>& slice) {
-      attempt(select(slice, [](const Unit& unit) { return !unit.row.image; }), "image",
-              [&](const std::vector<Unit*>& batch) {
-                generate_images(batch, [](const Unit& unit) { return unit.sample->references.front(); });
-              });
-      attempt(select(slice, [](const Unit& unit) { return unit.row.image && !unit.row.text; }), "text",
-              [&](const std::vector<Unit*>& batch) { read_images(batch); });
+    }
+    for_each_slice(group, units, [&](const Units& slice) {
+      draw(slice, [](const Unit& unit) { return unit.sample->references.front(); },
+           [](const Unit& unit) { return !unit.sample->references.empty(); });
+      read(slice);
     });
   }
 
-  // Slices of at most batch_size units for each process, cut at fixed places of the group so that a resume cuts alike.
-  void for_each_slice(const Group& group, std::vector<Unit>& units,
-                      const std::function<void(const std::vector<Unit*>&)>& work) {
-    const int64_t length = plan_.options.batch_size * plan_.options.processes;
-    std::map<int64_t, std::vector<Unit*>> slices;
-    for (Unit& unit : units) {
-      const int64_t position = (unit.sample - &plan_.samples[group.first]) * plan_.options.num_candidates;
-      slices[(position + unit.row.key.candidate) / length].push_back(&unit);
-    }
-    for (auto& [index, slice] : slices) {
+  // Slices of at most batch_size units for each process, cut at fixed places of the group.
+  void for_each_slice(const Group& group, std::vector<Unit>& units, const std::function<void(const Units&)>& work) {
+    const auto length = static_cast<size_t>(plan_.options.batch_size * plan_.processes);
+    for (size_t first = 0; first < units.size(); first += length) {
+      context_.check();
+      Units slice;
+      for (size_t i = first; i < std::min(first + length, units.size()); ++i) slice.push_back(&units[i]);
       work(slice);
-      progress_.advance(static_cast<int64_t>(slice.size()), slice.back()->sample->id);
     }
   }
 
-  static std::vector<Unit*> select(const std::vector<Unit*>& units, const std::function<bool(const Unit&)>& wanted) {
-    std::vector<Unit*> result;
-    std::ranges::copy_if(units, std::back_inserter(result), [&](const Unit* unit) { return wanted(*unit); });
-    return result;
+  // The results of `call` on all requests; on ever smaller parts of them where the device's memory is too small.
+  template <typename Request, typename Call>
+  auto halving(std::span<const Request> requests, const Call& call) -> decltype(call(requests)) {
+    try {
+      return call(requests);
+    } catch (const OutOfMemory& error) {
+      if (requests.size() == 1) throw;
+      context_.progress().note(fmt::format("{}\nGoing on with {} requests at once", error.what(), requests.size() / 2));
+    }
+    auto results = halving(requests.subspan(0, requests.size() / 2), call);
+    for (auto& result : halving(requests.subspan(requests.size() / 2), call)) results.push_back(std::move(result));
+    return results;
   }
 
-  void caption_samples(const std::vector<Unit*>& firsts, std::vector<Unit>& units) {
+  void caption_samples(const std::vector<std::span<Unit>>& samples) {
+    if (samples.empty()) return;
     const Stopwatch clock;
     std::vector<caption::Request> requests;
-    for (const Unit* unit : firsts) requests.push_back({originals_.at(unit->sample), unit->sample->id, 0});
-    const auto captions = captioner_.caption(requests, sampling_);
-    require_count("captioner", captions.size(), requests.size());
-    const double share = clock.seconds() / static_cast<double>(requests.size() * plan_.options.num_candidates);
-
-    std::vector<Unit*> filled;
-    for (size_t i = 0; i < firsts.size(); ++i) {
-      require_count("captioner", captions[i].size(), static_cast<size_t>(plan_.options.num_candidates));
-      for (Unit& unit : units) {
-        if (unit.sample != firsts[i]->sample || unit.row.text) continue;
-        set_caption(unit.row, captions[i][static_cast<size_t>(unit.row.key.candidate)], share);
+    for (const std::span<Unit> sample : samples) {
+      requests.push_back({originals_.at(sample.front().sample), sample.front().sample->id, 0, {}, {}});
+    }
+    auto results = halving(std::span<const caption::Request>(requests),
+                           [&](auto part) { return captioner_.caption(part, sampling_, context_); });
+    require_count("captioner", results.size(), requests.size());
+    const double share = clock.seconds() / static_cast<double>(samples.size() * samples.front().size());
+    Units filled;
+    for (size_t i = 0; i < samples.size(); ++i) {
+      if (results[i].ok()) require_count("captioner", results[i].value().size(), samples[i].size());
+      for (Unit& unit : samples[i]) {
+        if (unit.row.text) continue;
+        if (!results[i].ok()) {
+          recorder_.record({unit.sample->id, Direction::kI2T2I, -1, "text", results[i].failure()});
+          break;
+        }
+        set_caption(unit.row, results[i].value()[static_cast<size_t>(unit.row.key.candidate)], share);
         filled.push_back(&unit);
       }
     }
     commit(filled);
   }
 
-  void read_images(const std::vector<Unit*>& units) {
+  // Pictures of those of the slice that are `ready`, by their prompts.
+  void draw(const Units& slice, const std::function<std::string(const Unit&)>& prompt,
+            const std::function<bool(const Unit&)>& ready) {
+    const auto lacks_image = [&](const Unit* unit) { return ready(*unit) && !unit->row.image; };
+    if (std::ranges::none_of(slice, lacks_image)) return;
     const Stopwatch clock;
-    std::vector<caption::Request> requests;
-    for (const Unit* unit : units) {
-      requests.push_back({unit->image.pixels.empty() ? store_.load_image(*unit->row.image) : unit->image,
-                          unit->sample->id, unit->row.key.candidate});
-    }
-    const auto captions = captioner_.caption(requests, reading_);
-    require_count("captioner", captions.size(), units.size());
-    for (size_t i = 0; i < units.size(); ++i) {
-      require_count("captioner", captions[i].size(), 1);
-      set_caption(units[i]->row, captions[i].front(), clock.seconds() / static_cast<double>(units.size()));
-    }
-    commit(units);
-  }
-
-  void generate_images(const std::vector<Unit*>& units, const std::function<std::string(const Unit&)>& prompt) {
-    const Stopwatch clock;
+    Units batch;
     std::vector<generate::Request> requests;
-    for (const Unit* unit : units) {
+    for (Unit* unit : slice) {
+      if (!ready(*unit) || (!pictures_repeat_ && unit->row.image)) continue;
+      batch.push_back(unit);
       requests.push_back({prompt(*unit), unit->sample->id, unit->row.key.candidate, {}});
     }
-    std::vector<generate::Picture> pictures = generator_.generate(requests, generation_);
-    require_count("generator", pictures.size(), units.size());
-    for (size_t i = 0; i < units.size(); ++i) {
-      CandidateRow& row = units[i]->row;
-      row.image = store_.save_image(row.key, pictures[i].image);
-      row.image_seed = pictures[i].seed;
-      row.flagged = pictures[i].flagged;
-      row.truncated_tokens = pictures[i].truncated_tokens;
-      row.image_seconds = clock.seconds() / static_cast<double>(units.size());
-      units[i]->image = std::move(pictures[i].image);
+    auto results = halving(std::span<const generate::Request>(requests),
+                           [&](auto part) { return generator_.generate(part, generation_, context_); });
+    require_count("generator", results.size(), batch.size());
+    Units filled;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      CandidateRow& row = batch[i]->row;
+      if (row.image) continue;
+      if (!results[i].ok()) {
+        recorder_.record({row.key.sample, row.key.direction, row.key.candidate, "image", results[i].failure()});
+        continue;
+      }
+      generate::Picture& picture = results[i].value();
+      row.image = store_.save_image(row.key, picture.image);
+      row.image_seed = picture.seed;
+      row.flagged = picture.flagged;
+      row.truncated_tokens = picture.truncated_tokens;
+      row.image_seconds = clock.seconds() / static_cast<double>(batch.size());
+      batch[i]->image = std::move(picture.image);
+      filled.push_back(batch[i]);
     }
-    commit(units);
+    commit(filled);
+  }
+
+  // Captions of the pictures that the slice has.
+  void read(const Units& slice) {
+    const auto lacks_text = [](const Unit* unit) { return unit->row.image && !unit->row.text; };
+    if (std::ranges::none_of(slice, lacks_text)) return;
+    const Stopwatch clock;
+    Units batch;
+    std::vector<caption::Request> requests;
+    for (Unit* unit : slice) {
+      if (!unit->row.image || (!captions_repeat_ && unit->row.text)) continue;
+      recorder_.attempt({unit->sample->id, unit->row.key.direction, unit->row.key.candidate, "text", ""}, [&] {
+        if (unit->image.pixels.empty()) unit->image = store_.load_image(*unit->row.image);
+        requests.push_back({std::move(unit->image), unit->sample->id, unit->row.key.candidate, {}, {}});
+        batch.push_back(unit);
+      });
+    }
+    if (batch.empty()) return;
+    auto results = halving(std::span<const caption::Request>(requests),
+                           [&](auto part) { return captioner_.caption(part, reading_, context_); });
+    require_count("captioner", results.size(), batch.size());
+    Units filled;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      CandidateRow& row = batch[i]->row;
+      if (row.text) continue;
+      if (!results[i].ok()) {
+        recorder_.record({row.key.sample, row.key.direction, row.key.candidate, "text", results[i].failure()});
+        continue;
+      }
+      require_count("captioner", results[i].value().size(), 1);
+      set_caption(row, results[i].value().front(), clock.seconds() / static_cast<double>(batch.size()));
+      filled.push_back(batch[i]);
+    }
+    commit(filled);
   }
 
   static void set_caption(CandidateRow& row, const caption::Caption& caption, double seconds) {
@@ -265,16 +302,22 @@ class Executor {
     row.text_seconds = seconds;
   }
 
+  // A backend that answers with another number of results is at fault, not the samples.
   static void require_count(const char* who, size_t got, size_t expected) {
     if (got != expected) {
-      throw DataError(describe(who, fmt::format("{} results", expected), std::to_string(got)));
+      throw EngineError(describe(who, fmt::format("{} results", expected), std::to_string(got)));
     }
   }
 
-  void commit(const std::vector<Unit*>& units) {
+  void commit(const Units& units) {
     std::vector<CandidateRow> rows;
     for (const Unit* unit : units) rows.push_back(unit->row);
     store_.put_candidates(rows);
+    Observer* const observer = context_.observer();
+    for (const CandidateRow& row : rows) {
+      if (observer == nullptr || !row.complete()) continue;
+      observer->on_candidate({name(row.key.direction), row.key.sample, row.key.candidate, *row.text, *row.image});
+    }
   }
 
   const Plan& plan_;
@@ -282,19 +325,23 @@ class Executor {
   caption::Captioner& captioner_;
   generate::Generator& generator_;
   Store& store_;
-  Progress& progress_;
+  Context context_;
   Recorder recorder_;
+  // Whether results come again when they are asked for again. Then a batch of which a part is missing is computed as a
+  // whole, as the plan cut it; else only what is missing.
+  bool captions_repeat_, pictures_repeat_;
   caption::DecodingOptions sampling_, reading_;
   generate::GenerationOptions generation_;
   std::vector<SampleRow> stored_;  // in the plan's order
   std::map<const data::Sample*, image::Image> originals_;
+  std::set<const data::Sample*> unreadable_;
 };
 
 }  // namespace
 
 Summary execute(const Plan& plan, const data::Dataset& dataset, caption::Captioner& captioner,
-                generate::Generator& generator, Store& store, Progress& progress) {
-  return Executor(plan, dataset, captioner, generator, store, progress).run();
+                generate::Generator& generator, Store& store, const Context& context) {
+  return Executor(plan, dataset, captioner, generator, store, context).run();
 }
 
 }  // namespace readback::roundtrip

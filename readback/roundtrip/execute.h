@@ -4,7 +4,7 @@
 #include <memory>
 #include <span>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/roundtrip/plan.h"
 #include "readback/roundtrip/store.h"
 #include "readback/score/metric.h"
@@ -24,7 +24,7 @@ struct Summary {
 // recorded and the run goes on.
 // Errors: DataError when more than max_errors samples failed, Interrupted, StoreError, UsageError, CheckpointError.
 Summary execute(const Plan& plan, const data::Dataset& dataset, caption::Captioner& captioner,
-                generate::Generator& generator, Store& store, Progress& progress);
+                generate::Generator& generator, Store& store, const Context& context);
 
 // Every metric on every complete candidate that has no score yet, and on random pairs (the floor). What is compared:
 //   images      candidate's image against the original
@@ -33,6 +33,6 @@ Summary execute(const Plan& plan, const data::Dataset& dataset, caption::Caption
 //   truths      candidate's text or image against the scene
 //   image text  I2T2I: the original with the candidate's text; T2I2T: the candidate's image with the text it began with
 //   image text references  I2T2I: the original with the candidate's text and all references; T2I2T: not defined
-void measure(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, Progress& progress);
+void measure(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, const Context& context);
 
 }  // namespace readback::roundtrip

@@ -63,10 +63,10 @@ std::vector<Comparison> compare(const CandidateRow& candidate, const image::Imag
 
 class Meter {
  public:
-  Meter(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, Progress& progress)
+  Meter(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, const Context& context)
       : store_(store),
         metrics_(metrics),
-        progress_(progress),
+        context_(context),
         recorder_(store, -1),
         samples_(store.samples()),
         partners_(score::random_partners(static_cast<int64_t>(samples_.size()),
@@ -76,16 +76,16 @@ class Meter {
     for (const auto& metric : metrics_) store_.put_metric(metric->info());
     const std::vector<Direction> directions = store_.directions();
     prepare_metrics(directions);
-    progress_.begin("measuring", static_cast<int64_t>(directions.size() * samples_.size()));
+    context_.progress().begin("measuring", static_cast<int64_t>(directions.size() * samples_.size()));
     for (Direction direction : directions) {
       const auto measured = count_scores(direction);
       for (size_t i = 0; i < samples_.size(); ++i) {
-        check_interrupt();
+        context.check();
         measure_sample(direction, i, measured);
-        progress_.advance(1, samples_[i].id);
+        context_.progress().advance(1, samples_[i].id);
       }
     }
-    progress_.end();
+    context_.progress().end();
   }
 
  private:
@@ -115,7 +115,7 @@ class Meter {
           std::ranges::move(assemble(metric->info(), candidates, {}, own, other).comparisons, std::back_inserter(all));
         }
       }
-      metric->prepare(all, progress_);
+      metric->prepare(all, context_);
     }
   }
 
@@ -205,7 +205,7 @@ class Meter {
 
   Store& store_;
   std::span<const std::unique_ptr<score::Metric>> metrics_;
-  Progress& progress_;
+  Context context_;
   Recorder recorder_;
   std::vector<SampleRow> samples_;
   std::vector<int64_t> partners_;
@@ -213,8 +213,8 @@ class Meter {
 
 }  // namespace
 
-void measure(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, Progress& progress) {
-  Meter(store, metrics, progress).run();
+void measure(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, const Context& context) {
+  Meter(store, metrics, context).run();
 }
 
 }  // namespace readback::roundtrip

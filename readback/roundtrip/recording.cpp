@@ -2,37 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <new>
-
 #include "readback/base/error.h"
 
 namespace readback::roundtrip {
 
-bool Recorder::survives(const std::function<void()>& work) {
+bool Recorder::attempt(ErrorRow error, const std::function<void()>& work) {
   try {
     work();
     return true;
-  } catch (const Interrupted&) {
-    throw;
-  } catch (const StoreError&) {
-    throw;
-  } catch (const UsageError&) {
-    throw;
-  } catch (const CheckpointError&) {
-    throw;
-  } catch (const RankError&) {
-    throw;
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& error) {
-    message_ = error.what();
-    return false;
+  } catch (const DataError& reason) {
+    error.message = reason.what();
   }
-}
-
-bool Recorder::attempt(ErrorRow error, const std::function<void()>& work) {
-  if (survives(work)) return true;
-  error.message = message_;
   record(error);
   return false;
 }

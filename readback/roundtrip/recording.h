@@ -1,4 +1,5 @@
-// A bad sample never ends a run: what fails is recorded, unless it concerns the run as a whole.
+// A bad sample never ends a run: what fails is recorded with it. Only a DataError says something about a sample; every
+// other error concerns the engine, the network or the program, and ends the run.
 #pragma once
 #include <functional>
 #include <set>
@@ -13,10 +14,7 @@ class Recorder {
   // max_errors: how many samples may fail; -1: any number.
   Recorder(Store& store, int64_t max_errors) : store_(store), max_errors_(max_errors) {}
 
-  // True when `work` succeeded. Errors that say nothing about the sample pass through: Interrupted, StoreError,
-  // UsageError, CheckpointError, RankError, out of memory.
-  bool survives(const std::function<void()>& work);
-  // The same, and what failed is recorded under `error` with its message.
+  // True when `work` succeeded. A DataError is recorded under `error` with its message; others pass through.
   bool attempt(ErrorRow error, const std::function<void()>& work);
   // Errors: DataError when more than max_errors samples have failed.
   void record(const ErrorRow& error);
@@ -27,7 +25,6 @@ class Recorder {
   Store& store_;
   int64_t max_errors_;
   std::set<std::string> failed_;
-  std::string message_;
 };
 
 }  // namespace readback::roundtrip

@@ -23,7 +23,7 @@ class PictureFeatures {
     constexpr size_t kBatch = 32;
     std::vector<at::Tensor> parts;
     for (size_t begin = 0; begin < paths.size(); begin += kBatch) {
-      check_interrupt();
+      context.check();
       std::vector<image::Image> images;
       for (const std::string& path : paths.subspan(begin, std::min(kBatch, paths.size() - begin))) {
         images.push_back(store_.load_image(path));
@@ -47,7 +47,7 @@ struct Pictures {
   at::Tensor candidates;                // [S, K, D]
 };
 
-Pictures read_pictures(const Store& store, score::EmbeddingCache& embedder, Progress& progress) {
+Pictures read_pictures(const Store& store, score::EmbeddingCache& embedder, const Context& context) {
   std::map<std::string, std::vector<std::string>> by_sample;
   for (const CandidateRow& row : store.candidates(Direction::kT2I2T)) {
     if (row.complete() && store.has_image(*row.image)) by_sample[row.key.sample].push_back(*row.image);
@@ -57,9 +57,9 @@ Pictures read_pictures(const Store& store, score::EmbeddingCache& embedder, Prog
   PictureFeatures features(store, embedder);
   std::vector<at::Tensor> originals, candidates;
   const std::vector<SampleRow> samples = store.samples();
-  progress.begin("features for FID", static_cast<int64_t>(samples.size()));
+  context.progress().begin("features for FID", static_cast<int64_t>(samples.size()));
   for (const SampleRow& sample : samples) {
-    progress.advance(1);
+    context.progress().advance(1);
     std::vector<std::string> paths = by_sample[sample.id];
     if (sample.image.empty() || !store.has_image(sample.image) || paths.size() != count) continue;
     paths.push_back(sample.image);
@@ -68,7 +68,7 @@ Pictures read_pictures(const Store& store, score::EmbeddingCache& embedder, Prog
     candidates.push_back(rows.narrow(0, 0, store.num_candidates()));
     originals.push_back(rows[store.num_candidates()]);
   }
-  progress.end();
+  context.progress().end();
   if (!originals.empty()) {
     pictures.originals = at::stack(originals);
     pictures.candidates = at::stack(candidates);
@@ -95,7 +95,7 @@ score::MetricInfo set_metric(const std::string& checkpoint) {
   return info;
 }
 
-void measure_sets(Store& store, score::EmbeddingCache& features, Progress& progress) {
+void measure_sets(Store& store, score::EmbeddingCache& features, const Context& context) {
   const std::vector<Direction> directions = store.directions();
   if (std::ranges::find(directions, Direction::kT2I2T) == directions.end()) return;
 
@@ -114,10 +114,10 @@ void measure_sets(Store& store, score::EmbeddingCache& features, Progress& progr
   }
   if (wanted.empty()) return;
 
-  const Pictures pictures = read_pictures(store, features, progress);
-  progress.begin("FID", static_cast<int64_t>(wanted.size()));
+  const Pictures pictures = read_pictures(store, features, context);
+  context.progress().begin("FID", static_cast<int64_t>(wanted.size()));
   for (const auto& [distance, ranked] : wanted) {
-    check_interrupt();
+    context.check();
     SetCurve curve{Direction::kT2I2T, distance, checkpoint, {}, static_cast<int64_t>(ranked.size())};
     std::vector<int64_t> rows;
     for (const Ranking& ranking : ranked) rows.push_back(pictures.rows.at(ranking.sample));
@@ -130,9 +130,9 @@ void measure_sets(Store& store, score::EmbeddingCache& features, Progress& progr
       curve.ranks.push_back(score::frechet_distance(set, originals));
     }
     store.put_set_curve(curve);
-    progress.advance(1);
+    context.progress().advance(1);
   }
-  progress.end();
+  context.progress().end();
 }
 
 }  // namespace readback::roundtrip

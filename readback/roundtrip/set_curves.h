@@ -1,6 +1,6 @@
 // What only sets of pictures have: the Fréchet distance of all rank-k pictures of T2I2T to the originals.
 #pragma once
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/roundtrip/store.h"
 #include "readback/score/embedder.h"
 
@@ -13,6 +13,6 @@ score::MetricInfo set_metric(const std::string& checkpoint);
 // a sample, against the samples' originals. Samples without an original or with a candidate missing stay out. Curves
 // that the store has for as many samples are not computed again. `features` gives Inception's vectors of pictures
 // (pooled). Errors: DataError, StoreError, Interrupted.
-void measure_sets(Store& store, score::EmbeddingCache& features, Progress& progress);
+void measure_sets(Store& store, score::EmbeddingCache& features, const Context& context);
 
 }  // namespace readback::roundtrip

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "readback/base/error.h"
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 
 // Messages are CBOR, where pictures are bytes and numbers are exact.
 namespace readback::image {
@@ -57,7 +57,7 @@ std::string packed(const json& message) {
 void expect_results(const json& answer) {
   if (answer.at("interrupted")) {
     request_interrupt();
-    check_interrupt();
+    context.check();
   }
   if (!answer.contains("error")) return;
   const std::string message = answer["error"], kind = answer["kind"];

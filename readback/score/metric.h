@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/image/image.h"
 
 namespace readback::score {
@@ -35,7 +35,7 @@ struct MetricInfo {
   Direction direction;
   Inputs inputs;
   std::string checkpoint;  // the repository or file it reads, empty when none
-  std::string flag;        // that names the checkpoint on the command line: "--clip"; not stored
+  std::string option;      // of MetricCheckpoints that names it: "clip"; not stored
 };
 
 // One candidate with what it is compared to. Only the fields that Inputs names need to be set.
@@ -53,13 +53,13 @@ class Metric {
   virtual ~Metric() = default;
   virtual const MetricInfo& info() const = 0;
   // One value per comparison; NaN where the inputs allow none. Independent of what else is in the batch.
-  // Errors: DataError, CheckpointError.
-  virtual std::vector<double> score(std::span<const Comparison> comparisons) = 0;
+  // Errors: DataError, CheckpointError, Interrupted.
+  virtual std::vector<double> score(std::span<const Comparison> comparisons, const Context& context = {}) = 0;
 
   // Whether many comparisons cost much less at once. Who knows in advance what score() will be asked then gives it all
   // to prepare(), without images. Errors: as score()'s, and Interrupted.
   virtual bool prefers_all_at_once() const { return false; }
-  virtual void prepare(std::span<const Comparison> comparisons, Progress& progress) {}
+  virtual void prepare(std::span<const Comparison> comparisons, const Context& context) {}
 };
 
 }  // namespace readback::score

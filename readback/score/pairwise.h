@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/score/metric.h"
 
 namespace readback::score {
@@ -27,6 +27,6 @@ struct PairScores {
 std::vector<PairScores> score_pairwise(std::span<const std::unique_ptr<Metric>> metrics, int64_t samples,
                                        int64_t batch_size,
                                        const std::function<PairBatch(int64_t first, int64_t last)>& make_batch,
-                                       Progress& progress);
+                                       const Context& context);
 
 }  // namespace readback::score

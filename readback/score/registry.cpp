@@ -28,7 +28,7 @@ struct Entry {
 template <typename Checkpoint>
 std::shared_ptr<Checkpoint> needed(const MetricInfo& info, const Lazy<Checkpoint>& checkpoint) {
   if (!checkpoint.given()) {
-    throw UsageError(describe(info.name, "a checkpoint to measure with", "none", "Give one with " + info.flag));
+    throw UsageError(describe(info.name, "a checkpoint to measure with", "none", "Give one with the option " + info.option));
   }
   return checkpoint.get();
 }
@@ -67,16 +67,16 @@ const std::vector<Entry>& table() {
   constexpr Direction kLower = Direction::kLowerIsBetter, kHigher = Direction::kHigherIsBetter;
   static const std::vector<Entry> entries = {
       {{"clip-image", "CLIP image distance", "1 − cos(image_embeds), after the projection", kLower, Inputs::kImages, "",
-        "--clip"},
+        "clip"},
        embedding(EmbeddingKind::kProjected, &MetricContext::clip)},
       {{"clip-image-pooled", "CLIP image distance (pooled)", "1 − cos(pooler_output), before the projection", kLower,
-        Inputs::kImages, "", "--clip"},
+        Inputs::kImages, "", "clip"},
        embedding(EmbeddingKind::kPooled, &MetricContext::clip)},
       {{"dino-image", "DINO image distance", "1 − cos(class token after the last layer norm)", kLower, Inputs::kImages,
-        "", "--dino"},
+        "", "dino"},
        embedding(EmbeddingKind::kPooled, &MetricContext::dino)},
       {{"inception-image", "Inception image distance", "1 − cos(the 2,048 features that FID is computed from)", kLower,
-        Inputs::kImages, "", "--inception"},
+        Inputs::kImages, "", "inception"},
        embedding(EmbeddingKind::kPooled, &MetricContext::inception)},
       {{"psnr", "PSNR",
         "10 log10(255² / mean squared error over pixels and channels), at most 100 dB; the candidate brought to the "
@@ -89,22 +89,22 @@ const std::vector<Entry>& table() {
         kHigher, Inputs::kImages, ""},
        [](const MetricInfo& info, const MetricContext&) { return make_ssim_metric(info); }},
       {{"clip-text", "CLIP text distance", "1 − cos(text_embeds), after the projection; mean over references", kLower,
-        Inputs::kTexts, "", "--clip"},
+        Inputs::kTexts, "", "clip"},
        embedding(EmbeddingKind::kProjected, &MetricContext::clip)},
       {{"clip-text-pooled", "CLIP text distance (pooled)",
-        "1 − cos(pooler_output), before the projection; mean over references", kLower, Inputs::kTexts, "", "--clip"},
+        "1 − cos(pooler_output), before the projection; mean over references", kLower, Inputs::kTexts, "", "clip"},
        embedding(EmbeddingKind::kPooled, &MetricContext::clip)},
       {{"sbert-text", "SBERT distance", "1 − cos(sentence embeddings); mean over references", kLower, Inputs::kTexts,
-        "", "--sbert"},
+        "", "sbert"},
        embedding(EmbeddingKind::kProjected, &MetricContext::sbert)},
       {{"wmd-text", "WMD",
         "Word Mover's Distance, exact, between unit vectors of the words; lower case, between blanks, without NLTK's "
         "stop words and words without a vector (as the paper's code and gensim); mean over references",
-        kLower, Inputs::kTexts, "", "--vectors"},
+        kLower, Inputs::kTexts, "", "vectors"},
        wmd({})},
       {{"wmd-text-ptb", "WMD (PTB tokens)",
         "as wmd-text, on PTB tokens: a word with a comma or full stop behind it counts; mean over references", kLower,
-        Inputs::kTexts, "", "--vectors"},
+        Inputs::kTexts, "", "vectors"},
        wmd({.words = WmdWords::kPtb})},
       bleu(1),
       bleu(2),
@@ -139,12 +139,12 @@ const std::vector<Entry>& table() {
         kHigher, Inputs::kReferences, ""},
        [](const MetricInfo& info, const MetricContext&) { return make_spice_metric(info); }},
       {{"clipscore", "CLIPScore", "2.5 · max(cos(image_embeds, text_embeds), 0); \"A photo depicts \" before the text",
-        kHigher, Inputs::kImageText, "", "--clip"},
+        kHigher, Inputs::kImageText, "", "clip"},
        make_clipscore},
       {{"refclipscore", "RefCLIPScore",
         "harmonic mean of CLIPScore and max(cos(text_embeds, nearest reference's), 0); \"A photo depicts \" before all "
         "texts",
-        kHigher, Inputs::kImageTextReferences, "", "--clip"},
+        kHigher, Inputs::kImageTextReferences, "", "clip"},
        make_clipscore},
       {{"oracle-text", "Oracle, text", "F1 of the scene's objects, relation and background, as parsed from the text",
         kHigher, Inputs::kTextTruth, ""},
@@ -187,11 +187,11 @@ const std::vector<MetricInfo>& all_metrics() {
 const std::vector<MetricInfo>& set_metrics() {
   static const std::vector<MetricInfo> infos = {
       {"fid", "FID", "Fréchet distance of Inception's 2,048 features, in fp64; biased upwards for few samples",
-       Direction::kLowerIsBetter, Inputs::kImages, "", "--inception"},
+       Direction::kLowerIsBetter, Inputs::kImages, "", "inception"},
       {"kid", "KID", "unbiased squared MMD of the same features, k(x, y) = (xᵀy / 2,048 + 1)³, mean over subsets",
-       Direction::kLowerIsBetter, Inputs::kImages, "", "--inception"},
+       Direction::kLowerIsBetter, Inputs::kImages, "", "inception"},
       {"is", "IS", "exp of the mean KL(p(y|x) ‖ p(y)) of Inception's classes, mean over splits",
-       Direction::kHigherIsBetter, Inputs::kImages, "", "--inception"}};
+       Direction::kHigherIsBetter, Inputs::kImages, "", "inception"}};
   return infos;
 }
 
@@ -202,13 +202,14 @@ std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext
   return entry.make(entry.info, context);
 }
 
-std::vector<std::string> default_metrics(bool has_references, bool has_truth, const std::set<std::string>& flags) {
+std::vector<std::string> default_metrics(bool has_references, bool has_truth,
+                                         const std::set<std::string>& checkpoints) {
   std::vector<std::string> names;
   for (const MetricInfo& info : all_metrics()) {
     const bool needs_truth = info.inputs == Inputs::kTextTruth || info.inputs == Inputs::kImageTruth;
     const bool needs_references = info.inputs == Inputs::kReferences || info.inputs == Inputs::kTexts;
     if (info.name == "meteor" && !has_meteor_tables()) continue;
-    if (!info.flag.empty() && !flags.contains(info.flag)) continue;
+    if (!info.option.empty() && !checkpoints.contains(info.option)) continue;
     if (!only_on_request(info.name) && (has_truth || !needs_truth) && (has_references || !needs_references)) {
       names.push_back(info.name);
     }

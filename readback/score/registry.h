@@ -37,10 +37,10 @@ const std::vector<MetricInfo>& set_metrics();
 const MetricInfo& find_metric(const std::string& name);
 std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext& context);
 
-// The metrics that a data set and the given checkpoints (flags such as "--dino") allow, without further forms of one
+// The metrics that a data set and the given checkpoints (options of MetricCheckpoints, such as "dino") allow, without further forms of one
 // and without SPICE: the oracle's need the scenes' truth, BLEU, ROUGE-L and CIDEr reference texts, METEOR its tables
 // too (text/meteor/tables.h).
 std::vector<std::string> default_metrics(bool has_references, bool has_truth,
-                                         const std::set<std::string>& flags = {"--clip"});
+                                         const std::set<std::string>& checkpoints = {"clip"});
 
 }  // namespace readback::score

@@ -25,8 +25,8 @@ double mean_of_numbers(const std::vector<double>& values) {
 
 }  // namespace
 
-CaptionEvaluation::CaptionEvaluation(const EvaluationOptions& options, Progress& progress)
-    : options_(options), progress_(progress), samples_(options.samples, progress), indices_(samples_.indices()) {
+CaptionEvaluation::CaptionEvaluation(const EvaluationOptions& options, const Context& context)
+    : options_(options), context_(context), samples_(options.samples, context), indices_(samples_.indices()) {
   score::MetricContext context;
   for (const int64_t index : indices_) context.corpus.push_back(samples_.sample(index).references);
   for (const std::string& name : options.metrics) {
@@ -69,7 +69,7 @@ std::vector<score::Comparison> CaptionEvaluation::compare(caption::Captioner& ca
       requests.push_back({samples_.load(index), samples_.sample(index).id});
       read.push_back(index);
     } catch (const DataError& unreadable) {
-      progress_.note(error = unreadable.what());
+      context_.progress().note(error = unreadable.what());
     }
     if (requests.size() == kBatch) caption_requests();
   }

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/caption/captioner.h"
 #include "readback/score/metric.h"
 #include "readback/train/task.h"
@@ -23,7 +23,7 @@ struct EvaluationOptions {
 class CaptionEvaluation {
  public:
   // `progress` must outlive this. Errors: UsageError (a metric that is not of captions), DataError.
-  CaptionEvaluation(const EvaluationOptions& options, Progress& progress);
+  CaptionEvaluation(const EvaluationOptions& options, const Context& context);
 
   // "selection", the sum of the metrics, and each by its name. A picture that cannot be read is noted once and left
   // out. Errors: DataError when none can be read.
@@ -33,7 +33,7 @@ class CaptionEvaluation {
   std::vector<score::Comparison> compare(caption::Captioner& captioner);
 
   EvaluationOptions options_;
-  Progress& progress_;
+  Context context_;
   UnifiedSamples samples_;
   std::vector<int64_t> indices_;  // of the samples that can be read, as far as is known
   std::vector<std::unique_ptr<score::Metric>> metrics_;

@@ -29,7 +29,7 @@ struct SceneCache {
 // The UNet and its text encoder learn to predict noise (or velocity) in scaled latents.
 class DiffusionTask : public Task {
  public:
-  DiffusionTask(const TaskOptions& options, Progress& progress)
+  DiffusionTask(const TaskOptions& options, const Context& context)
       : options_(options),
         repository_(options.model),
         vae_repository_(options.vae),
@@ -44,7 +44,7 @@ class DiffusionTask : public Task {
               unet_weights_) {
     unet_weights_.finish();
     text_weights_.finish();
-    cache_ = encode_scenes(progress);
+    cache_ = encode_scenes(context);
   }
 
   std::map<std::string, at::Tensor> parameters() const override {
@@ -114,7 +114,7 @@ class DiffusionTask : public Task {
     return data::make_scene(data::Split::kTrain, options_.first_scene + index);
   }
 
-  SceneCache encode_scenes(Progress& progress) const {
+  SceneCache encode_scenes(const Context& context) const {
     c10::NoGradGuard no_grad;
     const auto config = models::VaeConfig::read({vae_repository_.json(), options_.vae + "/config.json"});
     const nn::Weights weights(vae_repository_.tensors(), options_.device, at::kFloat, options_.vae);
@@ -122,9 +122,9 @@ class DiffusionTask : public Task {
     weights.finish();
     std::vector<at::Tensor> means, deviations, ids;
     constexpr int64_t kBatch = 250;
-    progress.begin("encode scenes", options_.scenes);
+    context.progress().begin("encode scenes", options_.scenes);
     for (int64_t begin = 0; begin < options_.scenes; begin += kBatch) {
-      check_interrupt();
+      context.check();
       std::vector<data::Scene> scenes;
       std::vector<std::string> texts;
       for (int64_t i = begin; i < std::min(begin + kBatch, options_.scenes); ++i) {
@@ -136,9 +136,9 @@ class DiffusionTask : public Task {
       means.push_back((moments.mean * config.scaling_factor).cpu());
       deviations.push_back(((0.5 * moments.logvar).exp() * config.scaling_factor).cpu());
       ids.push_back(tokens(texts).view({static_cast<int64_t>(scenes.size()), 5, -1}));
-      progress.advance(static_cast<int64_t>(scenes.size()));
+      context.progress().advance(static_cast<int64_t>(scenes.size()));
     }
-    progress.end();
+    context.progress().end();
     return {at::cat(means).contiguous(), at::cat(deviations).contiguous(), at::cat(ids), tokens({""})[0]};
   }
 
@@ -159,9 +159,9 @@ class DiffusionTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, Progress& progress) {
+std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Context& context) {
   if (options.vae.empty()) throw UsageError(describe("--vae", "the folder of a trained VAE", "nothing"));
-  return std::make_unique<DiffusionTask>(options, progress);
+  return std::make_unique<DiffusionTask>(options, context);
 }
 
 }  // namespace readback::train

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/checkpoint/safetensors.h"
 
 namespace readback::train {
@@ -51,6 +51,6 @@ class Task {
 };
 
 // Errors: UsageError (unknown task), CheckpointError, DataError.
-std::unique_ptr<Task> make_task(const TaskOptions& options, Progress& progress);
+std::unique_ptr<Task> make_task(const TaskOptions& options, const Context& context);
 
 }  // namespace readback::train

@@ -13,11 +13,11 @@ namespace readback::train {
 
 namespace fs = std::filesystem;
 
-std::unique_ptr<Task> make_task(const TaskOptions& options, Progress& progress) {
-  if (options.task == "vae") return make_vae_task(options, progress);
-  if (options.task == "clip") return make_clip_task(options, progress);
-  if (options.task == "captioner") return make_captioner_task(options, progress);
-  if (options.task == "diffusion") return make_diffusion_task(options, progress);
+std::unique_ptr<Task> make_task(const TaskOptions& options, const Context& context) {
+  if (options.task == "vae") return make_vae_task(options, context);
+  if (options.task == "clip") return make_clip_task(options, context);
+  if (options.task == "captioner") return make_captioner_task(options, context);
+  if (options.task == "diffusion") return make_diffusion_task(options, context);
   throw UsageError(describe("--task", "vae, clip, captioner or diffusion", options.task));
 }
 

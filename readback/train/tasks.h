@@ -9,10 +9,10 @@
 
 namespace readback::train {
 
-std::unique_ptr<Task> make_vae_task(const TaskOptions& options, Progress& progress);
-std::unique_ptr<Task> make_clip_task(const TaskOptions& options, Progress& progress);
-std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, Progress& progress);
-std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, Progress& progress);
+std::unique_ptr<Task> make_vae_task(const TaskOptions& options, const Context& context);
+std::unique_ptr<Task> make_clip_task(const TaskOptions& options, const Context& context);
+std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Context& context);
+std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Context& context);
 
 // The parameters in `subfolder` of `repository` to start from, or fresh ones where it has no weights.
 nn::Weights starting_weights(const checkpoint::Repository& repository, const TaskOptions& options,

@@ -205,19 +205,19 @@ Error diverged(const std::string& got) {
 
 }  // namespace
 
-void train(Task& task, const TrainOptions& options, const fs::path& folder, Progress& progress, const Ranks& ranks) {
+void train(Task& task, const TrainOptions& options, const fs::path& folder, const Context& context, const Ranks& ranks) {
   check(options);
   AdamW optimizer(task.parameters(), options.optimizer);
   std::optional<Records> records;  // on rank 0
   Reached reached;
-  ranks.on_first([&] {
+  ranks.on_root([&] {
     records.emplace(folder, options, ranks);
     reached = records->load(optimizer);
   });
   share(reached, ranks);
   share(optimizer, ranks);
   if (reached.step > 0) {
-    progress.note(fmt::format("{}: resuming at step {} of {}", folder.string(), reached.step, options.steps));
+    context.progress().note(fmt::format("{}: resuming at step {} of {}", folder.string(), reached.step, options.steps));
   }
   using Clock = std::chrono::steady_clock;
   Clock::time_point saved = Clock::now();
@@ -230,7 +230,7 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
     if (options.evaluate_every == 0 || reached.step % options.evaluate_every != 0) return;
     if (reached.evaluated == reached.step) return;
     try {
-      ranks.on_first([&] { evaluate(task, optimizer, reached, *records); });
+      ranks.on_root([&] { evaluate(task, optimizer, reached, *records); });
     } catch (const Interrupted&) {
       if (records) save_state();  // a resume begins with this evaluation
       throw;
@@ -238,11 +238,11 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
     share(reached, ranks);
   };
   evaluate_when_due();
-  progress.begin("train", options.steps);
-  progress.advance(reached.step);
+  context.progress().begin("train", options.steps);
+  context.progress().advance(reached.step);
   while (reached.step < options.steps && !out_of_patience(options, reached)) {
-    if (ranks.any(interrupt_requested())) {
-      ranks.on_first(save_state);
+    if (ranks.any(context.stopped())) {
+      ranks.on_root(save_state);
       throw Interrupted("interrupted");
     }
     const int64_t step = reached.step;
@@ -255,7 +255,7 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
         gather_gradients(task, step, {.accumulation = options.accumulation, .figures = logged}, ranks);
     const double norm = optimizer.step(rate);
     if (!std::isfinite(norm)) {
-      progress.note(fmt::format("step {}: loss {}, gradient norm {}: update skipped", step, loss, norm));
+      context.progress().note(fmt::format("step {}: loss {}, gradient norm {}: update skipped", step, loss, norm));
       if (++not_finite == 3) throw diverged("three losses in a row that are not");
     } else {
       not_finite = 0;
@@ -265,17 +265,17 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, Prog
     }
     ++reached.step;
     evaluate_when_due();
-    progress.advance(1, fmt::format("loss {:.4f}", loss));
+    context.progress().advance(1, fmt::format("loss {:.4f}", loss));
     if (records && std::chrono::duration<double>(Clock::now() - saved).count() >= options.checkpoint_seconds) {
       save_state();
     }
   }
-  progress.end();
+  context.progress().end();
   const checkpoint::TensorMap weights = optimizer.averaged();
   for (const auto& [name, tensor] : weights) {
     if (!tensor.isfinite().all().item<bool>()) throw diverged("weights that are not, " + name);
   }
-  ranks.on_first([&] {
+  ranks.on_root([&] {
     save_state();
     task.save(folder, weights);
   });

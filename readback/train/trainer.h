@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <string>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/base/ranks.h"
 #include "readback/train/optimizer.h"
 #include "readback/train/task.h"
@@ -31,7 +31,7 @@ struct TrainOptions {
 // same weights as an undisturbed run. Of several ranks, each with a share of every batch, only rank 0 reads and writes
 // `folder` and evaluates. Errors: StoreError (folder in use, or begun with other options or
 // models), Interrupted (on any rank), RankError.
-void train(Task& task, const TrainOptions& options, const std::filesystem::path& folder, Progress& progress,
+void train(Task& task, const TrainOptions& options, const std::filesystem::path& folder, const Context& context,
            const Ranks& ranks = {});
 
 }  // namespace readback::train

@@ -29,12 +29,12 @@ int64_t generator_side(const UnifiedBatchOptions& options, const UnifiedModels& 
 }  // namespace
 
 UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective,
-                               const ModelPair& pair, Progress& progress)
+                               const ModelPair& pair, const Context& context)
     : options_(options),
       objective_(objective),
       pair_(pair),
-      progress_(progress),
-      samples_(options.samples, progress),
+      context_(context),
+      samples_(options.samples, context),
       cache_(options.cache_bytes),
       side_(generator_side(options, pair.models())) {
   if (options.augmentation != "none" && options.augmentation != "blip") {
@@ -67,7 +67,7 @@ bool UnifiedBatches::readable(int64_t index) {
   } catch (const DataError& error) {
     bad_.insert(index);
     if (static_cast<int64_t>(bad_.size()) == samples_.size()) throw;
-    progress_.warn(error.what());
+    context_.progress().warn(error.what());
     return false;
   }
 }

@@ -36,7 +36,7 @@ class UnifiedBatches {
  public:
   // `pair` must outlive this. Errors: UsageError, DataError.
   UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective, const ModelPair& pair,
-                 Progress& progress);
+                 const Context& context);
 
   // This process's rows of step `step`. Errors: DataError when no picture can be read.
   std::vector<BatchRow> rows(int64_t step);
@@ -62,7 +62,7 @@ class UnifiedBatches {
   UnifiedBatchOptions options_;
   UnifiedOptions objective_;
   const ModelPair& pair_;
-  Progress& progress_;
+  Context context_;
   UnifiedSamples samples_;
   TensorCache cache_;
   std::set<int64_t> good_, bad_;  // pictures by whether they can be read

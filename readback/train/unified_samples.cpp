@@ -8,7 +8,7 @@
 
 namespace readback::train {
 
-UnifiedSamples::UnifiedSamples(const SampleOptions& options, Progress& progress) : options_(options) {
+UnifiedSamples::UnifiedSamples(const SampleOptions& options, const Context& context) : options_(options) {
   data::DatasetOptions dataset;
   dataset.split = options.split;
   dataset.limit = options.count > 0 ? options.first + options.count : 0;
@@ -22,7 +22,7 @@ UnifiedSamples::UnifiedSamples(const SampleOptions& options, Progress& progress)
                              "A folder needs NAME.txt beside NAME.jpg, COCO files need annotations"));
   }
   if (const int64_t without = dataset_->size() - options.first - size(); without > 0) {
-    progress.note(fmt::format("{}: {} samples without captions are left out", dataset_->description(), without));
+    context.progress().note(fmt::format("{}: {} samples without captions are left out", dataset_->description(), without));
   }
 }
 

@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/base/random.h"
 #include "readback/data/dataset.h"
 #include "readback/image/image.h"
@@ -32,7 +32,7 @@ struct DrawnSample {
 class UnifiedSamples {
  public:
   // Errors: UsageError, DataError (also when no sample has a caption).
-  UnifiedSamples(const SampleOptions& options, Progress& progress);
+  UnifiedSamples(const SampleOptions& options, const Context& context);
 
   int64_t size() const { return static_cast<int64_t>(usable_.size()); }
   DrawnSample draw(Random& random) const;                          // with replacement

@@ -46,15 +46,15 @@ bool anchored(const UnifiedOptions& options) { return options.anchor.kl > 0 || o
 
 class UnifiedTask : public Task {
  public:
-  UnifiedTask(const UnifiedTaskOptions& wanted, Progress& progress)
+  UnifiedTask(const UnifiedTaskOptions& wanted, const Context& context)
       : options_(resolved(wanted)),
-        progress_(progress),
+        context_(context),
         pair_(options_.models),
         start_(anchored(options_.objective) ? pair_.starting_models() : nullptr),
-        batches_(options_.batches, options_.objective, pair_, progress),
+        batches_(options_.batches, options_.objective, pair_, context),
         objective_(pair_.models(), options_.objective, start_.get()) {
     if (options_.objective.policy.weight > 0) rollouts_.emplace(options_.objective.policy, pair_, batches_);
-    if (options_.losses == "unified") progress.note("vocabulary bridge: " + pair_.models().bridge.summary());
+    if (options_.losses == "unified") context.progress().note("vocabulary bridge: " + pair_.models().bridge.summary());
   }
 
   std::map<std::string, at::Tensor> parameters() const override { return pair_.parameters(); }
@@ -94,7 +94,7 @@ class UnifiedTask : public Task {
   }
 
   Figures evaluate(const checkpoint::TensorMap& weights) override {
-    if (!evaluation_) evaluation_.emplace(options_.evaluation, progress_);
+    if (!evaluation_) evaluation_.emplace(options_.evaluation, context_);
     return evaluation_->run(*pair_.captioner_with(weights));
   }
 
@@ -105,7 +105,7 @@ class UnifiedTask : public Task {
 
  private:
   UnifiedTaskOptions options_;
-  Progress& progress_;
+  Context context_;
   ModelPair pair_;
   std::unique_ptr<StartingModels> start_;  // with an anchor
   UnifiedBatches batches_;
@@ -116,8 +116,8 @@ class UnifiedTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_unified_task(const UnifiedTaskOptions& options, Progress& progress) {
-  return std::make_unique<UnifiedTask>(options, progress);
+std::unique_ptr<Task> make_unified_task(const UnifiedTaskOptions& options, const Context& context) {
+  return std::make_unique<UnifiedTask>(options, context);
 }
 
 }  // namespace readback::train

@@ -24,6 +24,6 @@ struct UnifiedTaskOptions {
 };
 
 // Its parameters and what it saves are ModelPair's. Errors: UsageError, CheckpointError, DataError.
-std::unique_ptr<Task> make_unified_task(const UnifiedTaskOptions& options, Progress& progress);
+std::unique_ptr<Task> make_unified_task(const UnifiedTaskOptions& options, const Context& context);
 
 }  // namespace readback::train

@@ -18,7 +18,7 @@ constexpr size_t kRanks = 3;
 TEST(Ranks, OneProcessNeedsNobody) {
   const Ranks alone;
   EXPECT_EQ(alone.size(), 1);
-  EXPECT_TRUE(alone.first());
+  EXPECT_TRUE(alone.is_root());
   at::Tensor tensor = at::ones({2});
   alone.sum(tensor);
   alone.broadcast(tensor);
@@ -53,7 +53,7 @@ TEST(DISABLED_RankChild, Exchange) {
 
   const std::string own(static_cast<size_t>(ranks.rank()) * 100000, 'x');  // rank 0's is empty
   const std::vector<std::string> all = ranks.gather(own);
-  ASSERT_EQ(all.size(), ranks.first() ? kRanks : 0u);
+  ASSERT_EQ(all.size(), ranks.is_root() ? kRanks : 0u);
   for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], std::string(i * 100000, 'x'));
   EXPECT_EQ(ranks.scatter(all), own);
   ranks.together([] {});

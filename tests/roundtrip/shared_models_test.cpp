@@ -43,7 +43,7 @@ TEST(DISABLED_SharedModelsChild, Run) {
   };
   const Ranks ranks(find_launch());
   try {
-    if (!ranks.first()) {
+    if (!ranks.is_root()) {
       serve_models(ranks, world.captioner, world.generator);
       if (misused == "fair") {
         EXPECT_GT(world.captioner.calls, 0u);

@@ -71,7 +71,7 @@ TEST(Registry, MakesEveryMetricThatItLists) {
     const auto metric = make_metric(info.name, f.context);
     EXPECT_EQ(metric->info().name, info.name);
     EXPECT_EQ(metric->info().checkpoint, info.flag.empty()          ? ""
-                                         : info.flag == "--vectors" ? "vectors.txt"
+                                         : info.flag == "vectors" ? "vectors.txt"
                                                                     : "fake-clip");
     EXPECT_EQ(parse_inputs(inputs_name(info.inputs)), info.inputs);
     EXPECT_TRUE(metric->score({}).empty());
@@ -126,8 +126,8 @@ TEST(Registry, DefaultsFollowTheDataSet) {
   auto with_meteor = all;
   with_meteor.insert(with_meteor.begin() + 5, "meteor");
   EXPECT_EQ(default_metrics(true, true), with_meteor);
-  EXPECT_EQ(default_metrics(false, false, {"--dino"}), std::vector<std::string>{"dino-image"});
-  EXPECT_EQ(default_metrics(true, false, {"--sbert", "--vectors"}),
+  EXPECT_EQ(default_metrics(false, false, {"dino"}), std::vector<std::string>{"dino-image"});
+  EXPECT_EQ(default_metrics(true, false, {"sbert", "vectors"}),
             (std::vector<std::string>{"sbert-text", "wmd-text", "bleu-4", "meteor", "rouge-l", "cider"}));
 }
 

@@ -115,13 +115,13 @@ class Rows : public Task {
     return total;
   }
   Figures evaluate(const checkpoint::TensorMap&) override {
-    if (!ranks_.first()) ADD_FAILURE() << "another rank than 0 evaluates";
+    if (!ranks_.is_root()) ADD_FAILURE() << "another rank than 0 evaluates";
     if (evaluations++ == 2 && fails) throw DataError("evaluation fails");
     ::usleep(200000);
     return {{"selection", -evaluations}};
   }
   void save(const fs::path& folder, const checkpoint::TensorMap&) const override {
-    if (!ranks_.first()) ADD_FAILURE() << "another rank than 0 writes";
+    if (!ranks_.is_root()) ADD_FAILURE() << "another rank than 0 writes";
     write_file(folder / "saved.txt", "");
   }
   int evaluations = 0;
@@ -140,7 +140,7 @@ TEST(DISABLED_RanksChild, Gradients) {
   const Gathered sum = gather_gradients(shared, 3, {.accumulation = 2}, ranks);
   const Gathered expected = gather_gradients(alone, 3, {.accumulation = 2}, {});
   EXPECT_DOUBLE_EQ(sum.loss, expected.loss);
-  EXPECT_EQ(sum.figures, ranks.first() ? expected.figures : Figures());
+  EXPECT_EQ(sum.figures, ranks.is_root() ? expected.figures : Figures());
   for (const auto& [name, parameter] : shared.parameters()) {
     ASSERT_TRUE(parameter.grad().defined()) << name << " on rank " << ranks.rank();
     EXPECT_TRUE(at::equal(parameter.grad(), alone.parameters().at(name).grad().to(at::kFloat))) << name;
@@ -163,14 +163,14 @@ TEST(DISABLED_RanksChild, Evaluation) {
   Rows rows(ranks);
   rows.fails = true;
   const auto run = [&] { train(rows, options, folder, silent, ranks); };
-  if (ranks.first()) {
+  if (ranks.is_root()) {
     EXPECT_THROW(run(), DataError);
   } else {
     EXPECT_THROW(run(), RankError);
   }
   rows.fails = false;
   run();  // ends for lack of patience, on both alike
-  EXPECT_EQ(rows.evaluations, ranks.first() ? 5 : 0);
+  EXPECT_EQ(rows.evaluations, ranks.is_root() ? 5 : 0);
   ranks.together([] {});
 }
 

@@ -40,25 +40,25 @@ models::InceptionFeatures InceptionExtractor::extract(std::span<const image::Ima
 }
 
 models::InceptionFeatures InceptionExtractor::extract(std::span<const std::filesystem::path> files,
-                                                      Progress* progress) const {
+                                                      const Context& context) const {
   return extract(
-      static_cast<int64_t>(files.size()), [&](int64_t i) { return image::load(files[i]); }, progress);
+      static_cast<int64_t>(files.size()), [&](int64_t i) { return image::load(files[i]); }, context);
 }
 
 models::InceptionFeatures InceptionExtractor::extract(int64_t count,
                                                       const std::function<image::Image(int64_t)>& picture,
-                                                      Progress* progress) const {
+                                                      const Context& context) const {
   if (count == 0) throw DataError(describe("Inception", "at least one image", "none"));
   c10::NoGradGuard no_grad;
   std::map<models::InceptionLayer, std::vector<at::Tensor>> parts;
   for (int64_t begin = 0; begin < count; begin += options_.batch_size) {
-    check_interrupt();
+    context.check();
     const int64_t size = std::min(options_.batch_size, count - begin);
     const at::Tensor pixels = inception_input(
                                   size, [&](int64_t i) { return picture(begin + i); }, options_.mode)
                                   .to(device_);
     for (auto& [layer, features] : inception_.forward(pixels, options_.layers)) parts[layer].push_back(features.cpu());
-    if (progress != nullptr) progress->advance(size);
+    context.progress().advance(size);
   }
   models::InceptionFeatures all;
   for (const auto& [layer, batches] : parts) all[layer] = at::cat(batches);

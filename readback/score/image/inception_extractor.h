@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/models/inception/inception.h"
 #include "readback/score/image/image_files.h"
 #include "readback/score/image/inception_input.h"
@@ -31,10 +31,10 @@ class InceptionExtractor {
   // features do not depend on its neighbours (beyond the last bits of fp32). Errors: DataError, Interrupted.
   models::InceptionFeatures extract(std::span<const image::Image* const> images) const;
   // Files are decoded batch by batch. EXIF orientation is applied, which torch-fidelity does not do.
-  models::InceptionFeatures extract(std::span<const std::filesystem::path> files, Progress* progress = nullptr) const;
+  models::InceptionFeatures extract(std::span<const std::filesystem::path> files, const Context& context = {}) const;
   // picture(i) for i in 0 … count − 1, called from several threads.
   models::InceptionFeatures extract(int64_t count, const std::function<image::Image(int64_t)>& picture,
-                                    Progress* progress = nullptr) const;
+                                    const Context& context = {}) const;
 
   // Weights (by digest) and mode: the `source` of saved statistics of the layer with 2,048 features.
   std::string source() const;

@@ -174,7 +174,7 @@ CaptionScoreGroup score_cider(const TokenizedCaptions& captions, const std::stri
                     std::move(samples));
 }
 
-CaptionScoreGroup score_spice(const TokenizedCaptions& captions, Progress& progress) {
+CaptionScoreGroup score_spice(const TokenizedCaptions& captions, const Context& context) {
   std::vector<SpiceInput> inputs;
   for (size_t i = 0; i < captions.candidates.size(); ++i) {
     inputs.push_back({joined(captions.candidates[i]), {}});
@@ -185,7 +185,7 @@ CaptionScoreGroup score_spice(const TokenizedCaptions& captions, Progress& progr
   std::vector<double> samples;
   size_t scored = 0;
   std::string failure;
-  for (const SpiceScore& score : Spice().score(inputs, progress)) {
+  for (const SpiceScore& score : Spice().score(inputs, context)) {
     samples.push_back(score.f());
     const bool good = score.failure.empty();
     if (!good && failure.empty()) failure = score.failure;
@@ -205,14 +205,14 @@ using Work = std::function<CaptionScoreGroup()>;
 
 // Throws for an unknown name at once, before anything is computed.
 Work work_of(const std::string& name, const TokenizedCaptions& tokens, const CaptionScoreOptions& options,
-             Progress& progress) {
+             const Context& context) {
   if (name == "bleu") return [&] { return score_bleu(tokens); };
   if (name == "meteor") return [&] { return score_meteor(tokens); };
   if (name == "rouge" || name == "rouge-l") return [&] { return score_rouge(tokens); };
   if (name == "cider" || name == "cider-d" || name == "cider-plain") {
     return [&, name] { return score_cider(tokens, name, options.frequencies); };
   }
-  if (name == "spice") return [&] { return score_spice(tokens, progress); };
+  if (name == "spice") return [&] { return score_spice(tokens, context); };
   throw UsageError(
       describe("--metrics", "bleu, meteor, rouge, cider, cider-d, cider-plain or spice", "\"" + name + "\""));
 }
@@ -238,14 +238,14 @@ CaptionScores score_captions(const data::MatchedCaptions& captions, const Captio
 }
 
 CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options,
-                             Progress& progress) {
+                             const Context& context) {
   CaptionScores result;
   TokenizedCaptions tokens;
   std::vector<std::pair<std::string, Work>> works;
   for (const std::string& name : options.metrics) {
     const std::string reason = missing_for(name);
     if (reason.empty()) {
-      works.emplace_back(name, work_of(name, tokens, options, progress));
+      works.emplace_back(name, work_of(name, tokens, options, context));
     } else {
       result.absent.emplace_back(name, reason);
     }

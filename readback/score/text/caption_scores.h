@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/data/caption_file.h"
 #include "readback/score/statistics/bootstrap.h"
 #include "readback/score/text/document_frequencies.h"
@@ -47,7 +47,7 @@ struct CaptionScores {
 // Metrics run on several threads; `progress` hears of SPICE only, which takes minutes. Errors: UsageError for an
 // unknown metric; DataError for captions without references; Interrupted.
 CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options,
-                             Progress& progress);
+                             const Context& context);
 CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options);
 
 // References of a set as CIDEr counts them, one document an id.

@@ -34,7 +34,7 @@ class ReferenceMetric : public Metric {
 
   const MetricInfo& info() const override { return info_; }
 
-  std::vector<double> score(std::span<const Comparison> comparisons) override {
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
     std::vector<double> values;
     for (const Comparison& comparison : comparisons) {
       values.push_back(comparison.references.empty() ? std::numeric_limits<double>::quiet_NaN()
@@ -59,17 +59,16 @@ class SpiceMetric : public Metric {
   const MetricInfo& info() const override { return info_; }
   bool prefers_all_at_once() const override { return true; }
 
-  void prepare(std::span<const Comparison> comparisons, Progress& progress) override { measure(comparisons, progress); }
+  void prepare(std::span<const Comparison> comparisons, const Context& context) override { measure(comparisons, context); }
 
-  std::vector<double> score(std::span<const Comparison> comparisons) override {
-    Progress silent;
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
     std::vector<double> values;
-    for (const SpiceScore& score : measure(comparisons, silent)) values.push_back(score.f());
+    for (const SpiceScore& score : measure(comparisons, Context(context.stop_token()))) values.push_back(score.f());
     return values;
   }
 
  private:
-  std::vector<SpiceScore> measure(std::span<const Comparison> comparisons, Progress& progress) {
+  std::vector<SpiceScore> measure(std::span<const Comparison> comparisons, const Context& context) {
     std::vector<SpiceInput> inputs;
     for (const Comparison& comparison : comparisons) {
       inputs.push_back({joined_tokens(comparison.candidate_text), {}});
@@ -77,7 +76,7 @@ class SpiceMetric : public Metric {
         inputs.back().references.push_back(joined_tokens(reference));
       }
     }
-    return spice_.score(inputs, progress);
+    return spice_.score(inputs, context);
   }
 
   MetricInfo info_;

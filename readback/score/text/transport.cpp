@@ -4,8 +4,6 @@
 #include <limits>
 #include <vector>
 
-#include "readback/base/progress.h"
-
 namespace readback::score {
 
 namespace {
@@ -24,14 +22,14 @@ class Transport {
         column_potential_(columns_, kInfinity),
         flows_(columns_) {}
 
-  double solve() {
+  double solve(const Context& context) {
     // Reduced costs, cost(i, j) - row potential - column potential, are never negative and are zero where goods flow.
     for (size_t i = 0; i < rows_; ++i) {
       for (size_t j = 0; j < columns_; ++j) column_potential_[j] = std::min(column_potential_[j], cost(i, j));
     }
     for (size_t i = 0; i < rows_; ++i) {
       while (left_[i] > 0) augment(i);
-      if (i % 16 == 0) check_interrupt();
+      if (i % 16 == 0) context.check();
     }
     double total = 0;
     for (size_t j = 0; j < columns_; ++j) {
@@ -141,8 +139,8 @@ class Transport {
 }  // namespace
 
 double transport_cost(std::span<const int64_t> supplies, std::span<const int64_t> demands,
-                      std::span<const double> costs) {
-  return Transport(supplies, demands, costs).solve();
+                      std::span<const double> costs, const Context& context) {
+  return Transport(supplies, demands, costs).solve(context);
 }
 
 }  // namespace readback::score

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <span>
 
+#include "readback/base/context.h"
+
 namespace readback::score {
 
 // The least Σ flow(i, j) · cost(i, j) with row sums `supplies` and column sums `demands`, exact but for the rounding of
@@ -11,6 +13,6 @@ namespace readback::score {
 // supplies: [n], demands: [m], of equal sums and none negative; costs: [n, m], row by row, finite and none negative.
 // Errors: Interrupted.
 double transport_cost(std::span<const int64_t> supplies, std::span<const int64_t> demands,
-                      std::span<const double> costs);
+                      std::span<const double> costs, const Context& context = {});
 
 }  // namespace readback::score

@@ -73,7 +73,7 @@ WordMover::Bag WordMover::bag(const std::string& text) {
   return bag;
 }
 
-double WordMover::distance(const std::string& a, const std::string& b) {
+double WordMover::distance(const std::string& a, const std::string& b, const Context& context) {
   const Bag from = bag(a), to = bag(b);
   if (from.total == 0 || to.total == 0) return kNaN;
   // With from.total · to.total as the denominator all shares are whole numbers. What both texts have of a word stays
@@ -96,7 +96,7 @@ double WordMover::distance(const std::string& a, const std::string& b) {
     supplies.push_back(amount);
     for (const auto& target : targets) costs.push_back(euclidean(*place, *target.first));
   }
-  return transport_cost(supplies, demands, costs) / (static_cast<double>(from.total) * static_cast<double>(to.total));
+  return transport_cost(supplies, demands, costs, context) / (static_cast<double>(from.total) * static_cast<double>(to.total));
 }
 
 namespace {
@@ -110,10 +110,10 @@ class WmdMetric : public Metric {
 
   const MetricInfo& info() const override { return info_; }
 
-  std::vector<double> score(std::span<const Comparison> comparisons) override {
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
     std::vector<double> values;
     for (const Comparison& comparison : comparisons) {
-      values.push_back(mover_.distance(comparison.candidate_text, comparison.original_text));
+      values.push_back(mover_.distance(comparison.candidate_text, comparison.original_text, context));
     }
     return values;
   }

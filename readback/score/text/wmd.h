@@ -34,7 +34,7 @@ class WordMover {
   // Euclidean distance averaged over the cheapest plan, each word weighing its share of its text. Words without a
   // vector count for nothing. NaN when a side has no words left (gensim says infinity) or, once what both share is
   // taken out, more than kMostWmdWords different ones. Errors: Interrupted.
-  double distance(const std::string& a, const std::string& b);
+  double distance(const std::string& a, const std::string& b, const Context& context = {});
 
   // The words of `text` that count, whether or not they have vectors.
   Tokens words(const std::string& text) const;

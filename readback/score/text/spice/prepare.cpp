@@ -67,11 +67,11 @@ void download(const std::string& url, const SpiceJar& jar, const fs::path& targe
 
 }  // namespace
 
-SpiceFetched prepare_spice(const SpicePreparation& preparation, Progress& progress) {
+SpiceFetched prepare_spice(const SpicePreparation& preparation, const Context& context) {
   SpiceFetched fetched;
-  progress.begin("SPICE's programs", static_cast<int64_t>(spice_jars().size()));
+  context.progress().begin("SPICE's programs", static_cast<int64_t>(spice_jars().size()));
   for (const SpiceJar& jar : spice_jars()) {
-    check_interrupt();
+    context.check();
     const std::string file = fs::path(jar.name).filename().string();
     const fs::path target = preparation.output / jar.name;
     if (has_digest(target, jar)) {
@@ -84,13 +84,13 @@ SpiceFetched prepare_spice(const SpicePreparation& preparation, Progress& progre
       ++fetched.copied;
     } else {
       const std::string url = fmt::format("{}/{}/{}", preparation.repository, jar.maven_path, file);
-      progress.note("downloading " + url);
+      context.progress().note("downloading " + url);
       download(url, jar, target);
       ++fetched.downloaded;
     }
-    progress.advance(1, file);
+    context.progress().advance(1, file);
   }
-  progress.end();
+  context.progress().end();
   return fetched;
 }
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 
 namespace readback::score {
 
@@ -22,6 +22,6 @@ struct SpiceFetched {
 // Every jar of spice_jars() into `output`, each checked by its SHA-256 before it gets its name; those that are there
 // already are kept, so that a command that was interrupted goes on. Downloads (386 MB) by the program curl.
 // Errors: DataError when a file is missing, another one, or cannot be downloaded; StoreError; Interrupted.
-SpiceFetched prepare_spice(const SpicePreparation& preparation, Progress& progress);
+SpiceFetched prepare_spice(const SpicePreparation& preparation, const Context& context);
 
 }  // namespace readback::score

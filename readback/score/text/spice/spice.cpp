@@ -121,7 +121,7 @@ Spice::Spice(SpiceOptions options) : options_(std::move(options)), cache_(option
     throw SpiceUnusable(absence);
 }
 
-std::vector<SpiceScore> Spice::score(std::span<const SpiceInput> inputs, Progress& progress) {
+std::vector<SpiceScore> Spice::score(std::span<const SpiceInput> inputs, const Context& context) {
   std::vector<SpiceScore> scores(inputs.size());
   std::vector<Task> tasks;
   std::map<std::string, std::vector<size_t>> users;  // by key, so that equal inputs are scored once
@@ -143,38 +143,38 @@ std::vector<SpiceScore> Spice::score(std::span<const SpiceInput> inputs, Progres
   }
 
   if (tasks.empty()) return scores;
-  progress.begin("SPICE", static_cast<int64_t>(tasks.size()));
+  context.progress().begin("SPICE", static_cast<int64_t>(tasks.size()));
   const auto batch_size = static_cast<size_t>(options_.batch_size);
   for (std::span<Task> rest = tasks; !rest.empty(); rest = rest.subspan(std::min(batch_size, rest.size()))) {
-    score_tasks(rest.first(std::min(batch_size, rest.size())), progress);
+    score_tasks(rest.first(std::min(batch_size, rest.size())), context);
   }
-  progress.end();
+  context.progress().end();
   for (const Task& task : tasks) {
     for (const size_t i : users[task.key]) scores[i] = task.score;
   }
   return scores;
 }
 
-void Spice::score_tasks(std::span<Task> tasks, Progress& progress) {
-  check_interrupt();
+void Spice::score_tasks(std::span<Task> tasks, const Context& context) {
+  context.check();
   const std::string failure = run(tasks);
   if (failure.empty()) {
     works_ = true;
     std::vector<std::pair<std::string, SpiceTable>> results;
     for (const Task& task : tasks) results.emplace_back(task.key, task.score.table);
     cache_.put(results);
-    progress.advance(static_cast<int64_t>(tasks.size()));
+    context.progress().advance(static_cast<int64_t>(tasks.size()));
     return;
   }
   if (!works_) check_program();
   if (tasks.size() == 1) {
     tasks[0].score.failure = failure;
-    progress.note(fmt::format("SPICE has no value for \"{}\": {}", tasks[0].input->candidate, failure));
-    progress.advance(1);
+    context.progress().note(fmt::format("SPICE has no value for \"{}\": {}", tasks[0].input->candidate, failure));
+    context.progress().advance(1);
     return;
   }
-  score_tasks(tasks.first(tasks.size() / 2), progress);
-  score_tasks(tasks.subspan(tasks.size() / 2), progress);
+  score_tasks(tasks.first(tasks.size() / 2), context);
+  score_tasks(tasks.subspan(tasks.size() / 2), context);
 }
 
 // Tells a caption that fails from a program that does not work at all.

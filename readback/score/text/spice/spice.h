@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "readback/base/error.h"
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
 #include "readback/score/metric.h"
 #include "readback/score/text/spice/cache.h"
 #include "readback/score/text/spice/install.h"
@@ -48,11 +48,11 @@ class Spice {
   // One score per input. What an earlier run scored comes from the cache, the rest from Java in batches; a batch that
   // fails is halved until what fails is alone, and has its reason in SpiceScore::failure. Errors: Interrupted;
   // SpiceUnusable when the program cannot even score a simple caption.
-  std::vector<SpiceScore> score(std::span<const SpiceInput> inputs, Progress& progress);
+  std::vector<SpiceScore> score(std::span<const SpiceInput> inputs, const Context& context);
 
  private:
   struct Task;
-  void score_tasks(std::span<Task> tasks, Progress& progress);
+  void score_tasks(std::span<Task> tasks, const Context& context);
   std::string run(std::span<Task> tasks) const;  // why it failed, or empty and the tasks have their tables
   void check_program();
 

@@ -1,0 +1,35 @@
+#include "readback/roundtrip/options.h"
+
+#include "readback/base/options_json.h"
+
+namespace readback::roundtrip {
+
+caption::DecodingOptions candidate_decoding() {
+  return {.repetition_penalty = 1.1, .do_sample = true, .top_p = 0.9};
+}
+
+caption::DecodingOptions read_back_decoding() { return {.num_beams = 3}; }
+
+RunOptions resolve(RunOptions options, const caption::DecodingOptions& captioner,
+                   const generate::GenerationOptions& generator) {
+  check_options(options);
+  if (!options.reading.prompt) options.reading.prompt = options.sampling.prompt;
+  if (!options.reading.max_length) options.reading.max_length = options.sampling.max_length;
+  if (!options.reading.min_length) options.reading.min_length = options.sampling.min_length;
+  if (options.sampling.do_sample) options.sampling = with_defaults(options.sampling, candidate_decoding());
+  if (!options.reading.do_sample) options.reading = with_defaults(options.reading, read_back_decoding());
+  options.sampling = caption::resolve(options.sampling, captioner);
+  options.reading = caption::resolve(options.reading, captioner);
+  options.generation = with_defaults(options.generation, generator);
+  return options;
+}
+
+nlohmann::json identity(const RunOptions& options, const Machine& machine) {
+  nlohmann::json json = options_identity(options);
+  json["device"] = machine.device_class();
+  json["dtype"] = machine.dtype_name();
+  json["results_version"] = kResultsVersion;
+  return json;
+}
+
+}  // namespace readback::roundtrip

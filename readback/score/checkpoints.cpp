@@ -1,0 +1,55 @@
+#include "readback/score/checkpoints.h"
+
+#include <nlohmann/json.hpp>
+
+#include "readback/checkpoint/repository.h"
+#include "readback/score/clip_embedder.h"
+#include "readback/score/dino_embedder.h"
+#include "readback/score/inception_embedder.h"
+#include "readback/score/open_embedder.h"
+#include "readback/score/sentence_embedder.h"
+
+namespace readback::score {
+
+std::set<std::string> given(const MetricCheckpoints& checkpoints) {
+  std::set<std::string> names;
+  for_each_field(checkpoints, [&](const auto& field, const auto& value) {
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::string>) {
+      if (!value.empty()) names.insert(field.name);
+    }
+  });
+  return names;
+}
+
+nlohmann::json digests(const MetricCheckpoints& checkpoints) {
+  nlohmann::json digests = nlohmann::json::object();
+  if (!checkpoints.clip.empty()) digests["clip"] = checkpoint::Repository(checkpoints.clip).digest();
+  if (!checkpoints.dino.empty()) digests["dino"] = checkpoint::Repository(checkpoints.dino).digest();
+  if (checkpoints.dino_size > 0) digests["dino size"] = checkpoints.dino_size;
+  if (!checkpoints.inception.empty()) digests["inception"] = InceptionEmbedder::digest(checkpoints.inception);
+  if (!checkpoints.sbert.empty()) digests["sbert"] = checkpoint::Repository(checkpoints.sbert).digest();
+  if (!checkpoints.vectors.empty()) digests["vectors"] = WordVectors::digest(checkpoints.vectors);
+  return digests;
+}
+
+MetricContext open_checkpoints(const MetricCheckpoints& checkpoints, const Machine& machine,
+                               EmbeddingCache::Originals originals) {
+  const auto lazily = [&](EmbedderRole role, const std::string& spec, int64_t side = 0) {
+    if (spec.empty()) return Lazy<EmbeddingCache>();
+    return Lazy<EmbeddingCache>([=] {
+      return std::make_shared<EmbeddingCache>(open_embedder(role, spec, machine, side), originals);
+    });
+  };
+  MetricContext context;
+  context.clip = lazily(EmbedderRole::kClip, checkpoints.clip);
+  context.dino = lazily(EmbedderRole::kDino, checkpoints.dino, checkpoints.dino_size);
+  context.inception = lazily(EmbedderRole::kInception, checkpoints.inception);
+  context.sbert = lazily(EmbedderRole::kSbert, checkpoints.sbert);
+  if (!checkpoints.vectors.empty()) {
+    context.vectors = Lazy<const WordVectors>(
+        [path = checkpoints.vectors] { return std::make_shared<const WordVectors>(path); });
+  }
+  return context;
+}
+
+}  // namespace readback::score
