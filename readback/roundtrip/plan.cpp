@@ -40,14 +40,6 @@ void require(bool condition, const char* flag, const std::string& expected, cons
 
 }  // namespace
 
-const char* name(Direction direction) { return direction == Direction::kI2T2I ? "i2t2i" : "t2i2t"; }
-
-Direction parse_direction(const std::string& name) {
-  if (name == "i2t2i") return Direction::kI2T2I;
-  if (name == "t2i2t") return Direction::kT2I2T;
-  throw UsageError(describe("--directions", "i2t2i, t2i2t or both", "\"" + name + "\""));
-}
-
 caption::DecodingOptions candidate_decoding() {
   caption::DecodingOptions options;
   options.do_sample = true;

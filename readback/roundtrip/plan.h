@@ -8,14 +8,9 @@
 #include "readback/caption/captioner.h"
 #include "readback/data/dataset.h"
 #include "readback/generate/generator.h"
+#include "readback/roundtrip/direction.h"
 
 namespace readback::roundtrip {
-
-// Image → text → image, and text → image → text.
-enum class Direction { kI2T2I, kT2I2T };
-const char* name(Direction direction);  // "i2t2i", "t2i2t"
-// Errors: UsageError.
-Direction parse_direction(const std::string& name);
 
 // Defaults as in the paper: candidates by nucleus sampling, read back by beam search.
 caption::DecodingOptions candidate_decoding();  // do_sample, top_p 0.9, repetition_penalty 1.1
