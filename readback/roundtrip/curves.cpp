@@ -5,8 +5,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 
-#include "readback/roundtrip/set_curves.h"
+#include "readback/score/set_metrics.h"
 #include "readback/score/statistics/correlation.h"
 
 namespace readback::roundtrip {
@@ -42,20 +43,28 @@ std::vector<int64_t> order(const std::vector<double>& values, double sign) {
   return indices;
 }
 
-RankCurve rank_curve(const Store& store, Direction direction, const MetricInfo& distance, const MetricInfo& quality,
+// A direction's samples, in the data set's order.
+struct Samples {
+  std::vector<SampleRow> rows;
+  std::set<std::string> flagged;  // with a picture that the safety checker blanked
+};
+
+RankCurve rank_curve(const Samples& samples, Direction direction, const MetricInfo& distance, const MetricInfo& quality,
                      const Values& distances, const Values& qualities) {
   RankCurve curve;
   curve.direction = direction;
   curve.distance = distance;
   curve.quality = quality;
-  const size_t candidates = static_cast<size_t>(store.num_candidates());
+  const size_t candidates = distances.begin()->second.size();
   std::vector<std::vector<double>> columns(candidates + 1);  // the last: rank 0 minus the last rank
   std::vector<double> nearness, goodness, spearmans, kendalls;
-  int64_t samples = 0;
-  for (const SampleRow& sample : store.samples()) {
-    ++samples;
+  for (const SampleRow& sample : samples.rows) {
     const auto d = distances.find(sample.id), q = qualities.find(sample.id);
-    if (d == distances.end() || q == qualities.end()) continue;
+    if (d == distances.end() || q == qualities.end()) {
+      ++curve.left_out;
+      curve.flagged += samples.flagged.contains(sample.id);
+      continue;
+    }
     const std::vector<int64_t> ranked = order(d->second, sign(distance));
     for (size_t rank = 0; rank < candidates; ++rank) columns[rank].push_back(q->second[ranked[rank]]);
     columns[candidates].push_back(columns[0].back() - columns[candidates - 1].back());
@@ -77,14 +86,14 @@ RankCurve rank_curve(const Store& store, Direction direction, const MetricInfo& 
   curve.spearman_within = score::bootstrap_mean(spearmans);
   curve.kendall_within = score::bootstrap_mean(kendalls);
   curve.samples = static_cast<int64_t>(columns.front().size());
-  curve.left_out = samples - curve.samples;
   return curve;
 }
 
 // A value of the whole set has no interval and no correlation over candidates.
 RankCurve set_rank_curve(const SetCurve& set, const MetricInfo& distance) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  RankCurve curve{set.direction, distance, set_metric(set.checkpoint)};
+  RankCurve curve{set.direction, distance, score::set_metrics().front()};
+  curve.quality.checkpoint = set.checkpoint;
   for (const double value : set.ranks) curve.ranks.push_back({value, kNone, kNone, set.samples});
   curve.difference = {set.ranks.front() - set.ranks.back(), kNone, kNone, set.samples};
   curve.spearman = curve.kendall = kNone;
@@ -103,14 +112,6 @@ json to_json(const Interval& interval) {
 }
 
 }  // namespace
-
-Role role(Direction direction, score::Inputs inputs) {
-  using score::Inputs;
-  // Images with texts are never compared across a whole round trip, whose ends are alike.
-  if (inputs == Inputs::kImageText || inputs == Inputs::kImageTextReferences) return Role::kQuality;
-  const bool of_image = inputs == Inputs::kImages || inputs == Inputs::kImageTruth;
-  return of_image == (direction == Direction::kI2T2I) ? Role::kDistance : Role::kQuality;
-}
 
 std::map<std::string, double> sample_means(const Store& store, Direction direction, const std::string& metric) {
   std::map<std::string, std::vector<double>> values;
@@ -158,20 +159,27 @@ std::vector<Ranking> rankings(const Store& store, Direction direction, const std
 std::vector<RankCurve> rank_curves(const Store& store) {
   std::vector<RankCurve> curves;
   const std::vector<MetricInfo> metrics = store.metrics();
+  Samples samples{store.samples(), {}};
   for (Direction direction : store.directions()) {
+    samples.flagged.clear();
+    for (const CandidateKey& key : store.flagged(direction)) samples.flagged.insert(key.sample);
     std::map<std::string, Values> values;
     for (const MetricInfo& metric : metrics) values[metric.name] = complete_values(store, direction, metric.name);
     for (const MetricInfo& distance : metrics) {
       if (role(direction, distance.inputs) != Role::kDistance || values[distance.name].empty()) continue;
       for (const MetricInfo& quality : metrics) {
         if (role(direction, quality.inputs) != Role::kQuality || values[quality.name].empty()) continue;
-        curves.push_back(rank_curve(store, direction, distance, quality, values[distance.name], values[quality.name]));
+        curves.push_back(
+            rank_curve(samples, direction, distance, quality, values[distance.name], values[quality.name]));
       }
     }
   }
   for (const SetCurve& set : store.set_curves()) {
     const auto distance = std::ranges::find(metrics, set.distance, &MetricInfo::name);
-    if (distance != metrics.end()) curves.push_back(set_rank_curve(set, *distance));
+    if (distance == metrics.end()) continue;
+    // A set with more samples than can be ranked is an earlier version's, which took blanked pictures in.
+    const size_t ranked = complete_values(store, set.direction, set.distance).size();
+    if (set.samples <= static_cast<int64_t>(ranked)) curves.push_back(set_rank_curve(set, *distance));
   }
   return curves;
 }
@@ -201,9 +209,12 @@ json to_json(const Store& store, const std::vector<MetricSummary>& summaries, co
                      {"spearman_within", to_json(curve.spearman_within)},
                      {"kendall_within", to_json(curve.kendall_within)},
                      {"samples", curve.samples},
-                     {"left_out", curve.left_out}});
+                     {"left_out", curve.left_out},
+                     {"left_out_flagged", curve.flagged}});
   }
-  return {{"summaries", rows}, {"rank_curves", plots}, {"errors", store.errors().size()}};
+  json flagged = json::object();
+  for (const Direction direction : store.directions()) flagged[name(direction)] = store.flagged(direction).size();
+  return {{"summaries", rows}, {"rank_curves", plots}, {"errors", store.errors().size()}, {"flagged", flagged}};
 }
 
 }  // namespace readback::roundtrip

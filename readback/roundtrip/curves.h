@@ -1,22 +1,18 @@
-// What a run says, computed from its store alone: rankings, rank curves, means and floors.
+// What a run says, computed from its store alone: rankings, rank curves, means and floors. Values that a blanked
+// picture spoils (roundtrip/role.h) are in none of them: means are over the other candidates, rankings and curves over
+// the samples that have a value for every candidate.
 #pragma once
 #include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "readback/roundtrip/role.h"
 #include "readback/roundtrip/store.h"
 #include "readback/score/metric.h"
 #include "readback/score/statistics/bootstrap.h"
 
 namespace readback::roundtrip {
-
-// What a metric means in a direction: I2T2I ends with an image and has a text in the middle, T2I2T the reverse.
-enum class Role {
-  kDistance,  // of the reconstruction from the original
-  kQuality,   // of the intermediate result
-};
-Role role(Direction direction, score::Inputs inputs);
 
 // One metric over a run: the mean over samples of each sample's mean over its candidates.
 struct MetricSummary {
@@ -47,6 +43,7 @@ struct RankCurve {
   score::Interval spearman_within, kendall_within;
   int64_t samples = 0;   // with every candidate measured
   int64_t left_out = 0;  // samples that lack some
+  int64_t flagged = 0;   // of those: with a picture that the safety checker blanked
 };
 
 std::vector<MetricSummary> summarize(const Store& store);
@@ -57,7 +54,7 @@ std::vector<RankCurve> rank_curves(const Store& store);
 // Per sample the mean score over its candidates, for tables and paired comparisons of runs. NaN-free.
 std::map<std::string, double> sample_means(const Store& store, Direction direction, const std::string& metric);
 
-// For machines: {"summaries": […], "rank_curves": […], "errors": n}.
+// For machines: {"summaries": […], "rank_curves": […], "errors": n, "flagged": {"i2t2i": candidates, …}}.
 nlohmann::json to_json(const Store& store, const std::vector<MetricSummary>& summaries,
                        const std::vector<RankCurve>& curves);
 

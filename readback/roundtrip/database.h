@@ -1,4 +1,5 @@
-// The little of SQLite that the store needs. Errors: StoreError with SQLite's reason.
+// The little of SQLite that the store needs. Errors: StoreError that names the file, with SQLite's reason or the column
+// that holds something else than it should.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +14,7 @@ namespace readback::roundtrip {
 
 class Database {
  public:
+  // Read-only works in folders that nobody may write, too.
   enum class Mode { kReadWrite, kReadOnly };
   Database(const std::filesystem::path& path, Mode mode);
   Database(const Database&) = delete;
@@ -29,7 +31,7 @@ class Database {
   sqlite3* handle_ = nullptr;
 };
 
-// A prepared statement. bind() takes the parameters in order; then step() until it gives false.
+// A prepared statement. bind() takes all parameters in order; then step() until it gives false.
 class Statement {
  public:
   Statement(Database& database, const std::string& sql);
@@ -38,7 +40,7 @@ class Statement {
 
   template <typename... Values>
   Statement& bind(const Values&... values) {
-    reset();
+    begin_binding(sizeof...(values));
     int index = 0;
     (bind_one(++index, values), ...);
     return *this;
@@ -51,13 +53,20 @@ class Statement {
     step();
   }
 
-  bool is_null(int column) const;
-  int64_t integer(int column) const;
+  // Of the row that step() came to. A value of another type is an error, NULL too but for the optional ones.
+  int64_t integer(int column, int64_t least = INT64_MIN, int64_t most = INT64_MAX) const;
   double real(int column) const;
   std::string text(int column) const;
+  std::optional<double> optional_real(int column) const;
+  std::optional<std::string> optional_text(int column) const;
+
+  bool is_null(int column) const;
+  std::string shown(int column) const;  // any value as text; NULL as "NULL"
+  // Throws the error of a value that is not what it should be.
+  [[noreturn]] void damaged(int column, const std::string& expected) const;
 
  private:
-  void reset();
+  void begin_binding(size_t values);
   void bind_one(int index, int64_t value);
   void bind_one(int index, int value) { bind_one(index, int64_t{value}); }
   void bind_one(int index, bool value) { bind_one(index, int64_t{value}); }

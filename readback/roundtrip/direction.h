@@ -1,18 +1,18 @@
-// The two ways there and back.
+// The two round trips.
 #pragma once
 #include <array>
+#include <optional>
 #include <string>
-
-#include "readback/base/options.h"
+#include <string_view>
 
 namespace readback::roundtrip {
 
 // Image → text → image, and text → image → text.
 enum class Direction { kI2T2I, kT2I2T };
-constexpr std::array<const char*, 2> names_of(Direction) { return {"i2t2i", "t2i2t"}; }
-
-inline const char* name(Direction direction) { return names_of(direction)[static_cast<size_t>(direction)]; }
+constexpr std::array<const char*, 2> names_of(Direction) { return {"i2t2i", "t2i2t"}; }  // see base/options.h
+const char* name(Direction direction);  // "i2t2i", "t2i2t"
+std::optional<Direction> find_direction(std::string_view name);
 // Errors: UsageError.
-inline Direction parse_direction(const std::string& name) { return parse_enum<Direction>("directions", name); }
+Direction parse_direction(const std::string& name);
 
 }  // namespace readback::roundtrip

@@ -8,6 +8,7 @@
 #include "readback/base/error.h"
 #include "readback/roundtrip/execute.h"
 #include "readback/roundtrip/recording.h"
+#include "readback/roundtrip/role.h"
 #include "readback/score/statistics/significance.h"
 
 namespace readback::roundtrip {
@@ -69,8 +70,7 @@ class Meter {
         context_(context),
         recorder_(store, -1),
         samples_(store.samples()),
-        partners_(score::random_partners(static_cast<int64_t>(samples_.size()),
-                                         store.manifest().options.at("seed").get<uint64_t>())) {}
+        partners_(score::random_partners(static_cast<int64_t>(samples_.size()), store.seed())) {}
 
   void run() {
     for (const auto& metric : metrics_) store_.put_metric(metric->info());
@@ -110,9 +110,11 @@ class Meter {
         const auto measured = count_scores(direction);
         for (size_t i = 0; i < samples_.size(); ++i) {
           const std::vector<CandidateRow> candidates = complete_candidates(direction, samples_[i].id);
-          if (candidates.empty() || is_measured(measured, *metric, samples_[i], candidates)) continue;
+          const std::vector<size_t> usable = usable_candidates(direction, metric->info(), candidates);
+          if (is_measured(measured, *metric, samples_[i], usable)) continue;
           const Original own{&samples_[i], {}}, other{&samples_[static_cast<size_t>(partners_[i])], {}};
-          std::ranges::move(assemble(metric->info(), candidates, {}, own, other).comparisons, std::back_inserter(all));
+          std::ranges::move(assemble(metric->info(), candidates, usable, {}, own, other).comparisons,
+                            std::back_inserter(all));
         }
       }
       metric->prepare(all, context_);
@@ -125,10 +127,21 @@ class Meter {
     return candidates;
   }
 
+  // Places of the candidates that a metric can judge: those with a picture blanked by the safety checker only where the
+  // picture does not matter.
+  static std::vector<size_t> usable_candidates(Direction direction, const score::MetricInfo& info,
+                                               const std::vector<CandidateRow>& candidates) {
+    std::vector<size_t> usable;
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      if (!candidates[i].flagged || !needs_picture(direction, info.inputs)) usable.push_back(i);
+    }
+    return usable;
+  }
+
   static bool is_measured(const Counts& measured, const score::Metric& metric, const SampleRow& sample,
-                          const std::vector<CandidateRow>& candidates) {
+                          const std::vector<size_t>& usable) {
     const auto found = measured.find({metric.info().name, sample.id});
-    return found != measured.end() && found->second == candidates.size();
+    return usable.empty() || (found != measured.end() && found->second == usable.size());
   }
 
   // All metrics of a sample's candidates are committed together: a resumed run forms the same batches.
@@ -138,7 +151,7 @@ class Meter {
     std::vector<score::Metric*> missing;
     bool images_needed = false;
     for (const auto& metric : metrics_) {
-      if (candidates.empty() || is_measured(measured, *metric, sample, candidates)) continue;
+      if (is_measured(measured, *metric, sample, usable_candidates(direction, metric->info(), candidates))) continue;
       missing.push_back(metric.get());
       images_needed |= reads_images(metric->info().inputs);
     }
@@ -159,7 +172,7 @@ class Meter {
     std::vector<FloorRow> floors;
     for (score::Metric* metric : missing) {
       recorder_.attempt({sample.id, direction, -1, "metric " + metric->info().name, ""},
-                        [&] { measure_one(*metric, candidates, images, own, other, scores, floors); });
+                        [&] { measure_one(*metric, direction, candidates, images, own, other, scores, floors); });
     }
     store_.put_scores(scores, floors);
   }
@@ -169,9 +182,10 @@ class Meter {
     std::vector<size_t> ends;  // one behind the last comparison of each value
   };
 
-  // Every candidate against its own original, then the first against another sample's.
+  // Every usable candidate against its own original, then the first of them against another sample's.
   static Batch assemble(const score::MetricInfo& info, const std::vector<CandidateRow>& candidates,
-                        const std::vector<image::Image>& images, const Original& own, const Original& other) {
+                        const std::vector<size_t>& usable, const std::vector<image::Image>& images, const Original& own,
+                        const Original& other) {
     Batch batch;
     const auto add = [&](size_t candidate, const Original& original) {
       const image::Image* image = images.empty() ? nullptr : &images[candidate];
@@ -179,25 +193,26 @@ class Meter {
                         std::back_inserter(batch.comparisons));
       batch.ends.push_back(batch.comparisons.size());
     };
-    for (size_t i = 0; i < candidates.size(); ++i) add(i, own);
-    if (other.sample != own.sample) add(0, other);
+    for (const size_t i : usable) add(i, own);
+    if (other.sample != own.sample) add(usable.front(), other);
     return batch;
   }
 
-  static void measure_one(score::Metric& metric, const std::vector<CandidateRow>& candidates,
+  static void measure_one(score::Metric& metric, Direction direction, const std::vector<CandidateRow>& candidates,
                           const std::vector<image::Image>& images, const Original& own, const Original& other,
                           std::vector<ScoreRow>& scores, std::vector<FloorRow>& floors) {
     const score::MetricInfo& info = metric.info();
-    const auto [batch, ends] = assemble(info, candidates, images, own, other);
+    const std::vector<size_t> usable = usable_candidates(direction, info, candidates);
+    const auto [batch, ends] = assemble(info, candidates, usable, images, own, other);
     const std::vector<double> values = metric.score(batch);
     size_t begin = 0;
     for (size_t i = 0; i < ends.size(); ++i) {
       const double mean = score::mean(std::span(values).subspan(begin, ends[i] - begin));
       const std::optional<double> value = std::isnan(mean) ? std::nullopt : std::optional(mean);
-      if (i < candidates.size()) {
-        scores.push_back({candidates[i].key, info.name, value});
+      if (i < usable.size()) {
+        scores.push_back({candidates[usable[i]].key, info.name, value});
       } else {
-        floors.push_back({candidates.front().key, info.name, other.sample->id, value});
+        floors.push_back({candidates[usable.front()].key, info.name, other.sample->id, value});
       }
       begin = ends[i];
     }

@@ -26,9 +26,7 @@ RunOptions resolve(RunOptions options, const caption::DecodingOptions& captioner
 
 nlohmann::json identity(const RunOptions& options, const Machine& machine) {
   nlohmann::json json = options_identity(options);
-  json["device"] = machine.device_class();
   json["dtype"] = machine.dtype_name();
-  json["results_version"] = kResultsVersion;
   return json;
 }
 

@@ -60,18 +60,13 @@ struct RunOptions {
   }
 };
 
-// Raised when equal options give other results than before: random streams (base/random.h), arithmetic, defaults.
-//   1  runs of readback 0.1: the noise of a picture depended on the sampling of its caption
-//   2  streams of their own
-inline constexpr int64_t kResultsVersion = 2;
-
 // `options` with what they leave open: the reading's prompt, max_length and min_length are sampling's where these are
 // given; then the paper's decoding; then what the backends say. Errors: UsageError for an option out of range or without effect.
 RunOptions resolve(RunOptions options, const caption::DecodingOptions& captioner,
                    const generate::GenerationOptions& generator);
 
-// What two runs must have in common to be the same run: every resolved option that decides results, the class of the
-// device, the type that models compute in, and the version of results.
+// Every resolved option that decides results, and the type that models compute in: with the class of the device and the
+// version of results (roundtrip/manifest.h) what two runs must have in common to be the same run.
 nlohmann::json identity(const RunOptions& options, const Machine& machine);
 
 }  // namespace readback::roundtrip

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "readback/roundtrip/curves.h"
 #include "readback/score/image/frechet.h"
-#include "readback/score/registry.h"
 
 namespace readback::roundtrip {
 
@@ -40,60 +40,48 @@ class PictureFeatures {
   score::EmbeddingCache& embedder_;
 };
 
-// Samples of which every picture is there, with their features.
+// Samples of which every picture is there: their candidates' pictures, then the original.
+using Paths = std::map<std::string, std::vector<std::string>>;
+
+Paths picture_paths(const Store& store) {
+  Paths paths;
+  for (const CandidateRow& row : store.candidates(Direction::kT2I2T)) {
+    if (row.complete() && store.has_image(*row.image)) paths[row.key.sample].push_back(*row.image);
+  }
+  for (const SampleRow& sample : store.samples()) {
+    if (!sample.image.empty() && store.has_image(sample.image)) paths[sample.id].push_back(sample.image);
+  }
+  std::erase_if(paths, [&](const auto& entry) {
+    return static_cast<int64_t>(entry.second.size()) != store.num_candidates() + 1;
+  });
+  return paths;
+}
+
 struct Pictures {
   std::map<std::string, int64_t> rows;  // by sample: its place in the tensors
   at::Tensor originals;                 // [S, D]
   at::Tensor candidates;                // [S, K, D]
 };
 
-Pictures read_pictures(const Store& store, score::EmbeddingCache& embedder, const Context& context) {
-  std::map<std::string, std::vector<std::string>> by_sample;
-  for (const CandidateRow& row : store.candidates(Direction::kT2I2T)) {
-    if (row.complete() && store.has_image(*row.image)) by_sample[row.key.sample].push_back(*row.image);
-  }
-  const auto count = static_cast<size_t>(store.num_candidates());
+Pictures read_pictures(const Store& store, const Paths& paths, score::EmbeddingCache& embedder, const Context& context) {
   Pictures pictures;
   PictureFeatures features(store, embedder);
   std::vector<at::Tensor> originals, candidates;
-  const std::vector<SampleRow> samples = store.samples();
-  context.progress().begin("features for FID", static_cast<int64_t>(samples.size()));
-  for (const SampleRow& sample : samples) {
-    context.progress().advance(1);
-    std::vector<std::string> paths = by_sample[sample.id];
-    if (sample.image.empty() || !store.has_image(sample.image) || paths.size() != count) continue;
-    paths.push_back(sample.image);
-    const at::Tensor rows = features.of(paths);
-    pictures.rows[sample.id] = static_cast<int64_t>(originals.size());
+  context.progress().begin("features for FID", static_cast<int64_t>(paths.size()));
+  for (const auto& [sample, files] : paths) {
+    const at::Tensor rows = features.of(files);
+    pictures.rows[sample] = static_cast<int64_t>(originals.size());
     candidates.push_back(rows.narrow(0, 0, store.num_candidates()));
     originals.push_back(rows[store.num_candidates()]);
+    context.progress().advance(1);
   }
   context.progress().end();
-  if (!originals.empty()) {
-    pictures.originals = at::stack(originals);
-    pictures.candidates = at::stack(candidates);
-  }
+  pictures.originals = at::stack(originals);
+  pictures.candidates = at::stack(candidates);
   return pictures;
 }
 
-// The rankings of samples that can take part.
-std::vector<Ranking> rankings_with_pictures(const Store& store, const std::string& distance) {
-  std::vector<Ranking> result = rankings(store, Direction::kT2I2T, distance);
-  std::map<std::string, bool> has_original;
-  for (const SampleRow& sample : store.samples()) {
-    has_original[sample.id] = !sample.image.empty() && store.has_image(sample.image);
-  }
-  std::erase_if(result, [&](const Ranking& ranking) { return !has_original[ranking.sample]; });
-  return result;
-}
-
 }  // namespace
-
-score::MetricInfo set_metric(const std::string& checkpoint) {
-  score::MetricInfo info = score::set_metrics().front();
-  info.checkpoint = checkpoint;
-  return info;
-}
 
 void measure_sets(Store& store, score::EmbeddingCache& features, const Context& context) {
   const std::vector<Direction> directions = store.directions();
@@ -101,20 +89,26 @@ void measure_sets(Store& store, score::EmbeddingCache& features, const Context& 
 
   const std::string checkpoint = features.embedder().name();
   const std::vector<SetCurve> curves = store.set_curves();
+  Paths paths = picture_paths(store);
   std::map<std::string, std::vector<Ranking>> wanted;  // by distance
+  std::set<std::string> samples;                       // that these rank
   for (const score::MetricInfo& metric : store.metrics()) {
     if (role(Direction::kT2I2T, metric.inputs) != Role::kDistance) continue;
-    std::vector<Ranking> ranked = rankings_with_pictures(store, metric.name);
+    std::vector<Ranking> ranked = rankings(store, Direction::kT2I2T, metric.name);
+    std::erase_if(ranked, [&](const Ranking& ranking) { return !paths.contains(ranking.sample); });
     if (ranked.size() < 2) continue;  // a covariance takes two
     const bool known = std::ranges::any_of(curves, [&](const SetCurve& curve) {
       return curve.distance == metric.name && curve.checkpoint == checkpoint &&
              curve.samples == static_cast<int64_t>(ranked.size());
     });
-    if (!known) wanted.emplace(metric.name, std::move(ranked));
+    if (known) continue;
+    for (const Ranking& ranking : ranked) samples.insert(ranking.sample);
+    wanted.emplace(metric.name, std::move(ranked));
   }
   if (wanted.empty()) return;
 
-  const Pictures pictures = read_pictures(store, features, context);
+  std::erase_if(paths, [&](const auto& entry) { return !samples.contains(entry.first); });
+  const Pictures pictures = read_pictures(store, paths, features, context);
   context.progress().begin("FID", static_cast<int64_t>(wanted.size()));
   for (const auto& [distance, ranked] : wanted) {
     context.check();

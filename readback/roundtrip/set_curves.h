@@ -6,11 +6,9 @@
 
 namespace readback::roundtrip {
 
-// "fid": in the store, on pages and in results.json.
-score::MetricInfo set_metric(const std::string& checkpoint);
-
 // For every distance of T2I2T and every rank k: the pictures in the middle whose reconstruction came k-th nearest, one
-// a sample, against the samples' originals. Samples without an original or with a candidate missing stay out. Curves
+// a sample, against the samples' originals. Samples without an original, with a candidate missing or a blanked picture
+// stay out. Curves
 // that the store has for as many samples are not computed again. `features` gives Inception's vectors of pictures
 // (pooled). Errors: DataError, StoreError, Interrupted.
 void measure_sets(Store& store, score::EmbeddingCache& features, const Context& context);

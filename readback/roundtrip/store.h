@@ -1,25 +1,29 @@
 // A run folder: everything that a run made, committed as it goes, readable by people and by SQL.
 //
-//   run.json      {"options": …, "digests": …, "about": …}; see Manifest
+//   run.json      what the run is; see roundtrip/manifest.h
 //   run.lock      held (flock) by the process that writes
 //   images/originals/SAMPLE.png, images/i2t2i/SAMPLE-CANDIDATE.png, images/t2i2t/SAMPLE-CANDIDATE.png
 //   run.sqlite    in WAL mode; a row is committed after the files that it names
 //
-//   samples       sample, position, image, reference_texts (JSON array), truth
+//   samples       sample, position (0, 1, …), image, reference_texts (JSON array), truth
 //   candidates    direction, sample, candidate, text, token_ids (JSON array), log_probability, image, image_seed,
 //                 flagged, truncated_tokens, text_seconds, image_seconds, finished
 //                 I2T2I: `text` is the caption in the middle and `image` the reconstruction; T2I2T: the other way
-//                 round. NULL where not made yet. The seconds and `finished` are the only columns that differ between
-//                 two runs with equal options. image_seed is the unsigned 64-bit seed's decimal digits.
+//                 round. NULL where not made yet, and where a model does not say: token_ids and log_probability of a
+//                 captioner, image_seed (the unsigned 64-bit seed's decimal digits) of a generator. The seconds and
+//                 `finished` are the only columns that differ between two runs with equal options.
 //   errors        sample, direction ('' = both), candidate (-1 = the whole sample), stage, message
 //   metrics       metric, title, formula, direction ("lower" or "higher" is better), inputs, checkpoint
 //   scores        direction, sample, candidate, metric, value (NULL: not defined for these inputs)
 //   floors        direction, sample, candidate, metric, other, value: the candidate against the sample `other`
 //   set_curves    direction, distance, rank, fid, samples, checkpoint: all pictures of a rank against the originals
+//
+// PRAGMA user_version is the schema's: 1 had no set_curves, 2 had zeros and empty lists where 3 has NULL. All three can
+// be read; 3 is written. Whatever a damaged folder holds, reading it gives rows or a StoreError that names the file,
+// the column or key, and what was expected there.
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -28,20 +32,10 @@
 #include <vector>
 
 #include "readback/image/image.h"
-#include "readback/roundtrip/plan.h"
+#include "readback/roundtrip/manifest.h"
 #include "readback/score/metric.h"
 
 namespace readback::roundtrip {
-
-class Database;  // roundtrip/database.h
-
-// run.json. Two runs are the same run when options are equal and so are the digests of what both name; `about` is for
-// people. A later start adds the digests of checkpoints that its further metrics read.
-struct Manifest {
-  nlohmann::json options;  // identity(RunOptions)
-  nlohmann::json digests;  // {"dataset": …, "captioner": …, "generator": …, "clip": …, and of metrics}
-  nlohmann::json about;    // version, libtorch, machine, descriptions of models and data, batch size, created
-};
 
 struct SampleRow {
   std::string id;
@@ -63,11 +57,11 @@ struct CandidateKey {
 struct CandidateRow {
   CandidateKey key;
   std::optional<std::string> text;
-  std::vector<int64_t> token_ids;
-  double log_probability = 0;
-  std::optional<std::string> image;  // relative to the run folder
-  uint64_t image_seed = 0;
-  bool flagged = false;
+  std::optional<std::vector<int64_t>> token_ids;  // none: not made yet, or the captioner does not say
+  std::optional<double> log_probability;          // likewise
+  std::optional<std::string> image;               // relative to the run folder
+  std::optional<uint64_t> image_seed;             // none: not made yet, or the generator honours none
+  bool flagged = false;                           // the safety checker blanked the picture
   int64_t truncated_tokens = 0;
   double text_seconds = 0, image_seconds = 0;  // this candidate's share of its batch
   bool complete() const { return text && image; }
@@ -105,9 +99,12 @@ struct SetCurve {
 
 class Store {
  public:
-  // For writing: makes the folder, or goes on with the run in it. Errors: StoreError (another process is writing; the
-  // folder holds something else; the run there had other options or models: lists which differ; disk full).
-  static Store open_for_writing(const std::filesystem::path& folder, const Manifest& manifest);
+  // For writing: makes the folder, or goes on with the run in it. `defaults`: of options that the run or the manifest
+  // may lack; see check_same_run(). Errors: StoreError (another process is writing; the folder holds something else;
+  // the run there is of another results version, or had other options or models: lists which differ; disk full;
+  // damaged).
+  static Store open_for_writing(const std::filesystem::path& folder, const Manifest& manifest,
+                                const nlohmann::json& defaults = nlohmann::json::object());
   // For reading, also while a run goes on. Errors: StoreError.
   static Store open(const std::filesystem::path& folder);
   Store(Store&&) noexcept;
@@ -116,29 +113,41 @@ class Store {
 
   const std::filesystem::path& folder() const;
   const Manifest& manifest() const;
-  int64_t num_candidates() const;             // options["num_candidates"]
-  std::vector<Direction> directions() const;  // options["directions"]
+  // What could not be checked when it was opened, in sentences for people. They stay in about["notes"], too.
+  const std::vector<std::string>& notes() const;
+  int64_t num_candidates() const;                    // options["num_candidates"]
+  const std::vector<Direction>& directions() const;  // options["directions"]
+  uint64_t seed() const;                             // options["seed"]
 
-  // Rows come sorted: samples by position, candidates by (position, direction as run, candidate).
+  // Rows come sorted: samples by position, candidates by (position, candidate). Candidates' numbers are below
+  // num_candidates(). Errors: StoreError.
   std::vector<SampleRow> samples() const;
   std::vector<CandidateRow> candidates(Direction direction) const;  // complete or not
   std::vector<CandidateRow> candidates(Direction direction, const std::string& sample) const;
+  // Counts without reading rows.
+  int64_t count_complete(Direction direction) const;
+  int64_t count_truncated(Direction direction) const;  // candidates whose text did not fit the generator
+  std::vector<CandidateKey> flagged(Direction direction) const;
   std::vector<ErrorRow> errors() const;
   std::vector<score::MetricInfo> metrics() const;  // in the order in which they were first measured
+  // Without the values that a blanked picture spoils; see needs_picture() in roundtrip/role.h.
   std::vector<ScoreRow> scores(Direction direction, const std::string& metric) const;
   std::vector<FloorRow> floors(Direction direction, const std::string& metric) const;
   std::vector<SetCurve> set_curves() const;
   bool has_image(const std::string& relative) const;           // false also for a file that a power failure emptied
-  image::Image load_image(const std::string& relative) const;  // Errors: DataError
+  image::Image load_image(const std::string& relative) const;  // Errors: DataError, StoreError (outside the folder)
 
   // Writing. Each call is one transaction: all of its rows or none. Errors: StoreError.
   void add_samples(std::span<const SampleRow> samples);  // rows that are there already stay
   // Writes the original and gives its relative path.
   std::string set_original(const std::string& sample, const image::Image& image);
-  void put_candidates(std::span<const CandidateRow> rows);  // inserts or replaces; also clears these rows' errors
+  // Inserts or replaces. What belonged to a row before goes: its errors, scores and floors, and its direction's set
+  // curves. So put only what has changed.
+  void put_candidates(std::span<const CandidateRow> rows);
   void put_error(const ErrorRow& error);
   void clear_errors();  // failed work is tried again when a run is started again
   void put_metric(const score::MetricInfo& metric);
+  // A sample has one floor of a metric: a new one takes the place of an earlier candidate's.
   void put_scores(std::span<const ScoreRow> scores, std::span<const FloorRow> floors);
   void put_set_curve(const SetCurve& curve);  // in place of the one of its direction and distance
   // Writes a picture atomically and returns its relative path; commit it with put_candidates.

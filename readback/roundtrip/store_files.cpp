@@ -6,55 +6,13 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <set>
 
 #include "readback/base/error.h"
-#include "readback/base/files.h"
 #include "readback/base/random.h"
 
 namespace readback::roundtrip {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
-
-namespace {
-
-constexpr int kFormat = 1;
-
-std::string dotted(std::string pointer) {
-  for (char& c : pointer) {
-    if (c == '/') c = '.';
-  }
-  return pointer.substr(1);
-}
-
-// One line for each key whose values differ: "  num_candidates: 10 in the run, 5 now".
-std::string differences(const std::string& title, const json& stored, const json& asked) {
-  if (stored == asked) return "";
-  const json before = stored.flatten(), now = asked.flatten();
-  std::set<std::string> keys;
-  for (const auto& [key, value] : before.items()) keys.insert(key);
-  for (const auto& [key, value] : now.items()) keys.insert(key);
-  std::string lines;
-  for (const std::string& key : keys) {
-    const std::string old_value = before.contains(key) ? before.at(key).dump() : "absent";
-    const std::string new_value = now.contains(key) ? now.at(key).dump() : "absent";
-    if (old_value == new_value || key.empty()) continue;
-    lines += fmt::format("\n  {}{}: {} in the run, {} now", title, dotted(key), old_value, new_value);
-  }
-  return lines;
-}
-
-// The entries of `a` whose keys `b` has too.
-json shared(const json& a, const json& b) {
-  json result = json::object();
-  for (const auto& [key, value] : a.items()) {
-    if (b.contains(key)) result[key] = value;
-  }
-  return result;
-}
-
-}  // namespace
 
 std::string file_stem(const std::string& sample) {
   constexpr size_t kLongest = 120;
@@ -96,42 +54,9 @@ void check_run_folder(const fs::path& folder) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with("run.")) {
       throw StoreError(describe(folder.string(), "an empty folder or one that holds a run", "\"" + name + "\" in it",
-                                "Give another --output"));
+                                "Choose another output folder"));
     }
   }
-}
-
-json to_json(const Manifest& manifest) {
-  return {{"format", kFormat}, {"options", manifest.options}, {"digests", manifest.digests}, {"about", manifest.about}};
-}
-
-Manifest read_manifest(const fs::path& folder) {
-  const fs::path path = folder / "run.json";
-  std::error_code error;
-  if (!fs::exists(path, error)) {
-    throw StoreError(describe(folder.string(), "a run folder", "no run.json in it", "`readback run` makes one"));
-  }
-  try {
-    const json stored = read_json(path);
-    if (stored.at("format") != kFormat) {
-      throw StoreError(describe(path.string(), fmt::format("format {}", kFormat), stored.at("format").dump(),
-                                "Another version of readback wrote it"));
-    }
-    return {stored.at("options"), stored.at("digests"), stored.at("about")};
-  } catch (const json::exception& reason) {
-    throw StoreError(describe(path.string(), "a run's options", reason.what()));
-  } catch (const DataError& reason) {
-    throw StoreError(reason.what());
-  }
-}
-
-void check_same_run(const fs::path& folder, const Manifest& stored, const Manifest& asked) {
-  const std::string lines =
-      differences("", stored.options, asked.options) +
-      differences("contents of the ", shared(stored.digests, asked.digests), shared(asked.digests, stored.digests));
-  if (lines.empty()) return;
-  throw StoreError(describe(folder.string(), "to go on with the run in it",
-                            "other options:" + lines + "\nGive the same options, or another --output"));
 }
 
 }  // namespace readback::roundtrip

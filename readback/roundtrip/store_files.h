@@ -1,11 +1,8 @@
-// Names and locks in a run folder.
+// Names and files in a run folder.
 #pragma once
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-
-#include "readback/roundtrip/store.h"
 
 namespace readback::roundtrip {
 
@@ -20,12 +17,5 @@ void write_without_sync(const std::filesystem::path& path, std::string_view byte
 
 // Errors: StoreError unless `folder` is missing, empty or holds a run.
 void check_run_folder(const std::filesystem::path& folder);
-
-nlohmann::json to_json(const Manifest& manifest);
-Manifest read_manifest(const std::filesystem::path& folder);  // Errors: StoreError
-
-// Errors: StoreError that lists every option and digest in which the two differ. What only one of them has a digest of
-// is the checkpoint of a metric that the other start does without.
-void check_same_run(const std::filesystem::path& folder, const Manifest& stored, const Manifest& asked);
 
 }  // namespace readback::roundtrip

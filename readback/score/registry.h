@@ -8,6 +8,7 @@
 #include "readback/score/embedder.h"
 #include "readback/score/lazy.h"
 #include "readback/score/metric.h"
+#include "readback/score/set_metrics.h"
 #include "readback/score/text/word_vectors.h"
 
 namespace readback::score {
@@ -29,9 +30,6 @@ struct MetricContext {
 // refclipscore) and with the scenes' truth (oracle-text, oracle-image). `checkpoint` is filled in when a metric is
 // made.
 const std::vector<MetricInfo>& all_metrics();
-
-// What only sets of pictures have: FID (by rank in a run, and by `readback score images`), KID and the Inception Score.
-const std::vector<MetricInfo>& set_metrics();
 
 // Errors: UsageError that lists the names; what the metric's model or tables throw when they are not there.
 const MetricInfo& find_metric(const std::string& name);
