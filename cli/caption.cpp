@@ -2,9 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "models.h"
+#include "common.h"
+#include "options.h"
 #include "readback/base/error.h"
 #include "readback/base/stopwatch.h"
+#include "readback/caption/open.h"
 #include "readback/image/codec.h"
 
 namespace readback::cli {
@@ -12,7 +14,7 @@ namespace readback::cli {
 namespace {
 
 struct CaptionFlags {
-  Machine machine;
+  MachineFlags machine;
   caption::DecodingOptions decoding;
   std::string captioner = "emoji-scenes/captioner", format = "text";
   std::vector<std::string> images;
@@ -24,8 +26,10 @@ void print(const std::string& image, const std::vector<caption::Caption>& captio
   if (format == "jsonl") {
     nlohmann::ordered_json line = {{"image", image}, {"captions", nlohmann::ordered_json::array()}};
     for (const caption::Caption& caption : captions) {
-      line["captions"].push_back(
-          {{"text", caption.text}, {"token_ids", caption.token_ids}, {"log_probability", caption.log_probability}});
+      nlohmann::ordered_json entry = {{"text", caption.text}};
+      if (caption.token_ids) entry["token_ids"] = *caption.token_ids;
+      if (caption.log_probability) entry["log_probability"] = *caption.log_probability;
+      line["captions"].push_back(std::move(entry));
     }
     line["seconds"] = seconds;
     fmt::print("{}\n", line.dump());
@@ -35,36 +39,44 @@ void print(const std::string& image, const std::vector<caption::Caption>& captio
 }
 
 void run(CaptionFlags& flags) {
-  flags.machine.apply_threads();
-  const auto captioner = load_captioner(flags.captioner, flags.machine);
+  const auto captioner = caption::open(flags.captioner, flags.machine.open());
   const auto progress = make_progress();
+  const Context context = context_with(*progress);
   const auto total = static_cast<int64_t>(flags.images.size());
   progress->begin("caption", total);
   int64_t failed = 0;
+  const auto fail = [&](const std::string& path, const std::string& why) {
+    ++failed;
+    progress->note(why);
+    if (flags.format == "jsonl") fmt::print("{}\n", nlohmann::ordered_json{{"image", path}, {"error", why}}.dump());
+  };
   for (int64_t begin = 0; begin < total; begin += flags.batch_size) {
-    check_interrupt();
+    context.check();
     std::vector<caption::Request> requests;
     for (int64_t i = begin; i < std::min(begin + flags.batch_size, total); ++i) {
       const std::string& path = flags.images[static_cast<size_t>(i)];
       try {
-        requests.push_back({image::load(path), path, 0});
+        requests.push_back({image::load(path), path, 0, {}, {}});
       } catch (const DataError& error) {
-        ++failed;
-        progress->note(error.what());
-        if (flags.format == "jsonl")
-          fmt::print("{}\n", nlohmann::ordered_json{{"image", path}, {"error", error.what()}}.dump());
+        fail(path, error.what());
       }
     }
     if (!requests.empty()) {
       const Stopwatch clock;
-      const auto captions = captioner->caption(requests, flags.decoding);
+      const auto results = captioner->caption(requests, flags.decoding, context);
       const double seconds = clock.seconds() / static_cast<double>(requests.size());
-      for (size_t i = 0; i < requests.size(); ++i) print(requests[i].sample, captions[i], seconds, flags.format);
+      for (size_t i = 0; i < requests.size(); ++i) {
+        if (results[i].ok()) {
+          print(requests[i].sample, results[i].value(), seconds, flags.format);
+        } else {
+          fail(requests[i].sample, results[i].failure());
+        }
+      }
     }
     progress->advance(std::min(flags.batch_size, total - begin));
   }
   progress->end();
-  if (failed > 0) throw DataError(fmt::format("{} of {} images could not be read", failed, total));
+  if (failed > 0) throw DataError(fmt::format("{} of {} images have no caption", failed, total));
 }
 
 }  // namespace
@@ -80,13 +92,7 @@ void add_caption(CLI::App& app) {
   verb->add_option("IMAGE", flags->images, "Image files")->required();
   verb->add_option("--captioner", flags->captioner, "Repository: a folder, or a hub id in the cache")
       ->capture_default_str();
-  add_decoding_flags(*verb, flags->decoding);
-  verb->add_flag("--do-sample", flags->decoding.do_sample, "Sample instead of searching with beams")->group("Captions");
-  verb->add_option("--num-captions", flags->decoding.num_captions, "Candidates an image")
-      ->capture_default_str()
-      ->group("Captions")
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--seed", flags->decoding.seed)->capture_default_str()->group("Captions");
+  add_options(*verb, flags->decoding, "Captions");
   verb->add_option("--batch-size", flags->batch_size, "Images at a time")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

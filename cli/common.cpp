@@ -1,6 +1,5 @@
 #include "common.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/ioctl.h>
@@ -8,28 +7,55 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
+#include <thread>
 
-#include "readback/base/device.h"
+#include "options.h"
 #include "readback/base/error.h"
 
 namespace readback::cli {
 
-void Machine::add_to(CLI::App& verb) {
-  verb.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  verb.add_option("--dtype", dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
-  verb.add_option("--threads", threads, "CPU threads; 0: one per core")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+void MachineFlags::add_to(CLI::App& verb) {
+  add_options(verb, options);
+  add_recipe_flag(verb, recipe);
+}
+
+void add_recipe_flag(CLI::App& verb, std::string& recipe) {
   verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
 }
 
-c10::Device Machine::resolve_device() const { return parse_device(device, local_rank); }
-c10::ScalarType Machine::resolve_dtype() const { return parse_dtype(dtype, resolve_device()); }
-void Machine::apply_threads() const {
-  if (threads > 0) at::set_num_threads(threads);
+namespace {
+
+constexpr int kInterrupted = 130;
+
+std::stop_source& stop_source() {
+  static std::stop_source source;
+  return source;
 }
+
+}  // namespace
+
+void stop_on_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  // All threads inherit that these are blocked, but for one that waits for them.
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  stop_source();
+  std::thread([signals] {
+    int signal = 0;
+    for (bool again = false; sigwait(&signals, &signal) == 0; again = true) {
+      if (again) std::_Exit(kInterrupted);  // does not wait for the unit of work at hand
+      stop_source().request_stop();
+    }
+  }).detach();
+}
+
+Context context_with(Progress& progress) { return Context(stop_source().get_token(), &progress); }
 
 std::vector<std::string> with_recipe(std::vector<std::string> arguments) {
   std::string path;

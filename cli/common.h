@@ -1,29 +1,31 @@
 // What every verb shares: the global flags, the progress bar, the way results and errors are printed.
 #pragma once
-#include <c10/core/Device.h>
-#include <c10/core/ScalarType.h>
-
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "readback/base/progress.h"
+#include "readback/base/context.h"
+#include "readback/base/machine.h"
 #include "readback/base/ranks.h"
 
 namespace readback::cli {
 
 // --device --dtype --threads --recipe, added to every verb.
-struct Machine {
-  std::string device = "auto", dtype = "auto";
-  int threads = 0;         // 0: one per core
-  int64_t local_rank = 0;  // which of the machine's CUDA devices "auto" and "cuda" mean
-  std::string recipe;      // read before the flags are (with_recipe); here for --help
+struct MachineFlags {
+  MachineOptions options;
+  std::string recipe;  // read before the flags are (with_recipe); here for --help
   void add_to(CLI::App& verb);
-  c10::Device resolve_device() const;
-  c10::ScalarType resolve_dtype() const;
-  void apply_threads() const;
+  Machine open(int64_t local_rank = 0) const { return open_machine(options, local_rank); }
 };
+// --recipe alone, for verbs whose options have a machine of their own.
+void add_recipe_flag(CLI::App& verb, std::string& recipe);
+
+// SIGINT and SIGTERM ask for a stop instead of ending the process; a second one ends it at once. Call it before the
+// first thread is made.
+void stop_on_signals();
+// The context of a verb's calls: stopped by these signals, with `progress` to report to.
+Context context_with(Progress& progress);
 
 // A bar on standard error when that is a terminal; otherwise a line every few seconds. On rank 0 only.
 std::unique_ptr<Progress> make_progress(const Ranks& ranks = {});

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "options.h"
 #include "readback/base/files.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/image/codec.h"
@@ -25,13 +26,7 @@ struct DatasetFlags {
 void add_source(CLI::App& verb, DatasetFlags& flags) {
   verb.add_option("DATASET", flags.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")
       ->required();
-  verb.add_option("--split", flags.options.split, "emoji-scenes: train, validation, test or novel-pairs")
-      ->capture_default_str();
-  verb.add_option("--limit", flags.options.limit, "The first N samples; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  verb.add_option("--seed", flags.options.seed, "emoji-scenes: another seed, other scenes")->capture_default_str();
-  verb.add_option("--image-size", flags.options.image_size, "emoji-scenes: side in pixels")->capture_default_str();
+  add_options(verb, flags.options);
 }
 
 void describe_dataset(const DatasetFlags& flags) {
@@ -48,10 +43,11 @@ void export_dataset(const DatasetFlags& flags) {
   const auto dataset = data::open_dataset(flags.dataset, flags.options);
   const fs::path folder = flags.output;
   const auto progress = make_progress();
+  const Context context = context_with(*progress);
   progress->begin("export", dataset->size());
   std::string lines;
   for (int64_t i = 0; i < dataset->size(); ++i) {
-    check_interrupt();
+    context.check();
     const data::Sample sample = dataset->sample(i);
     const std::string file = fs::path(sample.image_name).replace_extension(".png").string();
     image::save(dataset->load_image(i), folder / file);

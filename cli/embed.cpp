@@ -1,17 +1,18 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "models.h"
+#include "common.h"
 #include "readback/base/error.h"
 #include "readback/checkpoint/safetensors.h"
 #include "readback/image/codec.h"
+#include "readback/score/open_embedder.h"
 
 namespace readback::cli {
 
 namespace {
 
 struct EmbedFlags {
-  Machine machine;
+  MachineFlags machine;
   std::string model = "emoji-scenes/clip", output;
   std::vector<std::string> images, texts;
 };
@@ -19,8 +20,7 @@ struct EmbedFlags {
 void run(EmbedFlags& flags) {
   if (flags.images.empty() && flags.texts.empty())
     throw UsageError(describe("readback embed", "--images or --texts", "neither"));
-  flags.machine.apply_threads();
-  const auto embedder = load_embedder(flags.model, flags.machine);
+  const auto embedder = score::open_embedder(score::EmbedderRole::kClip, flags.model, flags.machine.open());
   checkpoint::TensorMap tensors;
   if (!flags.images.empty()) {
     std::vector<image::Image> images;

@@ -13,7 +13,7 @@ namespace readback::cli {
 namespace {
 
 struct FinetuneFlags {
-  Machine machine;
+  MachineFlags machine;
   train::UnifiedTaskOptions task;
   train::TrainOptions train;
   std::string objective = "unified", soft_tokens = "probabilities", captions = "any", output;
@@ -199,13 +199,13 @@ void add_evaluation_flags(CLI::App& verb, FinetuneFlags& flags) {
 }
 
 void finetune(FinetuneFlags& flags, const CLI::App& verb) {
-  flags.machine.apply_threads();
-  const Ranks ranks(find_launch());
-  flags.machine.local_rank = ranks.local_rank();
+  const auto silent = make_progress();
+  const Ranks ranks(find_launch(), context_with(*silent));
+  const Machine machine = flags.machine.open(ranks.local_rank());
   flags.task.batches.ranks = ranks;
   auto& task = flags.task;
-  task.models.device = flags.machine.resolve_device();
-  task.models.dtype = flags.machine.resolve_dtype();
+  task.models.device = machine.device;
+  task.models.dtype = machine.dtype;
   task.models.lora.seed = task.batches.seed;
   task.objective.objective = train::parse_objective(flags.objective);
   task.objective.soft_tokens = train::parse_soft_tokens(flags.soft_tokens);
@@ -236,8 +236,9 @@ void finetune(FinetuneFlags& flags, const CLI::App& verb) {
                     checkpoint::Repository(task.models.generator).digest());
   }
   const auto progress = make_progress(ranks);
-  const auto learner = train::make_unified_task(task, *progress);
-  train::train(*learner, flags.train, flags.output, *progress, ranks);
+  const Context context = context_with(*progress);
+  const auto learner = train::make_unified_task(task, context);
+  train::train(*learner, flags.train, flags.output, context, ranks);
   if (ranks.is_root()) fmt::print("{}\n", flags.output);
 }
 

@@ -4,10 +4,13 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models.h"
+#include "common.h"
+#include "options.h"
 #include "readback/base/error.h"
 #include "readback/base/stopwatch.h"
 #include "readback/checkpoint/safetensors.h"
+#include "readback/generate/latents.h"
+#include "readback/generate/open.h"
 #include "readback/image/codec.h"
 
 namespace readback::cli {
@@ -17,7 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 struct GenerateFlags {
-  Machine machine;
+  MachineFlags machine;
   generate::GenerationOptions generation;
   std::string generator = "emoji-scenes/generator", prompts_file, latents_file, output_type = "image", output,
               format = "text";
@@ -57,7 +60,7 @@ std::vector<generate::Request> make_requests(const GenerateFlags& flags, const s
   for (size_t p = 0; p < prompts.size(); ++p) {
     for (int64_t candidate = 0; candidate < flags.num_images; ++candidate) {
       generate::Request request{prompts[p], fmt::format("prompt-{:05}", p), candidate, {}};
-      if (latents.defined()) request.latents = latents.narrow(0, static_cast<int64_t>(requests.size()), 1);
+      if (latents.defined()) request.latents = generate::to_latents(latents[static_cast<int64_t>(requests.size())]);
       requests.push_back(std::move(request));
     }
   }
@@ -65,26 +68,37 @@ std::vector<generate::Request> make_requests(const GenerateFlags& flags, const s
 }
 
 void run(GenerateFlags& flags) {
-  flags.machine.apply_threads();
   flags.generation.latents_only = flags.output_type == "latent";
   const std::vector<generate::Request> requests = make_requests(flags, read_prompts(flags));
-  const auto generator = load_generator(flags.generator, flags.machine);
+  const auto generator = generate::open(flags.generator, flags.machine.open());
   const auto progress = make_progress();
+  const Context context = context_with(*progress);
   const auto total = static_cast<int64_t>(requests.size());
   progress->begin("generate", total);
+  int64_t failed = 0;
   for (int64_t begin = 0; begin < total; begin += flags.batch_size) {
-    check_interrupt();
+    context.check();
     const int64_t count = std::min(flags.batch_size, total - begin);
     const std::span<const generate::Request> batch(requests.data() + begin, static_cast<size_t>(count));
     const Stopwatch clock;
-    const std::vector<generate::Picture> pictures = generator->generate(batch, flags.generation);
+    const auto results = generator->generate(batch, flags.generation, context);
     const double seconds = clock.seconds() / static_cast<double>(count);
     for (size_t i = 0; i < batch.size(); ++i) {
-      const generate::Picture& picture = pictures[i];
+      if (!results[i].ok()) {
+        ++failed;
+        progress->note(fmt::format("\"{}\": {}", batch[i].prompt, results[i].failure()));
+        if (flags.format == "jsonl") {
+          fmt::print("{}\n", nlohmann::ordered_json{{"prompt", batch[i].prompt},
+                                                    {"candidate", batch[i].candidate},
+                                                    {"error", results[i].failure()}}.dump());
+        }
+        continue;
+      }
+      const generate::Picture& picture = results[i].value();
       const std::string stem = fmt::format("{}-{:03}", batch[i].sample.substr(7), batch[i].candidate);
       const fs::path file = fs::path(flags.output) / (stem + (flags.generation.latents_only ? ".safetensors" : ".png"));
       if (flags.generation.latents_only) {
-        checkpoint::save_safetensors({{"latents", picture.latents.unsqueeze(0)}}, file);
+        checkpoint::save_safetensors({{"latents", generate::to_tensor(picture.latents).unsqueeze(0)}}, file);
       } else {
         image::save(picture.image, file);
       }
@@ -97,8 +111,8 @@ void run(GenerateFlags& flags) {
         nlohmann::ordered_json line = {{"prompt", batch[i].prompt},
                                        {"candidate", batch[i].candidate},
                                        {"file", file.string()},
-                                       {"seed", picture.seed},
                                        {"seconds", seconds}};
+        if (picture.seed) line["seed"] = *picture.seed;
         if (picture.truncated_tokens > 0) line["truncated_tokens"] = picture.truncated_tokens;
         if (picture.flagged) line["flagged"] = true;
         fmt::print("{}\n", line.dump());
@@ -109,6 +123,7 @@ void run(GenerateFlags& flags) {
     progress->advance(count);
   }
   progress->end();
+  if (failed > 0) throw DataError(fmt::format("{} of {} pictures could not be drawn", failed, total));
 }
 
 }  // namespace
@@ -126,12 +141,13 @@ void add_generate(CLI::App& app) {
   verb->add_option("--prompts", flags->prompts_file, "File with a prompt a line");
   verb->add_option("--generator", flags->generator, "Repository: a folder, or a hub id in the cache")
       ->capture_default_str();
-  add_generation_flags(*verb, flags->generation);
+  add_options(*verb, flags->generation,
+              {.wanted = [](const std::string& path, Scope) { return path != "latents_only"; },
+               .group = [](const std::string&) { return "Pictures"; }});
   verb->add_option("--num-images", flags->num_images, "Candidates a prompt")
       ->capture_default_str()
       ->group("Pictures")
       ->check(CLI::PositiveNumber);
-  verb->add_option("--seed", flags->generation.seed)->capture_default_str()->group("Pictures");
   verb->add_option("--latents", flags->latents_file, "safetensors file whose \"latents\" are the initial noise")
       ->group("Pictures");
   verb->add_option("--output-type", flags->output_type, "image or latent")

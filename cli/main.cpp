@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 
 #include "common.h"
@@ -13,18 +12,11 @@ namespace {
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
 
-void on_interrupt(int) {
-  // A second Ctrl-C does not wait for the unit of work at hand.
-  if (readback::interrupt_requested()) std::_Exit(kInterrupted);
-  readback::request_interrupt();
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   readback::keep_freed_memory();
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
+  readback::cli::stop_on_signals();
   CLI::App app("readback: do a captioner and a generator understand each other?", "readback");
   app.set_version_flag("--version", "readback " READBACK_VERSION);
   app.require_subcommand(1);

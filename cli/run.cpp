@@ -1,135 +1,65 @@
 #include "run.h"
 
-#include <ATen/Parallel.h>
-#include <fmt/ranges.h>
-#include <sys/utsname.h>
+#include <fmt/format.h>
 
-#include <algorithm>
-#include <ctime>
-#include <fstream>
-#include <nlohmann/json.hpp>
+#include <map>
 
-#include "readback/base/device.h"
+#include "options.h"
 #include "readback/base/error.h"
-#include "readback/base/files.h"
-#include "readback/checkpoint/repository.h"
-#include "readback/roundtrip/curves.h"
-#include "readback/roundtrip/set_curves.h"
-#include "readback/roundtrip/shared_models.h"
-#include "readback/score/registry.h"
 
 namespace readback::cli {
 
-namespace {
-
-std::string processor() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown processor";
+std::string run_flag_group(const std::string& path) {
+  if (path.starts_with("sampling.")) return "Captions";
+  if (path.starts_with("reading.")) return "Captions of what comes back (words → picture → words)";
+  if (path.starts_with("generation.")) return "Pictures";
+  if (path.starts_with("checkpoints.")) return "Checkpoints of metrics";
+  return "Options";
 }
 
-nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const caption::Captioner& captioner,
-                     const generate::Generator& generator) {
-  utsname system{};
-  uname(&system);
-  const std::time_t now = std::time(nullptr);
-  char created[32];
-  std::strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
-  return {{"version", READBACK_VERSION},
-          {"dataset", dataset.description()},
-          {"captioner", captioner.description()},
-          {"generator", generator.description()},
-          {"machine",
-           fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
-          {"device", flags.machine.resolve_device().str()},
-          {"batch_size", flags.options.batch_size},
-          {"processes", flags.options.processes},
-          {"command", command_line()},
-          {"created", created}};
-}
-
-// What to measure, checked before anything is made. Errors: UsageError.
-std::vector<std::string> metric_names(const RunFlags& flags, const roundtrip::Plan& plan) {
-  bool has_references = false, has_truth = false;
-  for (const data::Sample& sample : plan.samples) {
-    has_references = has_references || !sample.references.empty();
-    has_truth = has_truth || !sample.truth.empty();
-  }
-  const std::set<std::string> given = flags.checkpoints.given();
-  if (flags.options.metrics.empty()) return score::default_metrics(has_references, has_truth, given);
-  for (const std::string& name : flags.options.metrics) {
-    const std::string flag = score::find_metric(name).flag;
-    if (!flag.empty() && !given.contains(flag)) {
-      throw UsageError(describe(name, "a checkpoint to measure with", "none", "Give one with " + flag));
-    }
-  }
-  return flags.options.metrics;
-}
-
-void measure(roundtrip::Store& store, const std::vector<std::string>& names, const RunFlags& flags,
-             const roundtrip::Plan& plan, Progress& progress) {
-  score::MetricContext context = flags.checkpoints.context(flags.machine, score::EmbeddingCache::Originals::kOneByOne);
-  for (const data::Sample& sample : plan.samples) context.corpus.push_back(sample.references);
-  std::vector<std::unique_ptr<score::Metric>> metrics;
-  for (const std::string& name : names) metrics.push_back(score::make_metric(name, context));
-  roundtrip::measure(store, metrics, progress);
-  if (context.inception.given()) roundtrip::measure_sets(store, *context.inception.get(), progress);
-}
-
-void lend_models(const RunFlags& flags, const Ranks& ranks) {
-  flags.machine.apply_threads();
-  const auto captioner = load_captioner(flags.options.captioner, flags.machine);
-  const auto generator = load_generator(flags.options.generator, flags.machine);
-  roundtrip::serve_models(ranks, *captioner, *generator);
-}
-
-}  // namespace
-
-roundtrip::Store run_roundtrip(RunFlags& flags, const Ranks& ranks) {
-  flags.machine.apply_threads();
-  auto& options = flags.options;
-  options.dtype = dtype_name(flags.machine.resolve_dtype());
-  options.processes = ranks.size();
-
-  const auto dataset = data::open_dataset(options.dataset, options.dataset_options);
-  const roundtrip::Plan plan = roundtrip::make_plan(options, *dataset);
-  const std::vector<std::string> names = metric_names(flags, plan);
-  nlohmann::json digests = flags.checkpoints.digests();
-  digests["dataset"] = dataset->digest();
-  digests["captioner"] = checkpoint::Repository(options.captioner).digest();
-  digests["generator"] = checkpoint::Repository(options.generator).digest();
-  const auto captioner = load_captioner(options.captioner, flags.machine);
-  const auto generator = load_generator(options.generator, flags.machine);
-  const roundtrip::Manifest manifest = {roundtrip::identity(options), digests,
-                                        about(flags, *dataset, *captioner, *generator)};
-  roundtrip::Store store = roundtrip::Store::open_for_writing(flags.output, manifest);
-  const auto progress = make_progress();
-  roundtrip::Summary summary;
-  {
-    roundtrip::SharedModels models(ranks, *captioner, *generator);
-    summary = roundtrip::execute(plan, *dataset, models.captioner(), models.generator(), store, *progress);
-  }
-  measure(store, names, flags, plan, *progress);
-
-  fmt::print(stderr, "{} round trips over {} samples in {:.1f} s", summary.units, plan.samples.size(), summary.seconds);
+workflow::RunResult run_and_tell(const roundtrip::RunOptions& options, const std::string& folder) {
+  const auto silent = make_progress();
+  const Ranks ranks(find_launch(), context_with(*silent));
+  const auto progress = make_progress(ranks);
+  workflow::RunResult result = workflow::run(options, folder, context_with(*progress), ranks, command_line());
+  if (!ranks.is_root()) return result;
+  const roundtrip::Summary& summary = result.summary;
+  fmt::print(stderr, "{} round trips in {:.1f} s", summary.units, summary.seconds);
   if (summary.done_before > 0) fmt::print(stderr, ", {} of them done before", summary.done_before);
-  if (summary.failed_samples > 0)
-    fmt::print(stderr, "; {} samples failed, see the table `errors`", summary.failed_samples);
   if (summary.truncated_prompts > 0) fmt::print(stderr, "; {} prompts truncated", summary.truncated_prompts);
-  if (summary.flagged_images > 0)
+  if (summary.flagged_images > 0) {
     fmt::print(stderr, "; {} pictures blanked by the safety checker", summary.flagged_images);
+  }
   fmt::print(stderr, "\n");
-  const auto curves = roundtrip::rank_curves(store);
-  write_file(store.folder() / "results.json",
-             roundtrip::to_json(store, roundtrip::summarize(store), curves).dump(2) + "\n");
-  return store;
+  for (const std::string& note : result.notes) fmt::print(stderr, "{}\n", note);
+  return result;
+}
+
+void expect_no_failures(const workflow::RunResult& result) {
+  if (result.failures.empty()) return;
+  constexpr size_t kShown = 5;
+  std::map<std::string, std::string> first;  // sample → why
+  for (const roundtrip::ErrorRow& error : result.failures) {
+    const std::string where = (error.direction ? std::string(name(*error.direction)) + ", " : "") + error.stage;
+    first.try_emplace(error.sample, fmt::format("{} ({}): {}", error.sample, where, error.message));
+  }
+  std::string lines;
+  size_t shown = 0;
+  for (const auto& [sample, why] : first) {
+    if (++shown > kShown) break;
+    lines += "\n  " + why;
+  }
+  if (first.size() > kShown) lines += fmt::format("\n  … {} more in the table `errors` of run.sqlite", first.size() - kShown);
+  throw DataError(fmt::format("{} of {} samples failed:{}\nWhat succeeded is stored; the same command tries the rest again",
+                              first.size(), result.samples, lines));
 }
 
 void add_run(CLI::App& app) {
-  auto flags = std::make_shared<RunFlags>();
-  auto directions = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"i2t2i", "t2i2t"});
+  struct Flags {
+    roundtrip::RunOptions options;
+    std::string output, recipe;
+  };
+  auto flags = std::make_shared<Flags>();
   CLI::App* verb =
       app.add_subcommand("run", "Both round trips over a data set: N candidates each, distances, rank curves");
   verb->footer(
@@ -138,50 +68,28 @@ void add_run(CLI::App& app) {
       "  readback run photos/ --captioner Salesforce/blip-image-captioning-base \\\n"
       "      --generator CompVis/stable-diffusion-v1-4 --clip openai/clip-vit-base-patch32 --output runs/photos\n"
       "  readback run coco:captions.json:val2017 --directions i2t2i --num-candidates 4 --output runs/coco\n"
+      "  readback run photos/ --no-do-sample --num-beams 10 --reading-num-beams 5 --output runs/beams\n"
       "  readback run photos/ --dino facebook/dino-vitb8 --dino-size 384 --sbert "
       "sentence-transformers/all-MiniLM-L6-v2 "
       "\\\n"
       "      --vectors glove.6B.200d.txt --output runs/photos\n"
       "  torchrun --no-python --nproc-per-node 8 readback run photos/ --output runs/photos   # srun, mpirun too\n"
-      "The same command again goes on where it stopped.");
-  auto& options = flags->options;
+      "What is left away takes the models' own defaults, which the report shows. The same command again goes on where it\n"
+      "stopped. Status: 0 all done, 1 some samples failed.");
+  roundtrip::RunOptions& options = flags->options;
   verb->add_option("DATASET", options.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")
       ->required();
-  verb->add_option("--split", options.dataset_options.split, "emoji-scenes: train, validation, test or novel-pairs")
-      ->capture_default_str();
-  verb->add_option("--limit", options.dataset_options.limit, "The first N samples; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  verb->add_option("--directions", *directions, "i2t2i, t2i2t")->capture_default_str()->delimiter(',');
-  verb->add_option("--num-candidates", options.num_candidates, "Candidates a sample and direction")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--captioner", options.captioner, "Repository")->capture_default_str();
-  verb->add_option("--generator", options.generator, "Repository")->capture_default_str();
-  verb->add_option("--metrics", options.metrics,
-                   "Names by comma (readback score list); default: what the data set and the checkpoints allow")
-      ->delimiter(',');
-  verb->add_option("--seed", options.seed)->capture_default_str();
-  verb->add_option("--batch-size", options.batch_size, "Pictures or texts a model gets at once")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--max-errors", options.max_errors, "End when more samples than this failed; -1: never")
-      ->capture_default_str();
   verb->add_option("--output", flags->output, "Run folder")->required();
-  add_generation_flags(*verb, options.generation);
-  add_decoding_flags(*verb, options.sampling);
-  flags->checkpoints.add_to(*verb);
-  flags->machine.add_to(*verb);
-  verb->callback([flags, directions] {
-    flags->options.directions.clear();
-    for (const std::string& direction : *directions)
-      flags->options.directions.push_back(roundtrip::parse_direction(direction));
-    flags->options.reading.prompt = flags->options.sampling.prompt;
-    const Ranks ranks(find_launch());
-    flags->machine.local_rank = ranks.local_rank();
-    if (!ranks.is_root()) return lend_models(*flags, ranks);
-    const roundtrip::Store store = run_roundtrip(*flags, ranks);
-    fmt::print("{}\n", store.folder().string());
+  add_options(*verb, options,
+              {.wanted = [](const std::string& path, Scope scope) { return scope != Scope::kCall && path != "dataset"; },
+               .group = run_flag_group});
+  add_recipe_flag(*verb, flags->recipe);
+  verb->callback([flags] {
+    const workflow::RunResult result = run_and_tell(flags->options, flags->output);
+    if (result.folder.empty()) return;  // another rank has it
+    fmt::print("{}\n", result.folder.string());
+    std::fflush(stdout);
+    expect_no_failures(result);
   });
 }
 

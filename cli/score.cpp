@@ -12,7 +12,7 @@ namespace {
 void list_metric(const score::MetricInfo& metric, const std::string& inputs) {
   fmt::print("{:<18} {:<8} {:<22} {:<12} {}\n{:<18} {}\n", metric.name,
              metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher", inputs,
-             metric.flag.empty() ? "-" : metric.flag, metric.title, "", metric.formula);
+             metric.option.empty() ? "-" : "--" + metric.option, metric.title, "", metric.formula);
 }
 
 void list_metrics() {

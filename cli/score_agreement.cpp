@@ -94,7 +94,7 @@ void score_agreement(const AgreementFlags& flags) {
   const auto progress = make_progress();
   score::CaptionScoreOptions options;
   options.metrics = flags.metrics;
-  const score::CaptionScores scores = score::score_captions(judgements.captions, options, *progress);
+  const score::CaptionScores scores = score::score_captions(judgements.captions, options, context_with(*progress));
   if (scores.groups.empty()) {
     throw DataError(describe("--metrics", "one that can be computed here", scores.absent.front().second));
   }

@@ -58,7 +58,8 @@ void compare(ScoreTable& table, const score::CaptionScores& scores, const data::
   if (others.ids != captions.ids) {
     throw DataError(describe(flags.baseline, "captions of the same ids as " + flags.predictions, "other ids"));
   }
-  const score::CaptionScores baseline = score::score_captions(others, options, *make_progress());
+  const auto progress = make_progress();
+  const score::CaptionScores baseline = score::score_captions(others, options, context_with(*progress));
   if (baseline.groups.size() != scores.groups.size()) {
     throw DataError(describe(flags.baseline, "the metrics of " + flags.predictions, baseline.absent.front().second));
   }
@@ -87,7 +88,8 @@ void score_captions(const CaptionsFlags& flags) {
   score::CaptionScoreOptions options;
   options.metrics = flags.metrics;
   if (flags.frequencies != "batch") options.frequencies = load_frequencies(flags, captions);
-  const score::CaptionScores scores = score::score_captions(captions, options, *make_progress());
+  const auto progress = make_progress();
+  const score::CaptionScores scores = score::score_captions(captions, options, context_with(*progress));
   if (scores.groups.empty()) {
     throw DataError(describe("--metrics", "one that can be computed here", scores.absent.front().second));
   }

@@ -47,11 +47,11 @@ int64_t at_most(int64_t given, int64_t usual, int64_t images, const char* what) 
 
 class SetScores {
  public:
-  SetScores(const ImagesFlags& flags, const std::vector<std::string>& names, Progress& progress)
+  SetScores(const ImagesFlags& flags, const std::vector<std::string>& names, const Context& context)
       : flags_(flags),
         names_(names),
-        progress_(progress),
-        extractor_(flags.checkpoints.inception, flags.machine.resolve_device(),
+        context_(context),
+        extractor_(flags.checkpoints.inception, flags.machine.open().device,
                    {.mode = score::inception_mode(flags.mode), .batch_size = flags.batch_size, .layers = layers()}),
         by_inception_(fmt::format("Inception-v3 of {}, {} resizing",
                                   fs::path(flags.checkpoints.inception).filename().string(), flags.mode)) {}
@@ -93,9 +93,9 @@ class SetScores {
 
   models::InceptionFeatures extract(const std::string& folder) {
     const std::vector<fs::path> files = score::list_images(folder);
-    progress_.begin("Inception, " + folder, static_cast<int64_t>(files.size()));
-    models::InceptionFeatures features = extractor_.extract(files, &progress_);
-    progress_.end();
+    context_.progress().begin("Inception, " + folder, static_cast<int64_t>(files.size()));
+    models::InceptionFeatures features = extractor_.extract(files, context_);
+    context_.progress().end();
     return features;
   }
 
@@ -151,13 +151,13 @@ class SetScores {
 
   const ImagesFlags& flags_;
   const std::vector<std::string>& names_;  // of sets only
-  Progress& progress_;
+  const Context& context_;
   score::InceptionExtractor extractor_;
   std::string by_inception_;
 };
 
 std::vector<score::PairScores> score_pairs(const ChosenMetrics& chosen, const score::MatchedImages& pairs,
-                                           const ImagesFlags& flags, Progress& progress) {
+                                           const ImagesFlags& flags, const Context& context) {
   const auto count = static_cast<int64_t>(pairs.ids.size());
   const std::vector<int64_t> partners = score::random_partners(count, flags.seed);
   const auto make_batch = [&](int64_t first, int64_t last) {
@@ -177,7 +177,7 @@ std::vector<score::PairScores> score_pairs(const ChosenMetrics& chosen, const sc
     }
     return batch;
   };
-  return score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, progress);
+  return score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, context);
 }
 
 std::vector<std::string> metric_names(const ImagesFlags& flags) {
@@ -187,7 +187,7 @@ std::vector<std::string> metric_names(const ImagesFlags& flags) {
   if (!flags.checkpoints.inception.empty()) names = {"fid", "is"};
   if (!flags.checkpoints.inception.empty() && !from_file) names.emplace_back("kid");
   if (!from_file) {
-    for (const std::string& name : available(kNames, flags.checkpoints.given())) names.push_back(name);
+    for (const std::string& name : available(kNames, score::given(flags.checkpoints))) names.push_back(name);
   }
   return names;
 }
@@ -216,23 +216,24 @@ void check(const ImagesFlags& flags, const std::vector<std::string>& of_sets,
 }
 
 void score_images(const ImagesFlags& flags) {
-  flags.machine.apply_threads();
+  const Machine machine = flags.machine.open();
   std::vector<std::string> of_sets, of_pairs;
   for (const std::string& name : metric_names(flags)) (is_set_metric(name) ? of_sets : of_pairs).push_back(name);
   check(flags, of_sets, of_pairs);
 
-  const score::MetricContext context =
-      flags.checkpoints.context(flags.machine, score::EmbeddingCache::Originals::kTogether);
-  const ChosenMetrics chosen = choose_metrics(kNames, of_pairs, context);
+  const score::MetricContext checkpoints =
+      flags.open_checkpoints(machine);
+  const ChosenMetrics chosen = choose_metrics(kNames, of_pairs, checkpoints);
   score::MatchedImages pairs;
   if (!of_pairs.empty()) pairs = score::match_images(flags.generated, flags.real, flags.allow_missing);
 
   const auto progress = make_progress();
+  const Context context = context_with(*progress);
   ScoreTable table;
-  if (!of_sets.empty() || !flags.save_statistics.empty()) SetScores(flags, of_sets, *progress).add_to(table);
+  if (!of_sets.empty() || !flags.save_statistics.empty()) SetScores(flags, of_sets, context).add_to(table);
   std::vector<SampleColumn> columns;
   std::vector<score::PairScores> scores;
-  if (!of_pairs.empty()) scores = score_pairs(chosen, pairs, flags, *progress);
+  if (!of_pairs.empty()) scores = score_pairs(chosen, pairs, flags, context);
   add_lines(chosen, scores, table, columns);
   if (!flags.per_sample.empty()) write_samples(flags.per_sample, pairs.ids, columns);
   if (flags.generated.empty()) {
@@ -262,9 +263,7 @@ void add_score_images(CLI::App& score) {
   verb->add_option("--real", flags->real, "Folder of images, or for fid a file that --save-statistics wrote");
   verb->add_option("--save-statistics", flags->save_statistics,
                    "File for the mean and covariance of --real's features");
-  flags->checkpoints.add_inception(*verb);
-  flags->checkpoints.add_clip(*verb);
-  flags->checkpoints.add_dino(*verb);
+  flags->add_checkpoints(*verb, {"inception", "clip", "dino", "dino_size"});
   const char* group = "FID, IS and KID";
   verb->add_option("--inception-mode", flags->mode,
                    "Resizing before Inception: torch-fidelity (bilinear of TensorFlow 1), clean-fid (Pillow's bicubic) "

@@ -46,11 +46,11 @@ std::vector<std::string> metric_names(const PairsFlags& flags) {
 }
 
 void score_pairs(const PairsFlags& flags) {
-  flags.machine.apply_threads();
+  const Machine machine = flags.machine.open();
   const std::vector<std::string> names = metric_names(flags);
   const score::CaptionedImages samples = read_samples(flags);
   const score::MetricContext context =
-      flags.checkpoints.context(flags.machine, score::EmbeddingCache::Originals::kTogether);
+      flags.open_checkpoints(machine);
   const ChosenMetrics chosen = choose_metrics(kNames, names, context);
   const auto count = static_cast<int64_t>(samples.ids.size());
   const std::vector<int64_t> partners = score::random_partners(count, flags.seed);
@@ -82,7 +82,7 @@ void score_pairs(const PairsFlags& flags) {
     return batch;
   };
   const auto progress = make_progress();
-  const auto scores = score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, *progress);
+  const auto scores = score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, context_with(*progress));
 
   size_t captions = 0;
   for (const auto& of_image : samples.captions) captions += of_image.size();
@@ -112,7 +112,7 @@ void add_score_pairs(CLI::App& score) {
       ->required();
   verb->add_option("--references", flags->references, "The same, for refclipscore; several: one reference of each")
       ->allow_extra_args(false);
-  flags->checkpoints.add_clip(*verb);
+  flags->add_checkpoints(*verb, {"clip"});
   flags->add_to(*verb, "clipscore, refclipscore");
   verb->callback([flags] { score_pairs(*flags); });
 }

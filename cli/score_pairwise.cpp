@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "options.h"
 #include "readback/base/error.h"
 
 namespace readback::cli {
@@ -41,6 +42,12 @@ void ScoreFlags::add_to(CLI::App& verb, const std::string& names) {
   machine.add_to(verb);
 }
 
+void ScoreFlags::add_checkpoints(CLI::App& verb, const std::set<std::string>& names) {
+  add_options(verb, checkpoints,
+              {.wanted = [&](const std::string& path, Scope) { return names.contains(path); },
+               .group = [](const std::string&) { return "Checkpoints of metrics"; }});
+}
+
 ChosenMetrics choose_metrics(const std::vector<ShortName>& known, const std::vector<std::string>& names,
                              const score::MetricContext& context) {
   ChosenMetrics chosen;
@@ -58,8 +65,8 @@ std::vector<std::string> available(const std::vector<ShortName>& known, const st
   std::vector<std::string> names;
   for (const ShortName& entry : known) {
     const bool ready = std::ranges::all_of(entry.lines, [&](const ShortName::Line& line) {
-      const std::string& flag = score::find_metric(line.metric).flag;
-      return flag.empty() || given.contains(flag);
+      const std::string& option = score::find_metric(line.metric).option;
+      return option.empty() || given.contains(option);
     });
     if (ready && !entry.lines.empty()) names.push_back(entry.name);
   }

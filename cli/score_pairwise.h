@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "models.h"
+#include "common.h"
+#include "readback/score/checkpoints.h"
 #include "readback/score/pairwise.h"
 #include "score_table.h"
 
@@ -23,8 +24,8 @@ struct ShortName {
 };
 
 struct ScoreFlags {
-  Machine machine{.dtype = "float32"};  // values that equal the references' rather than fast ones
-  MetricFlags checkpoints;
+  MachineFlags machine{.options = {.dtype = "float32"}};  // values that equal the references' rather than fast ones
+  score::MetricCheckpoints checkpoints{.clip = ""};
   std::vector<std::string> metrics;
   std::string per_sample, format = "text";
   int64_t batch_size = 32;
@@ -32,6 +33,11 @@ struct ScoreFlags {
   bool allow_missing = false;
   // `names`: for --help, what --metrics takes. Checkpoints are added by the verb.
   void add_to(CLI::App& verb, const std::string& names);
+  // Flags of some of the checkpoints: {"clip", "dino", "dino_size"}.
+  void add_checkpoints(CLI::App& verb, const std::set<std::string>& names);
+  score::MetricContext open_checkpoints(const Machine& on) const {
+    return score::open_checkpoints(checkpoints, on, score::EmbeddingCache::Originals::kTogether);
+  }
 };
 
 // The metrics to score, and the titles of their lines.

@@ -18,7 +18,8 @@ void prepare_meteor(const std::string& package, const std::string& output) {
 }
 
 void prepare_spice(const score::SpicePreparation& preparation) {
-  const auto fetched = score::prepare_spice(preparation, *make_progress());
+  const auto progress = make_progress();
+  const auto fetched = score::prepare_spice(preparation, context_with(*progress));
   fmt::print("{}: {} files copied, {} downloaded, {} there already\n", preparation.output.string(), fetched.copied,
              fetched.downloaded, fetched.kept);
   const std::string absence = score::spice_absence(preparation.output);

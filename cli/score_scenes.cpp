@@ -4,7 +4,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "models.h"
+#include "common.h"
+#include "options.h"
 #include "readback/base/files.h"
 #include "readback/image/codec.h"
 #include "readback/roundtrip/accuracy.h"
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 namespace {
 
 struct ScenesFlags {
-  Machine machine;
+  MachineFlags machine;
   roundtrip::AccuracyOptions options;
   std::string captioner = "emoji-scenes/captioner", generator = "emoji-scenes/generator", split = "test",
               format = "text", output;
@@ -84,7 +85,7 @@ class Answers {
 };
 
 void score_scenes(ScenesFlags& flags) {
-  flags.machine.apply_threads();
+  const Machine machine = flags.machine.open();
   flags.options.split = data::parse_split(flags.split);
   Answers answers(flags.output);
   if (!flags.output.empty()) {
@@ -93,12 +94,12 @@ void score_scenes(ScenesFlags& flags) {
   const auto progress = make_progress();
   std::vector<roundtrip::SceneAccuracy> rows;
   if (!flags.no_captioner) {
-    const auto captioner = load_captioner(flags.captioner, flags.machine);
-    rows = roundtrip::captioner_accuracy(*captioner, flags.options, *progress);
+    const auto captioner = caption::open(flags.captioner, machine);
+    rows = roundtrip::captioner_accuracy(*captioner, flags.options, context_with(*progress));
   }
   if (!flags.no_generator) {
-    const auto generator = load_generator(flags.generator, flags.machine);
-    const auto more = roundtrip::generator_accuracy(*generator, flags.options, *progress);
+    const auto generator = generate::open(flags.generator, machine);
+    const auto more = roundtrip::generator_accuracy(*generator, flags.options, context_with(*progress));
     rows.insert(rows.end(), more.begin(), more.end());
   }
   answers.write();
@@ -120,13 +121,16 @@ void add_score_scenes(CLI::App& score) {
   scenes->add_option("--split", flags->split, "train, validation, test or novel-pairs")->capture_default_str();
   scenes->add_option("--limit", flags->options.limit, "The first N scenes; 0: all")->capture_default_str();
   scenes->add_option("--batch-size", flags->options.batch_size)->capture_default_str()->check(CLI::PositiveNumber);
-  scenes->add_option("--seed", flags->options.generation.seed)->capture_default_str();
   scenes->add_option("--output", flags->output, "Folder for every scene's caption, picture and accuracy");
   scenes->add_option("--format", flags->format, "text (a Markdown table) or json")
       ->capture_default_str()
       ->check(CLI::IsMember({"text", "json"}));
-  add_decoding_flags(*scenes, flags->options.reading);
-  add_generation_flags(*scenes, flags->options.generation);
+  add_options(*scenes, flags->options.reading,
+              {.wanted = [](const std::string&, Scope scope) { return scope != Scope::kCall; },
+               .group = [](const std::string&) { return "Captions"; }});
+  add_options(*scenes, flags->options.generation,
+              {.wanted = [](const std::string& path, Scope) { return path != "latents_only"; },
+               .group = [](const std::string&) { return "Pictures"; }});
   flags->machine.add_to(*scenes);
   scenes->callback([flags] { score_scenes(*flags); });
 }

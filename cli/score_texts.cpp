@@ -23,12 +23,12 @@ const std::vector<ShortName> kNames = {
 };
 
 void score_texts(const TextsFlags& flags) {
-  flags.machine.apply_threads();
+  const Machine machine = flags.machine.open();
   const data::MatchedCaptions samples = data::match_captions(
       data::read_caption_file(flags.left), data::read_caption_files(flags.right), flags.allow_missing);
   const score::MetricContext context =
-      flags.checkpoints.context(flags.machine, score::EmbeddingCache::Originals::kTogether);
-  const auto names = flags.metrics.empty() ? available(kNames, flags.checkpoints.given()) : flags.metrics;
+      flags.open_checkpoints(machine);
+  const auto names = flags.metrics.empty() ? available(kNames, score::given(flags.checkpoints)) : flags.metrics;
   if (names.empty()) {
     throw UsageError(describe("readback score texts", "--sbert, --vectors or --clip", "no checkpoint to measure with"));
   }
@@ -53,7 +53,7 @@ void score_texts(const TextsFlags& flags) {
     return batch;
   };
   const auto progress = make_progress();
-  const auto scores = score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, *progress);
+  const auto scores = score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, context_with(*progress));
 
   ScoreTable table{fmt::format("{} texts", with_commas(count)), {}, {}};
   std::vector<SampleColumn> columns;
@@ -83,9 +83,7 @@ void add_score_texts(CLI::App& score) {
                        "text of each")
       ->required()
       ->allow_extra_args(false);
-  flags->checkpoints.add_clip(*verb);
-  flags->checkpoints.add_sbert(*verb);
-  flags->checkpoints.add_vectors(*verb);
+  flags->add_checkpoints(*verb, {"clip", "sbert", "vectors"});
   flags->add_to(*verb, "sbert, wmd, wmd-ptb, clip");
   verb->callback([flags] { score_texts(*flags); });
 }

@@ -9,7 +9,7 @@ namespace readback::cli {
 namespace {
 
 struct TrainFlags {
-  Machine machine;
+  MachineFlags machine;
   train::TaskOptions task;
   train::TrainOptions train;
   std::string output;
@@ -24,7 +24,7 @@ void add_train(CLI::App& app) {
       "Examples:\n"
       "  readback train recipes/emoji-scenes/vae.toml --output runs/vae\n"
       "  readback train recipes/emoji-scenes/vae.toml --output runs/vae    # again: goes on where it stopped");
-  flags->machine.dtype = "float32";
+  flags->machine.options.dtype = "float32";
   flags->machine.add_to(*verb);
   verb->add_option("RECIPE", flags->machine.recipe, "File of the flags below; the command line wins over it");
   auto& task = flags->task;
@@ -70,14 +70,15 @@ void add_train(CLI::App& app) {
       throw UsageError(describe("readback train", "one process", std::to_string(size),
                                 "The small world's models are too small to share; `readback finetune` can be"));
     }
-    flags->machine.apply_threads();
-    flags->task.device = flags->machine.resolve_device();
-    flags->task.dtype = flags->machine.resolve_dtype();
+    const Machine machine = flags->machine.open();
+    flags->task.device = machine.device;
+    flags->task.dtype = machine.dtype;
     // Everything but where it goes and how fast it runs decides the weights.
     flags->train.recipe = resolved_flags(*verb, {"output", "threads", "checkpoint-seconds"});
     const auto progress = make_progress();
-    const auto learner = train::make_task(flags->task, *progress);
-    train::train(*learner, flags->train, flags->output, *progress);
+    const Context context = context_with(*progress);
+    const auto learner = train::make_task(flags->task, context);
+    train::train(*learner, flags->train, flags->output, context);
     fmt::print("{}\n", flags->output);
   });
 }

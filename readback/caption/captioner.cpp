@@ -1,10 +1,8 @@
 #include "readback/caption/captioner.h"
 
-#include <nlohmann/json.hpp>
+#include "readback/base/error.h"
 
 namespace readback::caption {
-
-nlohmann::json Captioner::identity() const { return {{"name", description()}}; }
 
 DecodingOptions resolve(const DecodingOptions& asked, const DecodingOptions& defaults) {
   check_options(asked);

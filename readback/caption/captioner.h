@@ -1,7 +1,6 @@
 // The interface that roundtrip/ knows: images in, candidate texts out.
 #pragma once
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -97,8 +96,9 @@ class Captioner {
                                                             const Context& context = {}) = 0;
 
   virtual std::string description() const = 0;  // for people: "BLIP emoji-scenes/captioner, float32"
-  // What must be equal for captions to be: {"digest": …} of a local model, {"endpoint": …, "model": …} of a remote one.
-  virtual nlohmann::json identity() const;
+  // What must be equal for captions to be, as "KIND:VALUE": the digest of a local model's repository, the endpoint and
+  // model of a remote one.
+  virtual std::string identity() const { return "name:" + description(); }
   virtual Capabilities capabilities() const { return {}; }
   virtual DecodingOptions defaults() const { return {}; }
 };

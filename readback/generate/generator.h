@@ -1,7 +1,6 @@
 // The interface that roundtrip/ knows: prompts in, candidate pictures out.
 #pragma once
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -80,8 +79,9 @@ class Generator {
                                                 const Context& context = {}) = 0;
 
   virtual std::string description() const = 0;  // for people
-  // What must be equal for pictures to be: {"digest": …} of a local model, {"endpoint": …, "model": …} of a remote one.
-  virtual nlohmann::json identity() const;
+  // What must be equal for pictures to be, as "KIND:VALUE": the digest of a local model's repository, the endpoint and
+  // model of a remote one.
+  virtual std::string identity() const { return "name:" + description(); }
   virtual Capabilities capabilities() const { return {}; }
   virtual GenerationOptions defaults() const { return {}; }
 };

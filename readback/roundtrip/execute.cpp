@@ -62,9 +62,8 @@ class Executor {
     context_.progress().end();
 
     for (Direction direction : plan_.options.directions) {
-      const CandidateCounts counts = store_.count_candidates(direction);
-      summary.truncated_prompts += counts.truncated;
-      summary.flagged_images += counts.flagged;
+      summary.truncated_prompts += store_.count_truncated(direction);
+      summary.flagged_images += std::ssize(store_.flagged(direction));
     }
     summary.failed_samples = recorder_.failed_samples();
     summary.seconds = clock.seconds();

@@ -80,7 +80,7 @@ class Meter {
     for (Direction direction : directions) {
       const auto measured = count_scores(direction);
       for (size_t i = 0; i < samples_.size(); ++i) {
-        context.check();
+        context_.check();
         measure_sample(direction, i, measured);
         context_.progress().advance(1, samples_[i].id);
       }
@@ -175,6 +175,11 @@ class Meter {
                         [&] { measure_one(*metric, direction, candidates, images, own, other, scores, floors); });
     }
     store_.put_scores(scores, floors);
+    Observer* const observer = context_.observer();
+    for (const ScoreRow& row : scores) {
+      if (observer == nullptr) break;
+      observer->on_score({name(row.key.direction), row.key.sample, row.key.candidate, row.metric, row.value});
+    }
   }
 
   struct Batch {
@@ -198,13 +203,13 @@ class Meter {
     return batch;
   }
 
-  static void measure_one(score::Metric& metric, Direction direction, const std::vector<CandidateRow>& candidates,
+  void measure_one(score::Metric& metric, Direction direction, const std::vector<CandidateRow>& candidates,
                           const std::vector<image::Image>& images, const Original& own, const Original& other,
-                          std::vector<ScoreRow>& scores, std::vector<FloorRow>& floors) {
+                          std::vector<ScoreRow>& scores, std::vector<FloorRow>& floors) const {
     const score::MetricInfo& info = metric.info();
     const std::vector<size_t> usable = usable_candidates(direction, info, candidates);
     const auto [batch, ends] = assemble(info, candidates, usable, images, own, other);
-    const std::vector<double> values = metric.score(batch);
+    const std::vector<double> values = metric.score(batch, context_);
     size_t begin = 0;
     for (size_t i = 0; i < ends.size(); ++i) {
       const double mean = score::mean(std::span(values).subspan(begin, ends[i] - begin));

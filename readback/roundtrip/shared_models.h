@@ -8,9 +8,8 @@
 
 namespace readback::roundtrip {
 
-// On rank 0, while the others serve_models(): splits what it is asked for evenly over all ranks, in order. Tensors stay
-// where they are: latents are neither sent nor come back. An error of another rank is thrown here as what it was; one
-// that is interrupted interrupts rank 0, too.
+// On rank 0, while the others serve_models(): splits what it is asked for evenly over all ranks, in order. An error of
+// another rank is thrown here as what it was, Interrupted too. Events of other ranks are not heard.
 class SharedModels {
  public:
   SharedModels(const Ranks& ranks, caption::Captioner& captioner, generate::Generator& generator);
@@ -26,6 +25,7 @@ class SharedModels {
 };
 
 // On the other ranks: computes what rank 0 asks for until it needs no more. Errors: RankError.
-void serve_models(const Ranks& ranks, caption::Captioner& captioner, generate::Generator& generator);
+void serve_models(const Ranks& ranks, caption::Captioner& captioner, generate::Generator& generator,
+                  const Context& context = {});
 
 }  // namespace readback::roundtrip

@@ -1,0 +1,174 @@
+#include "readback/workflow/run.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/base/options_json.h"
+#include "readback/caption/open.h"
+#include "readback/data/dataset.h"
+#include "readback/generate/open.h"
+#include "readback/roundtrip/curves.h"
+#include "readback/roundtrip/plan.h"
+#include "readback/roundtrip/set_curves.h"
+#include "readback/roundtrip/shared_models.h"
+#include "readback/score/registry.h"
+
+namespace readback::workflow {
+
+using nlohmann::json;
+using roundtrip::RunOptions;
+using roundtrip::Store;
+
+namespace {
+
+std::string processor() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown processor";
+}
+
+std::string now() {
+  const std::time_t seconds = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+// What is to be measured, checked before anything is made. Errors: UsageError.
+std::vector<std::string> metric_names(const RunOptions& options, const roundtrip::Plan& plan) {
+  bool has_references = false, has_truth = false;
+  for (const data::Sample& sample : plan.samples) {
+    has_references = has_references || !sample.references.empty();
+    has_truth = has_truth || !sample.truth.empty();
+  }
+  const std::set<std::string> given = score::given(options.checkpoints);
+  if (options.metrics.empty()) return score::default_metrics(has_references, has_truth, given);
+  for (const std::string& name : options.metrics) {
+    const std::string& option = score::find_metric(name).option;
+    if (!option.empty() && !given.contains(option)) {
+      throw UsageError(describe(name, "a checkpoint to measure with", "none", "Give one with the option " + option));
+    }
+  }
+  return options.metrics;
+}
+
+// Options and requests that a backend cannot honour, in words for people.
+std::vector<std::string> notes_on(const caption::Captioner& captioner, const generate::Generator& generator) {
+  std::vector<std::string> notes;
+  if (!captioner.capabilities().honours_seeds) {
+    notes.push_back("The captioner honours no seeds: its captions come out otherwise when they are asked for again");
+  }
+  if (!captioner.capabilities().log_probabilities) notes.push_back("The captioner gives no log-probabilities");
+  if (!generator.capabilities().honours_seeds) {
+    notes.push_back("The generator honours no seeds: its pictures come out otherwise when they are asked for again");
+  }
+  return notes;
+}
+
+// The types' own initial values, which were in force before an option existed.
+json option_defaults() {
+  return options_identity(roundtrip::resolve(RunOptions(), {}, {}));
+}
+
+class Run {
+ public:
+  // Finds what is wrong with the options before a model is loaded.
+  Run(const RunOptions& options, const Machine& machine, const Context& context, int64_t processes)
+      : machine_(machine),
+        context_(context),
+        dataset_(data::open_dataset(options.dataset, options.dataset_options)),
+        plan_(roundtrip::make_plan(options, *dataset_, processes)),
+        metrics_(metric_names(options, plan_)) {}
+
+  RunResult operator()(caption::Captioner& captioner, generate::Generator& generator,
+                       const std::filesystem::path& folder, const std::string& command) {
+    plan_.options = roundtrip::resolve(plan_.options, captioner.defaults(), generator.defaults());
+    Store store = Store::open_for_writing(folder, manifest(captioner, generator, command), option_defaults());
+    RunResult result{.folder = folder, .samples = std::ssize(plan_.samples), .metrics = metrics_};
+    result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);
+    measure(store);
+    const auto curves = roundtrip::rank_curves(store);
+    write_file(folder / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves).dump(2) + "\n");
+    result.failures = store.errors();
+    result.notes = notes_on(captioner, generator);
+    result.notes.insert(result.notes.end(), store.notes().begin(), store.notes().end());
+    return result;
+  }
+
+ private:
+  roundtrip::Manifest manifest(const caption::Captioner& captioner, const generate::Generator& generator,
+                               const std::string& command) const {
+    utsname system{};
+    uname(&system);
+    json digests = score::digests(plan_.options.checkpoints);
+    digests["dataset"] = dataset_->digest();
+    digests["captioner"] = captioner.identity();
+    digests["generator"] = generator.identity();
+    const json about = {
+        {"build", roundtrip::this_build()},
+        {"dataset", dataset_->description()},
+        {"captioner", captioner.description()},
+        {"generator", generator.description()},
+        {"machine",
+         fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
+        {"device", machine_.device.str()},
+        {"batch_size", plan_.options.batch_size},
+        {"processes", plan_.processes},
+        {"command", command},
+        {"notes", notes_on(captioner, generator)},
+        {"created", now()}};
+    return {roundtrip::identity(plan_.options, machine_), digests, about, machine_.device_class()};
+  }
+
+  void measure(Store& store) {
+    score::MetricContext checkpoints =
+        score::open_checkpoints(plan_.options.checkpoints, machine_, score::EmbeddingCache::Originals::kOneByOne);
+    for (const data::Sample& sample : plan_.samples) checkpoints.corpus.push_back(sample.references);
+    std::vector<std::unique_ptr<score::Metric>> metrics;
+    for (const std::string& name : metrics_) metrics.push_back(score::make_metric(name, checkpoints));
+    roundtrip::measure(store, metrics, context_);
+    if (checkpoints.inception.given()) roundtrip::measure_sets(store, *checkpoints.inception.get(), context_);
+  }
+
+  Machine machine_;
+  Context context_;
+  std::unique_ptr<data::Dataset> dataset_;
+  roundtrip::Plan plan_;
+  std::vector<std::string> metrics_;
+};
+
+}  // namespace
+
+RunResult run(const RunOptions& options, const std::filesystem::path& folder, const Context& context,
+              const Ranks& ranks, const std::string& command) {
+  check_options(options);
+  const Machine machine = open_machine(options.machine, ranks.local_rank());
+  Run run(options, machine, context, ranks.size());
+  const auto captioner = caption::open(options.captioner, machine);
+  const auto generator = generate::open(options.generator, machine);
+  if (!ranks.is_root()) {
+    roundtrip::serve_models(ranks, *captioner, *generator, context);
+    return {};
+  }
+  roundtrip::SharedModels models(ranks, *captioner, *generator);
+  return run(models.captioner(), models.generator(), folder, command);
+}
+
+RunResult run(const RunOptions& options, caption::Captioner& captioner, generate::Generator& generator,
+              const std::filesystem::path& folder, const Context& context, const std::string& command) {
+  check_options(options);
+  return Run(options, open_machine(options.machine), context, 1)(captioner, generator, folder, command);
+}
+
+}  // namespace readback::workflow
