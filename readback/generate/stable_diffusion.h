@@ -3,20 +3,20 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "readback/checkpoint/repository.h"
 #include "readback/generate/generator.h"
-#include "readback/generate/scheduler.h"
-#include "readback/image/preprocess.h"
-#include "readback/models/clip/clip.h"
-#include "readback/models/stable_diffusion/safety_checker.h"
+#include "readback/generate/model_index.h"
+#include "readback/generate/safety.h"
+#include "readback/generate/sampler.h"
+#include "readback/generate/text_encoder.h"
+#include "readback/models/part.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/models/stable_diffusion/vae.h"
-#include "readback/text/tokenizer.h"
 
 namespace readback::generate {
 
@@ -33,24 +33,22 @@ class StableDiffusion final : public Generator {
   std::string description() const override { return description_; }
 
  private:
-  struct Texts;  // text states of distinct prompts, and which of them each request wants
-  Texts encode(std::span<const Request> requests, const std::string& negative_prompt, bool guided) const;
-  at::Tensor denoise(std::span<const Request> requests, const GenerationOptions& options, at::Tensor latents,
-                     const models::TextContext& context, bool guided) const;
-  std::vector<image::Image> decode(const at::Tensor& latents) const;
-  std::vector<bool> check(const std::vector<image::Image>& images) const;
+  StableDiffusion(const checkpoint::Repository& repository, ModelIndex index, c10::Device device,
+                  c10::ScalarType dtype);
+  at::Tensor initial_noise(std::span<const Request> requests, const GenerationOptions& options) const;
+  void denoise(std::span<const Request> requests, const GenerationOptions& options, const TextStates& texts,
+               const at::Tensor& latents) const;
 
   std::string description_;
   c10::Device device_;
-  c10::ScalarType dtype_;
   nlohmann::json scheduler_config_;
-  std::unique_ptr<text::Tokenizer> tokenizer_;
-  std::unique_ptr<models::ClipTextModel> text_encoder_;
-  std::unique_ptr<models::Unet> unet_;
-  int64_t unet_bytes_ = 0;
-  std::unique_ptr<models::Vae> vae_;
-  std::unique_ptr<models::SafetyChecker> safety_checker_;  // null when the repository has none
-  image::PreprocessOptions safety_preprocessing_;
+  TextEncoder text_encoder_;
+  models::Part<models::Unet> unet_;
+  models::Part<models::Vae> vae_;
+  std::optional<Safety> safety_;  // none when the repository has no checker
 };
+
+// The index of a Stable Diffusion pipeline, whose parts are known here and fit together. Errors: CheckpointError.
+ModelIndex stable_diffusion_index(const checkpoint::Repository& repository);
 
 }  // namespace readback::generate

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "readback/generate/sampler.h"
+
 namespace readback::train {
 
 std::vector<data::Scene> draw_scenes(Random& random, int64_t count, int64_t first, int64_t scenes) {
@@ -72,9 +74,7 @@ at::Tensor min_snr_weights(const generate::NoiseSchedule& schedule, const at::Te
 }
 
 at::Tensor normal_like(const at::Tensor& shape, Random& random) {
-  at::Tensor values = at::empty(shape.sizes(), at::kFloat);
-  random.fill_normal({values.data_ptr<float>(), static_cast<size_t>(values.numel())});
-  return values;
+  return generate::normal(random, shape.sizes());
 }
 
 }  // namespace readback::train

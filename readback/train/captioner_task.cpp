@@ -2,6 +2,7 @@
 
 #include "readback/image/preprocess.h"
 #include "readback/models/blip/blip.h"
+#include "readback/models/part.h"
 #include "readback/train/batches.h"
 #include "readback/train/caption_batch.h"
 #include "readback/train/tasks.h"
@@ -16,7 +17,7 @@ class CaptionerTask : public Task {
   explicit CaptionerTask(const TaskOptions& options)
       : options_(options),
         repository_(options.model),
-        config_(models::BlipConfig::read({repository_.json(), options.model + "/config.json"})),
+        config_(models::BlipConfig::read(models::part_config(repository_))),
         preprocess_(image::read_preprocess_options(repository_)),
         tokenizer_(text::load_bert_tokenizer(repository_.path())),
         weights_(starting_weights(repository_, options)),

@@ -4,6 +4,7 @@
 
 #include "readback/image/preprocess.h"
 #include "readback/models/clip/clip.h"
+#include "readback/models/part.h"
 #include "readback/train/batches.h"
 #include "readback/train/tasks.h"
 
@@ -17,7 +18,7 @@ class ClipTask : public Task {
   explicit ClipTask(const TaskOptions& options)
       : options_(options),
         repository_(options.model),
-        config_(models::ClipConfig::read({repository_.json(), options.model + "/config.json"})),
+        config_(models::ClipConfig::read(models::part_config(repository_))),
         preprocess_(image::read_preprocess_options(repository_)),
         tokenizer_(text::load_clip_tokenizer(repository_.path())),
         weights_(starting_weights(repository_, options)),

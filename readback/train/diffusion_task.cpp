@@ -4,10 +4,11 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/generate/denoiser.h"
 #include "readback/generate/noise_schedule.h"
+#include "readback/generate/picture_codec.h"
 #include "readback/models/clip/clip.h"
-#include "readback/models/stable_diffusion/unet.h"
-#include "readback/models/stable_diffusion/vae.h"
+#include "readback/models/part.h"
 #include "readback/train/batches.h"
 #include "readback/train/tasks.h"
 
@@ -35,13 +36,11 @@ class DiffusionTask : public Task {
         vae_repository_(options.vae),
         schedule_(generate::NoiseSchedule::from_config(repository_.json("scheduler/scheduler_config.json"))),
         tokenizer_(text::load_clip_tokenizer(repository_.path() / "tokenizer")),
-        text_config_(models::ClipTextConfig::read(
-            {repository_.json("text_encoder/config.json"), options.model + "/text_encoder/config.json"})),
+        text_config_(models::ClipTextConfig::read(models::part_config(repository_, "text_encoder"))),
         unet_weights_(starting_weights(repository_, options, "unet")),
         text_weights_(text_encoder_weights()),
         text_encoder_(text_config_, text_weights_),
-        unet_(models::UnetConfig::read({repository_.json("unet/config.json"), options.model + "/unet/config.json"}),
-              unet_weights_) {
+        unet_(models::UnetConfig::read(models::part_config(repository_, "unet")), unet_weights_) {
     unet_weights_.finish();
     text_weights_.finish();
     cache_ = encode_scenes(context);
@@ -72,9 +71,9 @@ class DiffusionTask : public Task {
     const at::Tensor latents = mean + cache_.deviation.index_select(0, scenes) * normal_like(mean, random);
     const at::Tensor noise = normal_like(latents, random);
 
-    const at::Tensor noisy = schedule_.add_noise(latents, noise, t).to(options_.device, options_.dtype);
+    const at::Tensor noisy = schedule_.add_noise(latents, noise, t).to(options_.device);
     const at::Tensor text = text_encoder_.forward(ids.to(options_.device)).last_hidden_state;
-    const at::Tensor predicted = unet_.forward(noisy, t.to(options_.device), unet_.prepare(text)).to(at::kFloat);
+    const at::Tensor predicted = generate::UnetDenoiser(unet_, text).predict(noisy, t);
     const at::Tensor target = schedule_.target(latents, noise, t).to(options_.device);
     const at::Tensor error = (predicted - target).square().mean({1, 2, 3});  // [B]
     return (error * min_snr_weights(schedule_, t, options_.snr_gamma).to(options_.device)).mean();
@@ -116,9 +115,8 @@ class DiffusionTask : public Task {
 
   SceneCache encode_scenes(const Context& context) const {
     c10::NoGradGuard no_grad;
-    const auto config = models::VaeConfig::read({vae_repository_.json(), options_.vae + "/config.json"});
-    const nn::Weights weights(vae_repository_.tensors(), options_.device, at::kFloat, options_.vae);
-    const models::Vae vae(config, weights);
+    const nn::Weights weights = models::part_weights(vae_repository_, "", options_.device, at::kFloat);
+    const models::Vae vae(models::VaeConfig::read(models::part_config(vae_repository_)), weights);
     weights.finish();
     std::vector<at::Tensor> means, deviations, ids;
     constexpr int64_t kBatch = 250;
@@ -132,9 +130,9 @@ class DiffusionTask : public Task {
         for (std::string& caption : data::captions(scenes.back())) texts.push_back(std::move(caption));
       }
       const at::Tensor pixels = render_scenes(scenes, options_.image_size) * 2 - 1;
-      const models::VaeMoments moments = vae.encode(pixels.to(options_.device));
-      means.push_back((moments.mean * config.scaling_factor).cpu());
-      deviations.push_back(((0.5 * moments.logvar).exp() * config.scaling_factor).cpu());
+      const generate::LatentDistribution latents = generate::encode(vae, pixels);
+      means.push_back(latents.mean.cpu());
+      deviations.push_back(latents.deviation.cpu());
       ids.push_back(tokens(texts).view({static_cast<int64_t>(scenes.size()), 5, -1}));
       context.progress().advance(static_cast<int64_t>(scenes.size()));
     }

@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "readback/base/error.h"
 #include "readback/caption/blip_captioner.h"
 #include "readback/checkpoint/mapped_file.h"
-#include "readback/generate/scheduler.h"
+#include "readback/generate/stable_diffusion.h"
+#include "readback/models/part.h"
 
 namespace readback::train {
 
@@ -24,19 +23,14 @@ void release(const nn::Weights& weights, const std::string& prefix) {
   }
 }
 
-// A model of the pipeline of which nothing is trained.
-nn::Weights frozen_weights(const checkpoint::Repository& repository, const std::string& part,
-                           const ModelPairOptions& options) {
-  return nn::Weights(repository.tensors(part), options.device, options.dtype, (repository.path() / part).string());
-}
-
-checkpoint::ConfigReader part_config(const checkpoint::Repository& repository, const std::string& part) {
-  const std::string file = (fs::path(part) / "config.json").string();
-  return {repository.json(file), (repository.path() / file).string()};
+checkpoint::Repository open_generator(const std::string& generator) {
+  checkpoint::Repository repository(generator);
+  generate::stable_diffusion_index(repository);
+  return repository;
 }
 
 models::BlipConfig captioner_config(const checkpoint::Repository& repository, const ModelPairOptions& options) {
-  auto config = models::BlipConfig::read(part_config(repository, ""));
+  auto config = models::BlipConfig::read(models::part_config(repository));
   if (options.label_smoothing >= 0) config.text.label_smoothing = options.label_smoothing;
   return config;
 }
@@ -48,25 +42,22 @@ ModelPair::ModelPair(const ModelPairOptions& options)
       captioner_part_{Side::kCaptioner, options.train_captioner, options.lora},
       generator_part_{Side::kGenerator, options.train_generator, options.lora},
       captioner_repository_(options.captioner),
-      generator_repository_(options.generator),
+      generator_repository_(open_generator(options.generator)),
       captioner_tokenizer_(text::load_bert_tokenizer(captioner_repository_.path())),
       generator_tokenizer_(text::load_clip_tokenizer(generator_repository_.path() / "tokenizer")),
       preprocess_(image::read_preprocess_options(captioner_repository_)),
       captioner_weights_(weights_to_train(captioner_repository_, captioner_part_, options.device, options.dtype)),
-      text_weights_(frozen_weights(generator_repository_, "text_encoder", options)),
+      text_weights_(models::part_weights(generator_repository_, "text_encoder", options.device, options.dtype)),
       unet_weights_(weights_to_train(generator_repository_, generator_part_, options.device, options.dtype)),
-      vae_weights_(frozen_weights(generator_repository_, "vae", options).keeping_order(kVaeEncoder)),
+      vae_weights_(
+          models::part_weights(generator_repository_, "vae", options.device, options.dtype).keeping_order(kVaeEncoder)),
       captioner_(captioner_config(captioner_repository_, options), captioner_weights_),
-      text_encoder_(models::ClipTextConfig::read(part_config(generator_repository_, "text_encoder")), text_weights_),
-      unet_(models::UnetConfig::read(part_config(generator_repository_, "unet")), unet_weights_),
-      vae_(models::VaeConfig::read(part_config(generator_repository_, "vae")), vae_weights_) {
+      text_encoder_(models::ClipTextConfig::read(models::part_config(generator_repository_, "text_encoder")),
+                    text_weights_),
+      unet_(models::UnetConfig::read(models::part_config(generator_repository_, "unet")), unet_weights_),
+      vae_(models::VaeConfig::read(models::part_config(generator_repository_, "vae")), vae_weights_) {
   for (const nn::Weights* weights : {&captioner_weights_, &text_weights_, &unet_weights_, &vae_weights_}) {
     weights->finish();
-  }
-  if (unet_.config.cross_attention_dim != text_encoder_.config.hidden_size) {
-    throw CheckpointError(
-        describe(options.generator, "a UNet as wide as its text encoder",
-                 fmt::format("{} and {}", unet_.config.cross_attention_dim, text_encoder_.config.hidden_size)));
   }
   models_ = std::make_unique<const UnifiedModels>(make_models());
 }
@@ -81,8 +72,6 @@ UnifiedModels ModelPair::make_models() const {
   expect_coverage(bridge, options_.minimum_coverage);
   const nlohmann::json scheduler =
       generate::read_scheduler_config(generator_repository_.path() / "scheduler/scheduler_config.json");
-  const int64_t limit = text_encoder_.config.max_position_embeddings, end = generator.id("<|endoftext|>"),
-                padding = generator.special_id("pad_token");
   return {.captioner = captioner_,
           .text_encoder = text_encoder_,
           .unet = unet_,
@@ -93,10 +82,7 @@ UnifiedModels ModelPair::make_models() const {
           .preprocess = preprocess_,
           .bridge = std::move(bridge),
           .prompt_tokens = prompt_tokens(*captioner_tokenizer_),
-          .begin = generator.id("<|startoftext|>"),
-          .end = end,
-          .padding = padding >= 0 ? padding : end,
-          .text_length = generator.max_length() > 0 ? std::min(generator.max_length(), limit) : limit,
+          .framing = text::clip_framing(generator, text_encoder_.config.max_position_embeddings, options_.generator),
           .release = [this](Part part) {
             switch (part) {
               case Part::kCaptioner:

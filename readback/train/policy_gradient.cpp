@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "readback/generate/denoiser.h"
+
 namespace readback::train {
 
 at::Tensor leave_one_out(const at::Tensor& rewards) {
@@ -14,7 +16,7 @@ at::Tensor leave_one_out(const at::Tensor& rewards) {
 at::Tensor denoising_errors(const models::Unet& unet, const generate::NoiseSchedule& schedule, const NoiseDraws& draws,
                             const at::Tensor& texts, const at::Tensor& pictures) {
   c10::NoGradGuard no_grad;
-  const models::TextContext context = unet.prepare(texts);
+  const generate::UnetDenoiser denoiser(unet, texts);
   const at::Tensor latents = draws.latents.index_select(0, pictures);
   const int64_t count = draws.noise.size(0) / draws.latents.size(0);
   at::Tensor sum = at::zeros({texts.size(0)}, latents.options());
@@ -22,8 +24,7 @@ at::Tensor denoising_errors(const models::Unet& unet, const generate::NoiseSched
     const at::Tensor chosen = pictures * count + draw;
     const at::Tensor noise = draws.noise.index_select(0, chosen);
     const at::Tensor t = draws.timesteps.index_select(0, chosen.cpu());
-    const at::Tensor noisy = schedule.add_noise(latents, noise, t).to(unet.conv_in.weight.scalar_type());
-    const at::Tensor predicted = unet.forward(noisy, t.to(noisy.device()), context).to(at::kFloat);
+    const at::Tensor predicted = denoiser.predict(schedule.add_noise(latents, noise, t), t);
     sum += (predicted - schedule.target(latents, noise, t)).square().mean({1, 2, 3});
   }
   return sum / static_cast<double>(count);

@@ -121,10 +121,7 @@ at::Tensor Rollouts::errors(const OddBatch& odd, std::vector<BatchRow>& rows,
     place.push_back(found->second);
     if (!is_new) continue;
     pictures.push_back(picture);
-    ids.push_back(at::tensor(text::pad(pair_.generator_tokenizer().encode(texts[i]), models.begin, models.end,
-                                       models.padding, models.text_length)
-                                 .ids,
-                             at::kLong));
+    ids.push_back(at::tensor(models.framing(pair_.generator_tokenizer().encode(texts[i])).ids, at::kLong));
   }
   std::vector<at::Tensor> noise;
   std::vector<int64_t> timesteps;

@@ -8,6 +8,7 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/checkpoint/writer.h"
+#include "readback/text/framing.h"
 
 namespace readback::train {
 
@@ -45,12 +46,12 @@ void save_model(const fs::path& source, const fs::path& folder, const checkpoint
   checkpoint::write_model(folder, read_json(source / "config.json"), weights, {.weights = file, .dtype = at::kHalf});
 }
 
-at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t length) {
-  at::Tensor ids = at::empty({static_cast<int64_t>(texts.size()), length}, at::kLong);
-  const int64_t begin = tokenizer.id("<|startoftext|>"), end = tokenizer.id("<|endoftext|>");
+at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t positions) {
+  const text::Framing framing = text::clip_framing(tokenizer, positions, "the task's tokenizer");
+  at::Tensor ids = at::empty({std::ssize(texts), framing.length}, at::kLong);
   int64_t* out = ids.data_ptr<int64_t>();
   for (const std::string& text : texts) {
-    const text::Padded padded = text::pad(tokenizer.encode(text), begin, end, end, length);
+    const text::Padded padded = framing(tokenizer.encode(text));
     out = std::copy(padded.ids.begin(), padded.ids.end(), out);
   }
   return ids;

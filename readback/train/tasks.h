@@ -22,7 +22,7 @@ nn::Weights starting_weights(const checkpoint::Repository& repository, const Tas
 void save_model(const std::filesystem::path& source, const std::filesystem::path& folder,
                 const checkpoint::TensorMap& weights, const std::string& file);
 
-// CLIP token ids, begin and end included and padded with the end token: int64 [texts, length].
-at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t length);
+// Token ids as a CLIP text encoder of so many positions reads them: int64 [texts, length], see text::clip_framing().
+at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t positions);
 
 }  // namespace readback::train

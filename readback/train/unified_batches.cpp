@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "readback/base/error.h"
+#include "readback/generate/picture_codec.h"
 #include "readback/image/augment.h"
 #include "readback/train/batches.h"
 
@@ -138,12 +139,9 @@ OddBatch UnifiedBatches::odd(std::vector<BatchRow>& rows) {
 at::Tensor UnifiedBatches::moments(int64_t index) {
   return cache_.get(fmt::format("latents {}", index), [&] {
     c10::NoGradGuard no_grad;
-    const models::Vae& vae = pair_.models().vae;
     const at::Tensor pixels = as_generator_reads(samples_.load(index), side_).unsqueeze(0);
-    const models::VaeMoments moments =
-        vae.encode(pixels.to(pair_.options().device, vae.encoder_conv_in.weight.scalar_type()));
-    const at::Tensor both = at::cat({moments.mean.to(at::kFloat), (0.5 * moments.logvar.to(at::kFloat)).exp()});
-    return (both * vae.config.scaling_factor).cpu().contiguous();
+    const generate::LatentDistribution latents = generate::encode(pair_.models().vae, pixels);
+    return at::cat({latents.mean, latents.deviation}).cpu().contiguous();
   });
 }
 
@@ -179,8 +177,7 @@ at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& captions)
   std::vector<at::Tensor> rows;
   int64_t longest = 0;
   for (const std::string& caption : captions) {
-    const text::Padded padded = text::pad(pair_.generator_tokenizer().encode(caption), models.begin, models.end,
-                                          models.padding, models.text_length);
+    const text::Padded padded = models.framing(pair_.generator_tokenizer().encode(caption));
     longest = std::max(longest, padded.tokens);
     rows.push_back(cache_.get("text " + caption, [&] {
       const at::Tensor ids = at::tensor(padded.ids, at::kLong).unsqueeze(0);

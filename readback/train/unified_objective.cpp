@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "readback/base/error.h"
+#include "readback/generate/denoiser.h"
+#include "readback/generate/picture_codec.h"
 #include "readback/train/batches.h"
 
 namespace readback::train {
@@ -138,7 +140,7 @@ at::Tensor UnifiedObjective::soft_text(const at::Tensor& logits, const at::Tenso
   const models::ClipTextModel& encoder = models_.text_encoder;
   const bool paper = options_.objective == Objective::kPaper;
   // The logits at the prompt's last token are those of the caption's first, which has place 1 behind the begin token.
-  const int64_t room = models_.text_length - 2;
+  const int64_t room = models_.framing.length - 2;
   const int64_t count = std::min(logits.size(1) - models_.prompt_tokens, room);
   const at::Tensor soft = soft_tokens_(logits.narrow(1, models_.prompt_tokens, count), options_.temperature);
   const int64_t batch = soft.size(0), length = paper ? count + 2 : room + 2;
@@ -147,9 +149,9 @@ at::Tensor UnifiedObjective::soft_text(const at::Tensor& logits, const at::Tenso
   const at::Tensor tokens =
       paper ? at::full({batch}, count, labels.options()) : labels.ge(0).sum(1).sub(1).clamp_max(count);  // [B]
   const at::Tensor place = at::arange(length, labels.options()).unsqueeze(0), last = tokens.unsqueeze(1) + 1;
-  const at::Tensor hard_ids = at::full({batch, length}, models_.padding, labels.options())
-                                  .masked_fill(place.eq(0), models_.begin)
-                                  .masked_fill(place.eq(last), models_.end);
+  const at::Tensor hard_ids = at::full({batch, length}, models_.framing.padding, labels.options())
+                                  .masked_fill(place.eq(0), models_.framing.begin)
+                                  .masked_fill(place.eq(last), models_.framing.end);
   const at::Tensor is_soft = place.ge(1).logical_and(place.lt(last)).unsqueeze(2);  // [B, T', 1]
   const at::Tensor padded = at::constant_pad_nd(soft, {0, 0, 1, length - 1 - count});
   const at::Tensor embeddings = at::where(is_soft, padded, encoder.token_embedding(hard_ids));
@@ -166,8 +168,7 @@ at::Tensor UnifiedObjective::start_logits(const OddBatch& batch) const {
 
 at::Tensor UnifiedObjective::predict(const models::Unet& unet, const at::Tensor& noisy, const at::Tensor& timesteps,
                                      const at::Tensor& text) const {
-  const at::Tensor input = noisy.to(unet.conv_in.weight.scalar_type());
-  return unet.forward(input, timesteps.to(noisy.device()), unet.prepare(text)).to(at::kFloat);
+  return generate::UnetDenoiser(unet, text).predict(noisy, timesteps);
 }
 
 at::Tensor UnifiedObjective::diffusion_loss(const at::Tensor& predicted, const at::Tensor& latents,
@@ -219,10 +220,7 @@ void UnifiedObjective::release_after_gradient(const at::Tensor& x, Part part) co
 }
 
 at::Tensor UnifiedObjective::as_pixels(const at::Tensor& latents) const {
-  const models::VaeConfig& config = models_.vae.config;
-  const at::Tensor unscaled = latents / config.scaling_factor + config.shift_factor;
-  const at::Tensor decoded =  // [R, 3, H, W], about [-1, 1]
-      models_.vae.decode(unscaled.to(models_.vae.decoder_conv_in.weight.scalar_type())).to(at::kFloat);
+  const at::Tensor decoded = generate::decode(models_.vae, latents).to(at::kFloat);  // [R, 3, H, W], about [-1, 1]
   const int64_t side = models_.captioner.config.vision.image_size;
   if (options_.objective == Objective::kPaper) return resize(decoded, side, /*antialias=*/false);
   return normalise(resize(decoded / 2 + 0.5, side, /*antialias=*/true), models_.preprocess);

@@ -14,6 +14,7 @@
 #include "readback/models/clip/clip.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/models/stable_diffusion/vae.h"
+#include "readback/text/framing.h"
 #include "readback/train/anchor.h"
 #include "readback/train/caption_batch.h"
 #include "readback/train/draft.h"
@@ -73,9 +74,8 @@ struct UnifiedModels {
   nlohmann::json sampler;               // kDraft: the scheduler configuration as the generator's pipeline takes it
   image::PreprocessOptions preprocess;  // the captioner's
   VocabularyBridge bridge;
-  int64_t prompt_tokens = 3;                // of "a picture of"
-  int64_t begin = 0, end = 0, padding = 0;  // the generator's token ids
-  int64_t text_length = 77;                 // tokens that the generator reads, padding included
+  int64_t prompt_tokens = 3;  // of "a picture of"
+  text::Framing framing;      // of what the generator reads
   // Called when the others are at work for a while: the part's frozen weights may leave memory.
   std::function<void(Part)> release = [](Part) {};
 };

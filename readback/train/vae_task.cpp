@@ -5,6 +5,7 @@
 
 #include "readback/checkpoint/writer.h"
 #include "readback/models/stable_diffusion/vae.h"
+#include "readback/models/part.h"
 #include "readback/train/batches.h"
 #include "readback/train/tasks.h"
 
@@ -26,7 +27,7 @@ class VaeTask : public Task {
   explicit VaeTask(const TaskOptions& options)
       : options_(options),
         repository_(options.model),
-        config_(models::VaeConfig::read({repository_.json(), options.model + "/config.json"})),
+        config_(models::VaeConfig::read(models::part_config(repository_))),
         weights_(starting_weights(repository_, options)),
         vae_(config_, weights_) {
     weights_.finish();

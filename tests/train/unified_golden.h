@@ -78,10 +78,7 @@ struct Tiny {
             .clip_sample = clip_sample,
             .bridge = {map, kUnknown, blip_config.text.vocab_size},
             .prompt_tokens = 3,
-            .begin = 194,
-            .end = 195,
-            .padding = 195,
-            .text_length = 16};
+            .framing = {.begin = 194, .end = 195, .padding = 195, .length = 16}};
   }
 };
 

@@ -364,5 +364,19 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
   expect_refused<CheckpointError>([](auto& o) { o.models.captioner = kGoldens + "models/clip"; }, "");
 }
 
+TEST(ModelPair, RefusesAnotherPipelineAsAGeneratorDoes) {
+  for (const auto& [key, value] : std::map<std::string, nlohmann::json>{
+           {"_class_name", "StableDiffusionXLPipeline"}, {"unet", {"diffusers", "UNet3DConditionModel"}}}) {
+    Folder folder;
+    fs::copy(kGoldens + "generate/pipeline", folder, fs::copy_options::recursive);
+    nlohmann::json index = read_json(folder / "model_index.json");
+    index[key] = value;
+    write_file(folder / "model_index.json", index.dump());
+    ModelPairOptions options = task_options().models;
+    options.generator = fs::path(folder).string();
+    EXPECT_THROW(ModelPair{options}, CheckpointError) << key;
+  }
+}
+
 }  // namespace
 }  // namespace readback::train
