@@ -9,7 +9,7 @@
 
 #include "readback/base/device.h"
 #include "readback/base/error.h"
-#include "readback/base/progress.h"
+#include "readback/base/machine.h"
 
 namespace readback::caption {
 
@@ -71,6 +71,7 @@ BlipCaptioner::Parts load(const checkpoint::Repository& repository, c10::Device 
   parts.tokenizer = text::load_bert_tokenizer(repository.path());
   parts.preprocessing = image::read_preprocess_options(repository);
   parts.description = fmt::format("BLIP {}, {}", repository.name(), dtype_name(dtype));
+  parts.identity = repository.digest();
   return parts;
 }
 
@@ -92,11 +93,12 @@ std::string_view trim_left(std::string_view text) {
 
 std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
                                          const std::vector<int64_t>& prompt, const DecodingOptions& options,
-                                         std::span<const Random> streams) {
+                                         std::span<const Random> streams, const Context& context,
+                                         const TokenCallback& on_token) {
   const c10::InferenceMode no_gradients;
   BlipSteps steps(model.text_decoder, model.text_decoder.prepare(images));
   const DecodingStart start{prompt, steps.read_prompt(prompt), model.config.text.sep_token_id};
-  return decode(steps, start, options, streams);
+  return decode(steps, start, options, streams, context, on_token);
 }
 
 BlipCaptioner::BlipCaptioner(Parts parts) : parts_(std::move(parts)) {
@@ -105,6 +107,23 @@ BlipCaptioner::BlipCaptioner(Parts parts) : parts_(std::move(parts)) {
 
 BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
     : BlipCaptioner(load(repository, device, dtype)) {}
+
+Capabilities BlipCaptioner::capabilities() const {
+  return {.log_probabilities = true,
+          .token_ids = true,
+          .honours_seeds = true,
+          .concurrent = true,
+          .max_prompt_tokens = parts_.model->config.text.max_position_embeddings - 1,
+          .best_batch = parts_.batch_size};
+}
+
+DecodingOptions BlipCaptioner::defaults() const {
+  return {.prompt = kBlipPrompt,
+          .max_length = 20,
+          .min_length = 5,
+          .num_beams = 3,
+          .top_p = 0.9};
+}
 
 // [CLS] gives way to the model's begin token, and the final [SEP] to what is to come.
 std::vector<int64_t> BlipCaptioner::prompt_ids(const std::string& prompt) const {
@@ -128,48 +147,93 @@ at::Tensor BlipCaptioner::read_images(std::span<const image::Image* const> image
   return at::cat(embeds);
 }
 
-std::vector<std::vector<Caption>> BlipCaptioner::caption(std::span<const Request> requests,
-                                                         const DecodingOptions& options) {
-  const c10::InferenceMode no_gradients;
-  const std::vector<int64_t> prompt = prompt_ids(options.prompt);
-  check(options, static_cast<int64_t>(prompt.size()));
-  if (const int64_t positions = parts_.model->config.text.max_position_embeddings; options.max_length > positions) {
-    throw UsageError(describe("captioning, max_length", fmt::format("at most the model's {} positions", positions),
-                              std::to_string(options.max_length)));
+std::vector<Result<std::vector<Caption>>> BlipCaptioner::caption(std::span<const Request> requests,
+                                                                const DecodingOptions& options,
+                                                                const Context& context) {
+  const DecodingOptions resolved = resolve(options, defaults());
+  if (const int64_t positions = parts_.model->config.text.max_position_embeddings; *resolved.max_length > positions) {
+    throw UsageError(
+        describe("max_length", fmt::format("at most the model's {} positions", positions), std::to_string(*resolved.max_length)));
   }
-  std::vector<std::vector<Caption>> result;
-  for (size_t begin = 0; begin < requests.size(); begin += static_cast<size_t>(parts_.batch_size)) {
-    check_interrupt();
-    const size_t count = std::min(requests.size() - begin, static_cast<size_t>(parts_.batch_size));
-    for (auto& captions : caption_batch(requests.subspan(begin, count), options, prompt)) {
-      result.push_back(std::move(captions));
+  std::vector<std::vector<int64_t>> prompts;
+  for (const Request& request : requests) {
+    if (!request.examples.empty()) {
+      throw UsageError(describe(description(), "a picture alone", "examples before it", "BLIP is no few-shot captioner"));
+    }
+    prompts.push_back(prompt_ids(request.prompt ? *request.prompt : *resolved.prompt));
+    check(resolved, static_cast<int64_t>(prompts.back().size()));
+  }
+  std::vector<Result<std::vector<Caption>>> results;
+  const auto batch_size = static_cast<size_t>(parts_.batch_size);
+  for (size_t begin = 0; begin < requests.size(); begin = results.size()) {
+    context.check();
+    size_t count = 1;
+    while (count < batch_size && begin + count < requests.size() && prompts[begin + count] == prompts[begin]) ++count;
+    for (auto& result : caption_batch(requests.subspan(begin, count), std::span(prompts).subspan(begin, count),
+                                      resolved, context)) {
+      results.push_back(std::move(result));
     }
   }
-  return result;
+  return results;
 }
 
-std::vector<std::vector<Caption>> BlipCaptioner::caption_batch(std::span<const Request> requests,
-                                                               const DecodingOptions& options,
-                                                               const std::vector<int64_t>& prompt) const {
+std::vector<Result<std::vector<Caption>>> BlipCaptioner::caption_batch(std::span<const Request> requests,
+                                                                      std::span<const std::vector<int64_t>> prompts,
+                                                                      const DecodingOptions& options,
+                                                                      const Context& context) const {
+  try {
+    std::vector<Result<std::vector<Caption>>> results;
+    for (auto& captions : on_engine([&] { return decode_batch(requests, prompts, options, context); })) {
+      results.emplace_back(std::move(captions));
+    }
+    return results;
+  } catch (const DataError& error) {
+    if (requests.size() == 1) return {Failure{error.what()}};
+  }
+  // Something is wrong with one of them: each alone, so that it costs nobody else.
+  std::vector<Result<std::vector<Caption>>> results;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    context.check();
+    results.push_back(std::move(caption_batch(requests.subspan(i, 1), prompts.subspan(i, 1), options, context)[0]));
+  }
+  return results;
+}
+
+std::vector<std::vector<Caption>> BlipCaptioner::decode_batch(std::span<const Request> requests,
+                                                              std::span<const std::vector<int64_t>> prompts,
+                                                              const DecodingOptions& options,
+                                                              const Context& context) const {
+  const c10::InferenceMode no_gradients;
   std::vector<const image::Image*> images;
   std::vector<Random> streams;
-  for (const Request& request : requests) {
-    images.push_back(&request.image);
-    for (int64_t i = 0; i < options.num_captions; ++i) {
-      streams.emplace_back(options.seed, Purpose::kCaption, request.sample,
-                           static_cast<uint64_t>(request.candidate + i));
+  std::vector<std::string> prompt_texts;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    images.push_back(&requests[i].image);
+    prompt_texts.push_back(parts_.tokenizer->decode(prompts[i]));
+    for (int64_t k = 0; k < options.num_captions; ++k) {
+      streams.emplace_back(options.seed, Purpose::kCaption, requests[i].sample,
+                           static_cast<uint64_t>(requests[i].candidate + k));
     }
   }
-  const std::string prompt_text = parts_.tokenizer->decode(prompt);
-
+  const auto text_of = [&](size_t request, const std::vector<int64_t>& token_ids) {
+    std::string text = parts_.tokenizer->decode(token_ids);
+    if (text.starts_with(prompt_texts[request])) text.erase(0, text.find_first_not_of(' ', prompt_texts[request].size()));
+    return text;
+  };
+  TokenCallback on_token;
+  if (Observer* observer = context.observer()) {
+    on_token = [&, observer](int64_t group, int64_t candidate, const std::vector<int64_t>& token_ids) {
+      const Request& request = requests[static_cast<size_t>(group)];
+      observer->on_token({request.sample, request.candidate + candidate, text_of(static_cast<size_t>(group), token_ids)});
+    };
+  }
   std::vector<std::vector<Caption>> result;
-  for (std::vector<Decoded>& candidates : decode(*parts_.model, read_images(images), prompt, options, streams)) {
+  for (std::vector<Decoded>& candidates :
+       decode(*parts_.model, read_images(images), prompts.front(), options, streams, context, on_token)) {
     result.emplace_back();
     for (Decoded& decoded : candidates) {
-      const std::string whole = parts_.tokenizer->decode(decoded.token_ids);
-      std::string_view text = whole;
-      if (text.starts_with(prompt_text)) text = trim_left(text.substr(prompt_text.size()));
-      result.back().push_back({std::string(text), std::move(decoded.token_ids), decoded.log_probability});
+      std::string text = text_of(result.size() - 1, decoded.token_ids);
+      result.back().push_back({std::move(text), std::move(decoded.token_ids), decoded.log_probability});
     }
   }
   return result;

@@ -21,7 +21,11 @@ namespace readback::caption {
 // prompt's begin token comes first. `streams` as decode() has them. Errors: UsageError, DataError.
 std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
                                          const std::vector<int64_t>& prompt, const DecodingOptions& options,
-                                         std::span<const Random> streams);
+                                         std::span<const Random> streams, const Context& context = {},
+                                         const TokenCallback& on_token = {});
+
+// With what BLIP was trained on captions.
+inline constexpr const char* kBlipPrompt = "a picture of ";
 
 class BlipCaptioner final : public Captioner {
  public:
@@ -30,7 +34,7 @@ class BlipCaptioner final : public Captioner {
     std::shared_ptr<const models::Blip> model;
     std::shared_ptr<const text::Tokenizer> tokenizer;
     image::PreprocessOptions preprocessing;
-    std::string description;
+    std::string description, identity;
     int64_t batch_size = 0;  // images at a time; 0: as many as keep their keys and values below 256 MiB, at most 64
   };
 
@@ -39,21 +43,30 @@ class BlipCaptioner final : public Captioner {
   // Errors: CheckpointError, also when the architecture is another.
   BlipCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
 
-  std::vector<std::vector<Caption>> caption(std::span<const Request> requests, const DecodingOptions& options) override;
+  std::vector<Result<std::vector<Caption>>> caption(std::span<const Request> requests, const DecodingOptions& options,
+                                                    const Context& context = {}) override;
   std::string description() const override { return parts_.description; }
+  std::string identity() const override { return parts_.identity; }
+  Capabilities capabilities() const override;
+  // As in the paper: beam 3, lengths 5 to 20, kBlipPrompt; when sampling top_p 0.9.
+  DecodingOptions defaults() const override;
 
   // Natural log of the probability that the caption after `prompt` is `text`, end token included, for every text.
   // The image is read once. Errors: DataError for a text that is longer than the model's positions.
   std::vector<double> log_probabilities(const image::Image& image, std::span<const std::string> texts,
-                                        const std::string& prompt = DecodingOptions{}.prompt) const;
+                                        const std::string& prompt = kBlipPrompt) const;
   double log_probability(const image::Image& image, const std::string& text,
-                         const std::string& prompt = DecodingOptions{}.prompt) const;
+                         const std::string& prompt = kBlipPrompt) const;
 
  private:
   std::vector<int64_t> prompt_ids(const std::string& prompt) const;
   at::Tensor read_images(std::span<const image::Image* const> images) const;  // [B, P, C]
-  std::vector<std::vector<Caption>> caption_batch(std::span<const Request> requests, const DecodingOptions& options,
-                                                  const std::vector<int64_t>& prompt) const;
+  std::vector<Result<std::vector<Caption>>> caption_batch(std::span<const Request> requests,
+                                                          std::span<const std::vector<int64_t>> prompts,
+                                                          const DecodingOptions& options, const Context& context) const;
+  std::vector<std::vector<Caption>> decode_batch(std::span<const Request> requests,
+                                                 std::span<const std::vector<int64_t>> prompts,
+                                                 const DecodingOptions& options, const Context& context) const;
 
   Parts parts_;
 };

@@ -10,7 +10,8 @@
 
 #include "readback/base/device.h"
 #include "readback/base/error.h"
-#include "readback/base/progress.h"
+#include "readback/base/machine.h"
+#include "readback/generate/latents.h"
 #include "readback/generate/picture_codec.h"
 
 namespace readback::generate {
@@ -40,7 +41,7 @@ void expect_fit(const checkpoint::Repository& repository) {
   expect_equal("the UNet's out_channels", unet.out_channels, "its in_channels", unet.in_channels);
 }
 
-bool is_guided(const GenerationOptions& options) { return options.guidance_scale > 1.0; }
+bool is_guided(const GenerationOptions& options) { return *options.guidance_scale > 1.0; }
 
 }  // namespace
 
@@ -61,6 +62,7 @@ StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, c10::
 StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, ModelIndex index, c10::Device device,
                                  c10::ScalarType dtype)
     : description_(fmt::format("Stable Diffusion {}, {}", repository.name(), dtype_name(dtype))),
+      identity_(repository.digest()),
       device_(device),
       scheduler_config_(read_scheduler_config(repository.path() / "scheduler" / "scheduler_config.json")),
       text_encoder_(repository, device, dtype),
@@ -69,20 +71,48 @@ StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, Model
   if (index.has("safety_checker")) safety_.emplace(repository, device, dtype);
 }
 
-std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests, const GenerationOptions& options) {
-  c10::NoGradGuard no_grad;
+Capabilities StableDiffusion::capabilities() const {
+  return {.honours_seeds = true,
+          .latents = true,
+          .concurrent = true,
+          .max_prompt_tokens = text_encoder_.max_tokens()};
+}
+
+GenerationOptions StableDiffusion::defaults() const {
+  const int64_t side = unet_.model->config.sample_size * vae_.model->config.factor();
+  return {.num_inference_steps = 50,
+          .guidance_scale = 7.5,
+          .scheduler = scheduler_name(scheduler_config_),
+          .height = side,
+          .width = side};
+}
+
+std::vector<Result<Picture>> StableDiffusion::generate(std::span<const Request> requests,
+                                                       const GenerationOptions& options, const Context& context) {
   if (requests.empty()) return {};
+  const GenerationOptions resolved = with_defaults(options, defaults());
+  check_options(resolved);
+  std::vector<Result<Picture>> results;
+  for (Picture& picture : on_engine([&] { return draw(requests, resolved, context); })) {
+    results.emplace_back(std::move(picture));
+  }
+  return results;
+}
+
+std::vector<Picture> StableDiffusion::draw(std::span<const Request> requests, const GenerationOptions& options,
+                                           const Context& context) const {
+  c10::NoGradGuard no_grad;
   const at::Tensor latents = initial_noise(requests, options);
   std::vector<std::string> prompts(is_guided(options) ? 1 : 0, options.negative_prompt);
   for (const Request& request : requests) prompts.push_back(request.prompt);
   const TextStates texts = text_encoder_.encode(prompts);
-  denoise(requests, options, texts, latents);
+  denoise(requests, options, texts, latents, context);
 
   std::vector<Picture> pictures(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
     pictures[i].seed = derive_seed(options.seed, Purpose::kPictureSeed, requests[i].sample,
                                    static_cast<uint64_t>(requests[i].candidate));
-    pictures[i].latents = latents[static_cast<int64_t>(i)].cpu();
+    pictures[i].latents = to_latents(latents[static_cast<int64_t>(i)]);
     pictures[i].truncated_tokens = texts.truncated[prompts.size() - requests.size() + i];
   }
   if (options.latents_only) return pictures;
@@ -98,44 +128,67 @@ std::vector<Picture> StableDiffusion::generate(std::span<const Request> requests
 // [B, c, h, w], the requests' own where they bring some.
 at::Tensor StableDiffusion::initial_noise(std::span<const Request> requests, const GenerationOptions& options) const {
   const int64_t factor = vae_.model->config.factor();
-  const int64_t height = options.height > 0 ? options.height : unet_.model->config.sample_size * factor;
-  const int64_t width = options.width > 0 ? options.width : unet_.model->config.sample_size * factor;
-  if (options.height < 0 || options.width < 0 || height % factor != 0 || width % factor != 0) {
+  const int64_t height = *options.height, width = *options.width;
+  if (height % factor != 0 || width % factor != 0) {
     throw UsageError(
         describe("height and width", fmt::format("multiples of {}", factor), fmt::format("{} and {}", height, width)));
   }
-  const std::vector<int64_t> shape = {1, unet_.model->config.in_channels, height / factor, width / factor};
+  const std::vector<int64_t> shape = {unet_.model->config.in_channels, height / factor, width / factor};
   std::vector<at::Tensor> noise;
   for (const Request& request : requests) {
-    if (request.latents.defined() && request.latents.sizes() != at::IntArrayRef(shape)) {
-      throw UsageError(describe("initial latents", fmt::format("[{}]", fmt::join(shape, ", ")),
-                                fmt::format("[{}]", fmt::join(request.latents.sizes(), ", "))));
+    if (request.latents.empty()) {
+      Random stream = stream_of(request, options, Purpose::kInitialNoise);
+      noise.push_back(normal(stream, shape));
+      continue;
     }
-    Random stream = stream_of(request, options, Purpose::kInitialNoise);
-    noise.push_back(request.latents.defined() ? request.latents.to(at::kFloat) : normal(stream, shape));
+    if (request.latents.shape != shape) {
+      throw UsageError(describe("initial latents", fmt::format("[{}]", fmt::join(shape, ", ")),
+                                fmt::format("[{}]", fmt::join(request.latents.shape, ", "))));
+    }
+    noise.push_back(to_tensor(request.latents));
   }
-  return at::cat(noise).to(device_);
+  return at::stack(noise).to(device_);
+}
+
+// One event a request. A preview is the estimate of the finished picture, at an eighth of the cost or less.
+void StableDiffusion::tell(const SamplerStep& step, std::span<const Request> requests, const Context& context) const {
+  Observer* const observer = context.observer();
+  if (observer == nullptr) return;
+  constexpr int64_t kPreviewSide = 16;  // latent positions
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const auto preview = [&, i] {
+      c10::NoGradGuard no_grad;
+      const at::Tensor estimate = step.estimate().narrow(0, static_cast<int64_t>(i), 1);
+      const std::vector<int64_t> size = {std::min(kPreviewSide, estimate.size(2)), std::min(kPreviewSide, estimate.size(3))};
+      return decode_pictures(*vae_.model, at::adaptive_avg_pool2d(estimate, size)).front();
+    };
+    observer->on_step({requests[i].sample, requests[i].candidate, step.index + 1, step.count, preview});
+  }
 }
 
 // `latents`: from noise to finished. `texts`: the requests', and with guidance the negative prompt's before them.
 void StableDiffusion::denoise(std::span<const Request> requests, const GenerationOptions& options,
-                              const TextStates& texts, const at::Tensor& latents) const {
-  const Sampler sampler(options.scheduler, pipeline_scheduler_config(scheduler_config_, options.scheduler),
-                        options.num_inference_steps);
+                              const TextStates& texts, const at::Tensor& latents, const Context& context) const {
+  const Sampler sampler(*options.scheduler, pipeline_scheduler_config(scheduler_config_, *options.scheduler),
+                        *options.num_inference_steps);
   const UnetDenoiser denoiser(*unet_.model, texts.states);
   const auto request_rows = texts.rows.end() - std::ssize(requests);
   const auto denoise_share = [&](int64_t first, int64_t last) {
-    check_interrupt();
+    context.check();
     c10::NoGradGuard no_grad_in_this_thread;
     const auto count = static_cast<size_t>(last - first);
-    SamplerOptions sampling{.on_step = [](const SamplerStep&) { check_interrupt(); }};
+    const auto own = requests.subspan(static_cast<size_t>(first), count);
+    SamplerOptions sampling{.on_step = [&](const SamplerStep& step) {
+      context.check();
+      tell(step, own, context);
+    }};
     std::vector<int64_t> rows;
     if (is_guided(options)) {
-      sampling.guidance = options.guidance_scale;
+      sampling.guidance = *options.guidance_scale;
       rows.assign(count, texts.rows.front());
     }
     rows.insert(rows.end(), request_rows + first, request_rows + last);
-    for (const Request& request : requests.subspan(static_cast<size_t>(first), count)) {
+    for (const Request& request : own) {
       sampling.streams.push_back(stream_of(request, options, Purpose::kSchedulerNoise));
     }
     at::Tensor share = latents.narrow(0, first, last - first);

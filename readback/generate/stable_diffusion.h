@@ -29,17 +29,25 @@ class StableDiffusion final : public Generator {
   // As many requests at once as suit the machine. Noise is drawn in fp32 on the CPU from the stream (seed, sample,
   // candidate); what an ancestral scheduler adds comes from a stream of its own, so that a picture does not depend on
   // its batch.
-  std::vector<Picture> generate(std::span<const Request> requests, const GenerationOptions& options) override;
+  std::vector<Result<Picture>> generate(std::span<const Request> requests, const GenerationOptions& options,
+                                        const Context& context = {}) override;
   std::string description() const override { return description_; }
+  std::string identity() const override { return identity_; }
+  Capabilities capabilities() const override;
+  // 50 steps, guidance 7.5, the repository's scheduler and size.
+  GenerationOptions defaults() const override;
 
  private:
   StableDiffusion(const checkpoint::Repository& repository, ModelIndex index, c10::Device device,
                   c10::ScalarType dtype);
   at::Tensor initial_noise(std::span<const Request> requests, const GenerationOptions& options) const;
   void denoise(std::span<const Request> requests, const GenerationOptions& options, const TextStates& texts,
-               const at::Tensor& latents) const;
+               const at::Tensor& latents, const Context& context) const;
+  void tell(const SamplerStep& step, std::span<const Request> requests, const Context& context) const;
+  std::vector<Picture> draw(std::span<const Request> requests, const GenerationOptions& options,
+                            const Context& context) const;
 
-  std::string description_;
+  std::string description_, identity_;
   c10::Device device_;
   nlohmann::json scheduler_config_;
   TextEncoder text_encoder_;

@@ -32,6 +32,7 @@ class TextEncoder {
   // Equal prompts are read once.
   TextStates encode(std::span<const std::string> prompts) const;
   const models::ClipTextConfig& config() const { return model_->config; }
+  int64_t max_tokens() const { return framing_.length; }  // begin and end token included
 
  private:
   std::unique_ptr<text::Tokenizer> tokenizer_;
