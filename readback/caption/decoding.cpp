@@ -1,10 +1,37 @@
 #include "readback/caption/decoding.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "readback/base/error.h"
 
 namespace readback::caption {
+
+namespace {
+
+void check(const DecodingStart& start) {
+  const int64_t groups = start.logits.size(0), vocabulary = start.logits.size(1);
+  if (std::ssize(start.prompts) != groups) {
+    throw UsageError(describe("decoding, prompts", fmt::format("{}, one for each row of logits", groups),
+                              std::to_string(start.prompts.size())));
+  }
+  const auto outside = [&](int64_t token) { return token < 0 || token >= vocabulary; };
+  const auto expect_inside = [&](const char* what, const std::vector<int64_t>& tokens) {
+    const auto found = std::find_if(tokens.begin(), tokens.end(), outside);
+    if (found == tokens.end()) return;
+    throw UsageError(describe(std::string("decoding, ") + what,
+                              fmt::format("tokens below {}, the vocabulary", vocabulary), std::to_string(*found)));
+  };
+  expect_inside("end_tokens", start.end_tokens);
+  for (const auto& prompt : start.prompts) {
+    if (prompt.empty()) throw UsageError(describe("decoding, prompts", "a begin token at least", "an empty prompt"));
+    expect_inside("prompts", prompt);
+  }
+}
+
+}  // namespace
 
 void check(const DecodingOptions& options, int64_t prompt_tokens) {
   const auto require = [](bool holds, const char* option, const std::string& expected, const auto& got) {
@@ -29,7 +56,8 @@ void check(const DecodingOptions& options, int64_t prompt_tokens) {
 
 std::vector<std::vector<Decoded>> decode(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
                                          std::span<const Random> streams) {
-  check(options, static_cast<int64_t>(start.prompt.size()));
+  check(start);
+  for (const auto& prompt : start.prompts) check(options, std::ssize(prompt));
   if (options.do_sample) return sample(model, start, options, streams);
   return options.num_beams == 1 ? greedy(model, start, options) : beam_search(model, start, options);
 }
