@@ -1,5 +1,5 @@
-// Beam search as in transformers' generate(early_stopping=False): 2 · num_beams continuations are looked at, so that
-// num_beams unfinished ones remain even when the others end; scores are float32 as there.
+// Beam search as in transformers' generate(early_stopping=False): with E end tokens (1 + E) · num_beams continuations
+// are looked at, so that num_beams unfinished ones remain even when the others end; scores are float32 as there.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -28,7 +28,8 @@ struct Continuation {
 };
 
 struct Group {
-  int64_t index = 0;              // in the caller's order
+  int64_t index = 0;  // in the caller's order
+  int64_t prompt_tokens = 0;
   std::vector<Beam> running;      // best first
   std::vector<Decoded> finished;  // best first, at most num_beams
   bool done = false;
@@ -40,10 +41,10 @@ struct BestTokens {
 };
 
 BestTokens best_tokens(const at::Tensor& logits, const std::vector<std::vector<int64_t>>& sequences, int64_t count,
-                       int64_t end_token, const DecodingOptions& options) {
+                       const std::vector<int64_t>& end_tokens, const DecodingOptions& options) {
   const at::Tensor log_probabilities = at::log_softmax(logits, 1);
   const auto [scores, tokens] =
-      penalize(log_probabilities, sequences, end_token, options).topk(std::min(count, logits.size(1)));
+      penalize(log_probabilities, sequences, end_tokens, options).topk(std::min(count, logits.size(1)));
   if (!scores.select(1, 0).isfinite().all().item<bool>()) {
     throw DataError(describe("beam search", "finite logits", "NaN or infinity"));
   }
@@ -53,22 +54,25 @@ BestTokens best_tokens(const at::Tensor& logits, const std::vector<std::vector<i
 
 class Search {
  public:
-  Search(const DecodingStart& start, const DecodingOptions& options)
-      : options_(options), end_token_(start.end_token), prompt_tokens_(static_cast<int64_t>(start.prompt.size())) {}
+  Search(const std::vector<int64_t>& end_tokens, const DecodingOptions& options)
+      : options_(options), end_tokens_(end_tokens) {}
+
+  // How many continuations of a group are looked at.
+  int64_t looked_at() const { return std::max<int64_t>(2, 1 + std::ssize(end_tokens_)) * *options_.num_beams; }
 
   // Moves `group` on by one token; its beams' rows then are those that they continue.
   void advance(Group& group, const BestTokens& best) const {
     const auto tokens = static_cast<int64_t>(group.running.front().tokens.size()) + 1;
-    const bool full = tokens >= options_.max_length;
-    const float penalty = length_penalty(tokens);
+    const bool full = tokens >= *options_.max_length;
+    const float penalty = length_penalty(tokens - group.prompt_tokens);
     std::vector<Beam> running;
     const std::vector<Continuation> continuations = best_continuations(group, best);
     for (size_t rank = 0; rank < continuations.size(); ++rank) {
       const Continuation& next = continuations[rank];
       const Beam& source = group.running[static_cast<size_t>(next.beam)];
-      const bool ended = full || next.token == end_token_;
-      if (ended && rank >= static_cast<size_t>(options_.num_beams)) continue;  // a spare one must be able to go on
-      if (!ended && running.size() == static_cast<size_t>(options_.num_beams)) continue;
+      const bool ended = full || ends(next.token);
+      if (ended && rank >= static_cast<size_t>(*options_.num_beams)) continue;  // a spare one must be able to go on
+      if (!ended && running.size() == static_cast<size_t>(*options_.num_beams)) continue;
       std::vector<int64_t> extended = source.tokens;
       extended.push_back(next.token);
       if (ended) {
@@ -79,7 +83,7 @@ class Search {
     }
     const auto better = [](const Decoded& a, const Decoded& b) { return a.score > b.score; };
     std::stable_sort(group.finished.begin(), group.finished.end(), better);
-    const auto beams = static_cast<size_t>(options_.num_beams);
+    const auto beams = static_cast<size_t>(*options_.num_beams);
     if (group.finished.size() > beams) group.finished.resize(beams);
     group.running = std::move(running);
     // Ends when the best running beam, at its present length, is no better than the worst finished one.
@@ -88,8 +92,12 @@ class Search {
   }
 
  private:
+  bool ends(int64_t token) const {
+    return std::find(end_tokens_.begin(), end_tokens_.end(), token) != end_tokens_.end();
+  }
+
   float length_penalty(int64_t tokens) const {
-    return static_cast<float>(std::pow(static_cast<double>(tokens - prompt_tokens_), options_.length_penalty));
+    return static_cast<float>(std::pow(static_cast<double>(tokens), *options_.length_penalty));
   }
 
   std::vector<Continuation> best_continuations(const Group& group, const BestTokens& best) const {
@@ -105,33 +113,39 @@ class Search {
     }
     std::stable_sort(all.begin(), all.end(),
                      [](const Continuation& a, const Continuation& b) { return a.score > b.score; });
-    all.resize(std::min(all.size(), static_cast<size_t>(2 * options_.num_beams)));
+    all.resize(std::min(all.size(), static_cast<size_t>(looked_at())));
     return all;
   }
 
   const DecodingOptions& options_;
-  int64_t end_token_, prompt_tokens_;
+  const std::vector<int64_t>& end_tokens_;
 };
 
 }  // namespace
 
 std::vector<std::vector<Decoded>> beam_search(StepModel& model, const DecodingStart& start,
-                                              const DecodingOptions& options) {
-  if (start.logits.size(1) < 2 * options.num_beams) {
-    throw UsageError(describe("beam search, num_beams", fmt::format("at most half of {} tokens", start.logits.size(1)),
-                              std::to_string(options.num_beams)));
+                                              const DecodingOptions& options, const TokenCallback& on_token) {
+  const Search search(start.end_tokens, options);
+  if (const int64_t vocabulary = start.logits.size(1); vocabulary < search.looked_at()) {
+    throw UsageError(
+        describe("beam search, num_beams",
+                 fmt::format("at most {}, of {} tokens with {} end tokens",
+                             vocabulary * *options.num_beams / search.looked_at(), vocabulary, start.end_tokens.size()),
+                 std::to_string(*options.num_beams)));
   }
-  const Search search(start, options);
   std::vector<std::vector<Decoded>> result(static_cast<size_t>(start.logits.size(0)));
   std::vector<Group> groups;
-  for (int64_t g = 0; g < start.logits.size(0); ++g) groups.push_back({g, {Beam{start.prompt, 0, 0, g}}, {}, false});
+  for (int64_t g = 0; g < start.logits.size(0); ++g) {
+    const std::vector<int64_t>& prompt = start.prompts[static_cast<size_t>(g)];
+    groups.push_back({g, std::ssize(prompt), {Beam{prompt, 0, 0, g}}, {}, false});
+  }
 
   for (at::Tensor logits = start.logits;;) {
     std::vector<std::vector<int64_t>> sequences;
     for (const Group& group : groups) {
       for (const Beam& beam : group.running) sequences.push_back(beam.tokens);
     }
-    const BestTokens best = best_tokens(logits, sequences, 2 * options.num_beams, start.end_token, options);
+    const BestTokens best = best_tokens(logits, sequences, search.looked_at(), start.end_tokens, options);
     std::vector<int64_t> kept, sources, tokens;
     std::vector<Group> going;
     for (size_t g = 0; g < groups.size(); ++g) {
@@ -141,6 +155,7 @@ std::vector<std::vector<Decoded>> beam_search(StepModel& model, const DecodingSt
         result[static_cast<size_t>(groups[g].index)] = std::move(groups[g].finished);
         continue;
       }
+      if (on_token) on_token(groups[g].index, 0, groups[g].running.front().tokens);
       kept.push_back(static_cast<int64_t>(g));
       for (Beam& beam : groups[g].running) {
         sources.push_back(beam.row);

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "readback/base/device.h"
@@ -21,11 +22,11 @@ class BlipSteps final : public StepModel {
   BlipSteps(const models::BlipTextDecoder& decoder, models::BlipState state)
       : decoder_(decoder), state_(std::move(state)) {}
 
-  // Logits after the prompt, the same for all images; float32 [B, V].
-  at::Tensor read_prompt(const std::vector<int64_t>& prompt) {
-    const int64_t images = state_.front().image_key.size(0);
-    const at::Tensor ids = at::tensor(prompt).unsqueeze(0).expand({images, -1});
-    return run(ids);
+  // Logits after each image's prompt, float32 [B, V]; the prompts are equally long.
+  at::Tensor read_prompts(const std::vector<std::vector<int64_t>>& prompts) {
+    std::vector<at::Tensor> ids;
+    for (const std::vector<int64_t>& prompt : prompts) ids.push_back(at::tensor(prompt));
+    return run(at::stack(ids));
   }
 
   void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) override {
@@ -92,13 +93,47 @@ std::string_view trim_left(std::string_view text) {
 }  // namespace
 
 std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
-                                         const std::vector<int64_t>& prompt, const DecodingOptions& options,
-                                         std::span<const Random> streams, const Context& context,
+                                         const std::vector<std::vector<int64_t>>& prompts,
+                                         const DecodingOptions& options, std::span<const Random> streams,
                                          const TokenCallback& on_token) {
   const c10::InferenceMode no_gradients;
-  BlipSteps steps(model.text_decoder, model.text_decoder.prepare(images));
-  const DecodingStart start{prompt, steps.read_prompt(prompt), model.config.text.sep_token_id};
-  return decode(steps, start, options, streams, context, on_token);
+  std::map<size_t, std::vector<size_t>> images_by_length;  // BLIP's positions begin with the prompt
+  for (size_t i = 0; i < prompts.size(); ++i) images_by_length[prompts[i].size()].push_back(i);
+  std::vector<std::vector<Decoded>> result(prompts.size());
+  for (const auto& [length, group_places] : images_by_length) {
+    const std::vector<size_t>& places = group_places;
+    std::vector<int64_t> rows;
+    std::vector<std::vector<int64_t>> own_prompts;
+    std::vector<Random> own_streams;
+    for (const size_t place : places) {
+      rows.push_back(static_cast<int64_t>(place));
+      own_prompts.push_back(prompts[place]);
+      if (!options.do_sample) continue;
+      const auto own =
+          streams.subspan(place * static_cast<size_t>(options.num_captions), static_cast<size_t>(options.num_captions));
+      own_streams.insert(own_streams.end(), own.begin(), own.end());
+    }
+    const at::Tensor own_images =
+        images_by_length.size() == 1 ? images : images.index_select(0, at::tensor(rows).to(images.device()));
+    BlipSteps steps(model.text_decoder, model.text_decoder.prepare(own_images));
+    const at::Tensor logits = steps.read_prompts(own_prompts);
+    const DecodingStart start{std::move(own_prompts), logits, {model.config.text.sep_token_id}};
+    TokenCallback on_own_token;
+    if (on_token) {
+      on_own_token = [&](int64_t group, int64_t candidate, const std::vector<int64_t>& tokens) {
+        on_token(static_cast<int64_t>(places[static_cast<size_t>(group)]), candidate, tokens);
+      };
+    }
+    auto decoded = decode(steps, start, options, own_streams, on_own_token);
+    for (size_t i = 0; i < places.size(); ++i) result[places[i]] = std::move(decoded[i]);
+  }
+  return result;
+}
+
+std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
+                                         const std::vector<int64_t>& prompt, const DecodingOptions& options,
+                                         std::span<const Random> streams) {
+  return decode(model, images, std::vector(static_cast<size_t>(images.size(0)), prompt), options, streams);
 }
 
 BlipCaptioner::BlipCaptioner(Parts parts) : parts_(std::move(parts)) {
@@ -165,10 +200,9 @@ std::vector<Result<std::vector<Caption>>> BlipCaptioner::caption(std::span<const
   }
   std::vector<Result<std::vector<Caption>>> results;
   const auto batch_size = static_cast<size_t>(parts_.batch_size);
-  for (size_t begin = 0; begin < requests.size(); begin = results.size()) {
+  for (size_t begin = 0; begin < requests.size(); begin += batch_size) {
     context.check();
-    size_t count = 1;
-    while (count < batch_size && begin + count < requests.size() && prompts[begin + count] == prompts[begin]) ++count;
+    const size_t count = std::min(requests.size() - begin, batch_size);
     for (auto& result : caption_batch(requests.subspan(begin, count), std::span(prompts).subspan(begin, count),
                                       resolved, context)) {
       results.push_back(std::move(result));
@@ -220,16 +254,16 @@ std::vector<std::vector<Caption>> BlipCaptioner::decode_batch(std::span<const Re
     if (text.starts_with(prompt_texts[request])) text.erase(0, text.find_first_not_of(' ', prompt_texts[request].size()));
     return text;
   };
-  TokenCallback on_token;
-  if (Observer* observer = context.observer()) {
-    on_token = [&, observer](int64_t group, int64_t candidate, const std::vector<int64_t>& token_ids) {
+  const TokenCallback on_token = [&](int64_t group, int64_t candidate, const std::vector<int64_t>& token_ids) {
+    context.check();
+    if (Observer* const observer = context.observer()) {
       const Request& request = requests[static_cast<size_t>(group)];
       observer->on_token({request.sample, request.candidate + candidate, text_of(static_cast<size_t>(group), token_ids)});
-    };
-  }
+    }
+  };
   std::vector<std::vector<Caption>> result;
   for (std::vector<Decoded>& candidates :
-       decode(*parts_.model, read_images(images), prompts.front(), options, streams, context, on_token)) {
+       decode(*parts_.model, read_images(images), std::vector(prompts.begin(), prompts.end()), options, streams, on_token)) {
     result.emplace_back();
     for (Decoded& decoded : candidates) {
       std::string text = text_of(result.size() - 1, decoded.token_ids);

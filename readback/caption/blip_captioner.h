@@ -18,11 +18,16 @@
 namespace readback::caption {
 
 // Captions by `model`, which may still be in training, of images that its vision model has read, [B, P, C]; the
-// prompt's begin token comes first. `streams` as decode() has them. Errors: UsageError, DataError.
+// begin token comes first in each image's prompt. Images whose prompts are equally long are decoded together.
+// `streams` as decode() has them. Errors: UsageError, DataError.
+std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
+                                         const std::vector<std::vector<int64_t>>& prompts,
+                                         const DecodingOptions& options, std::span<const Random> streams,
+                                         const TokenCallback& on_token = {});
+// With one prompt for all images.
 std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
                                          const std::vector<int64_t>& prompt, const DecodingOptions& options,
-                                         std::span<const Random> streams, const Context& context = {},
-                                         const TokenCallback& on_token = {});
+                                         std::span<const Random> streams);
 
 // With what BLIP was trained on captions.
 inline constexpr const char* kBlipPrompt = "a picture of ";

@@ -1,37 +1,65 @@
 #include "readback/caption/decoding.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "readback/base/error.h"
 
 namespace readback::caption {
 
+namespace {
+
+void check(const DecodingStart& start) {
+  const int64_t groups = start.logits.size(0), vocabulary = start.logits.size(1);
+  if (std::ssize(start.prompts) != groups) {
+    throw UsageError(describe("decoding, prompts", fmt::format("{}, one for each row of logits", groups),
+                              std::to_string(start.prompts.size())));
+  }
+  const auto outside = [&](int64_t token) { return token < 0 || token >= vocabulary; };
+  const auto expect_inside = [&](const char* what, const std::vector<int64_t>& tokens) {
+    const auto found = std::find_if(tokens.begin(), tokens.end(), outside);
+    if (found == tokens.end()) return;
+    throw UsageError(describe(std::string("decoding, ") + what,
+                              fmt::format("tokens below {}, the vocabulary", vocabulary), std::to_string(*found)));
+  };
+  expect_inside("end_tokens", start.end_tokens);
+  for (const auto& prompt : start.prompts) {
+    if (prompt.empty()) throw UsageError(describe("decoding, prompts", "a begin token at least", "an empty prompt"));
+    expect_inside("prompts", prompt);
+  }
+}
+
+}  // namespace
+
 void check(const DecodingOptions& options, int64_t prompt_tokens) {
   const auto require = [](bool holds, const char* option, const std::string& expected, const auto& got) {
-    if (!holds) throw UsageError(describe(std::string("captioning, ") + option, expected, fmt::format("{}", got)));
+    if (!holds) throw UsageError(describe(option, expected, fmt::format("{}", got)));
   };
   require(options.num_captions >= 1, "num_captions", "at least 1", options.num_captions);
-  require(options.max_length > prompt_tokens, "max_length",
-          fmt::format("more than the prompt's {} tokens, which it counts", prompt_tokens), options.max_length);
-  require(options.min_length >= 0 && options.min_length <= options.max_length, "min_length",
-          fmt::format("0 to max_length = {}", options.max_length), options.min_length);
-  require(options.repetition_penalty > 0, "repetition_penalty", "more than 0", options.repetition_penalty);
+  require(*options.max_length > prompt_tokens, "max_length",
+          fmt::format("more than the prompt's {} tokens, which it counts", prompt_tokens), *options.max_length);
+  require(*options.min_length >= 0 && *options.min_length <= *options.max_length, "min_length",
+          fmt::format("0 to max_length = {}", *options.max_length), *options.min_length);
+  require(*options.repetition_penalty > 0, "repetition_penalty", "more than 0", *options.repetition_penalty);
   if (options.do_sample) {
-    require(options.temperature > 0, "temperature", "more than 0", options.temperature);
-    require(options.top_p >= 0 && options.top_p <= 1, "top_p", "0 to 1", options.top_p);
-    require(options.top_k >= 0, "top_k", "0 (all) or more", options.top_k);
+    require(*options.temperature > 0, "temperature", "more than 0", *options.temperature);
+    require(*options.top_p >= 0 && *options.top_p <= 1, "top_p", "0 to 1", *options.top_p);
+    require(*options.top_k >= 0, "top_k", "0 (all) or more", *options.top_k);
   } else {
-    require(options.num_beams >= 1, "num_beams", "at least 1", options.num_beams);
-    require(options.num_captions <= options.num_beams, "num_captions",
-            fmt::format("at most num_beams = {} unless sampling", options.num_beams), options.num_captions);
+    require(*options.num_beams >= 1, "num_beams", "at least 1", *options.num_beams);
+    require(options.num_captions <= *options.num_beams, "num_captions",
+            fmt::format("at most num_beams = {} unless sampling", *options.num_beams), options.num_captions);
   }
 }
 
 std::vector<std::vector<Decoded>> decode(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
-                                         std::span<const Random> streams) {
-  check(options, static_cast<int64_t>(start.prompt.size()));
-  if (options.do_sample) return sample(model, start, options, streams);
-  return options.num_beams == 1 ? greedy(model, start, options) : beam_search(model, start, options);
+                                         std::span<const Random> streams, const TokenCallback& on_token) {
+  check(start);
+  for (const auto& prompt : start.prompts) check(options, std::ssize(prompt));
+  if (options.do_sample) return sample(model, start, options, streams, on_token);
+  return *options.num_beams == 1 ? greedy(model, start, options, on_token) : beam_search(model, start, options, on_token);
 }
 
 }  // namespace readback::caption

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -23,11 +24,11 @@ class StepModel {
   virtual at::Tensor step(const std::vector<int64_t>& tokens) = 0;
 };
 
-// Where decoding starts: all groups share the prompt.
+// Where decoding starts.
 struct DecodingStart {
-  std::vector<int64_t> prompt;  // begin token first
-  at::Tensor logits;            // of what follows the prompt, float32 [G, V]
-  int64_t end_token = 0;
+  std::vector<std::vector<int64_t>> prompts;  // of each group, at least its begin token; their lengths may differ
+  at::Tensor logits;                          // of what follows each prompt, float32 [G, V]
+  std::vector<int64_t> end_tokens;            // each of them ends a text (transformers' eos_token_id); may be empty
 };
 
 struct Decoded {
@@ -36,19 +37,27 @@ struct Decoded {
   double score = 0;                // beam search: transformers' sequences_scores, by which the captions are ranked
 };
 
+// Hears every token: the group, the candidate in it, and its tokens so far. Of beams it is the best running one, as
+// candidate 0. Decoding ends with what it throws.
+using TokenCallback = std::function<void(int64_t group, int64_t candidate, const std::vector<int64_t>& tokens)>;
+
+// The functions below take resolved options, see resolve() in captioner.h.
 // Errors: UsageError naming the option that makes no sense, for a prompt of `prompt_tokens` tokens.
 void check(const DecodingOptions& options, int64_t prompt_tokens);
 
-// `num_captions` per group. `streams` holds group · num_captions + i for candidate i, and is only read when sampling.
-// Errors: UsageError, see check(); DataError when logits are not finite.
+// `num_captions` per group. A group's texts do not depend on the other groups; max_length and min_length count its own
+// prompt. `streams` holds group · num_captions + i for candidate i, and is only read when sampling.
+// Errors: UsageError, see check(), also for prompts or end tokens that the logits do not fit; DataError when logits are
+// not finite.
 std::vector<std::vector<Decoded>> decode(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
-                                         std::span<const Random> streams);
+                                         std::span<const Random> streams, const TokenCallback& on_token = {});
 
 // The ways that decode() chooses from, without check().
 std::vector<std::vector<Decoded>> beam_search(StepModel& model, const DecodingStart& start,
-                                              const DecodingOptions& options);
-std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& start, const DecodingOptions& options);
+                                              const DecodingOptions& options, const TokenCallback& on_token = {});
+std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
+                                         const TokenCallback& on_token = {});
 std::vector<std::vector<Decoded>> sample(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
-                                         std::span<const Random> streams);
+                                         std::span<const Random> streams, const TokenCallback& on_token = {});
 
 }  // namespace readback::caption

@@ -59,39 +59,54 @@ void keep_nucleus(std::span<float> row, double top_p) {
 
 }  // namespace
 
-at::Tensor penalize(const at::Tensor& scores, const std::vector<std::vector<int64_t>>& sequences, int64_t end_token,
-                    const DecodingOptions& options) {
-  const auto tokens = static_cast<int64_t>(sequences.front().size());
-  const bool too_short = tokens < options.min_length;
-  if (!too_short && options.repetition_penalty == 1.0) return scores;
+at::Tensor penalize(const at::Tensor& scores, const std::vector<std::vector<int64_t>>& sequences,
+                    const std::vector<int64_t>& end_tokens, const DecodingOptions& options) {
+  const auto count = std::ssize(sequences);
+  at::Tensor too_short = at::empty({count}, at::kBool);
+  size_t longest = 0;
+  for (int64_t s = 0; s < count; ++s) {
+    const auto& sequence = sequences[static_cast<size_t>(s)];
+    too_short.data_ptr<bool>()[s] = std::ssize(sequence) < *options.min_length;
+    longest = std::max(longest, sequence.size());
+  }
+  const bool any_too_short = !end_tokens.empty() && too_short.any().item<bool>();
+  if (!any_too_short && *options.repetition_penalty == 1.0) return scores;
   at::Tensor result = scores.clone();
-  if (options.repetition_penalty != 1.0) {
-    at::Tensor ids = at::empty({static_cast<int64_t>(sequences.size()), tokens}, at::kLong);
-    for (size_t s = 0; s < sequences.size(); ++s) {
-      std::copy(sequences[s].begin(), sequences[s].end(), ids.data_ptr<int64_t>() + static_cast<int64_t>(s) * tokens);
+  if (*options.repetition_penalty != 1.0) {
+    at::Tensor ids = at::empty({count, static_cast<int64_t>(longest)}, at::kLong);
+    int64_t* out = ids.data_ptr<int64_t>();
+    for (const auto& sequence : sequences) {
+      // What fills shorter rows up is penalised already.
+      out = std::copy(sequence.begin(), sequence.end(), out);
+      out = std::fill_n(out, longest - sequence.size(), sequence.front());
     }
     ids = ids.to(scores.device());
     const at::Tensor seen = scores.gather(1, ids);
-    const double penalty = options.repetition_penalty;
+    const double penalty = *options.repetition_penalty;
     result.scatter_(1, ids, at::where(seen < 0, seen * penalty, seen / penalty));
   }
-  if (too_short) result.select(1, end_token).fill_(-std::numeric_limits<float>::infinity());
+  if (any_too_short) {
+    too_short = too_short.to(scores.device());
+    for (const int64_t token : end_tokens) {
+      result.select(1, token).masked_fill_(too_short, -std::numeric_limits<float>::infinity());
+    }
+  }
   return result;
 }
 
 at::Tensor filter(const at::Tensor& scores, const DecodingOptions& options) {
-  at::Tensor logits = options.temperature == 1.0 ? scores : scores / options.temperature;
+  at::Tensor logits = *options.temperature == 1.0 ? scores : scores / *options.temperature;
   const int64_t vocabulary = logits.size(1);
-  if (options.top_k > 0 && options.top_k < vocabulary) {
-    const at::Tensor least = std::get<0>(logits.topk(options.top_k)).narrow(1, options.top_k - 1, 1);  // [S, 1]
+  if (*options.top_k > 0 && *options.top_k < vocabulary) {
+    const at::Tensor least = std::get<0>(logits.topk(*options.top_k)).narrow(1, *options.top_k - 1, 1);  // [S, 1]
     logits = logits.masked_fill(logits < least, -std::numeric_limits<float>::infinity());
   }
   const at::Tensor weights = at::softmax(logits, 1).to(at::kCPU).contiguous();
-  if (options.top_p < 1.0) {
+  if (*options.top_p < 1.0) {
     float* const data = weights.data_ptr<float>();
     at::parallel_for(0, weights.size(0), 1, [&](int64_t begin, int64_t end) {
       for (int64_t s = begin; s < end; ++s) {
-        keep_nucleus({data + s * vocabulary, static_cast<size_t>(vocabulary)}, options.top_p);
+        keep_nucleus({data + s * vocabulary, static_cast<size_t>(vocabulary)}, *options.top_p);
       }
     });
   }

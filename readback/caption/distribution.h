@@ -1,4 +1,4 @@
-// What generate() does to logits before a token is chosen. S sequences, T tokens so far, V vocabulary.
+// What generate() does to logits before a token is chosen. S sequences, V vocabulary.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -11,10 +11,11 @@
 
 namespace readback::caption {
 
-// Repetition penalty (https://arxiv.org/abs/1909.05858; the prompt's tokens count), then the end token ruled out below
-// min_length. scores: float32 [S, V], logits or log-probabilities, unchanged; sequences: S of T tokens.
-at::Tensor penalize(const at::Tensor& scores, const std::vector<std::vector<int64_t>>& sequences, int64_t end_token,
-                    const DecodingOptions& options);
+// Repetition penalty (https://arxiv.org/abs/1909.05858; the prompt's tokens count), then the end tokens ruled out in
+// sequences below min_length. scores: float32 [S, V], logits or log-probabilities, unchanged; sequences: S, none empty,
+// each of its own length.
+at::Tensor penalize(const at::Tensor& scores, const std::vector<std::vector<int64_t>>& sequences,
+                    const std::vector<int64_t>& end_tokens, const DecodingOptions& options);
 
 // The distribution that is sampled from: temperature, top-k, then top-p (https://arxiv.org/abs/1904.09751).
 // scores: penalised logits, float32 [S, V]; gives probabilities on the CPU, float32 [S, V], zero where filtered, which

@@ -60,21 +60,26 @@ Layout lay_out(const std::vector<Candidate*>& candidates, std::map<int64_t, int6
 }
 
 std::vector<std::vector<Decoded>> decode_each(StepModel& model, const DecodingStart& start,
-                                              const DecodingOptions& options, const Choose& choose) {
+                                              const DecodingOptions& options, const Choose& choose,
+                                              const TokenCallback& on_token) {
   std::vector<Candidate> candidates;
   std::map<int64_t, int64_t> position;
   for (int64_t g = 0; g < start.logits.size(0); ++g) {
     position[g] = g;
-    for (int64_t i = 0; i < options.num_captions; ++i) candidates.push_back({g, i, g, false, {start.prompt, 0, 0}});
+    const std::vector<int64_t>& prompt = start.prompts[static_cast<size_t>(g)];
+    for (int64_t i = 0; i < options.num_captions; ++i) candidates.push_back({g, i, g, false, {prompt, 0, 0}});
   }
   std::vector<Candidate*> going;
   for (Candidate& candidate : candidates) going.push_back(&candidate);
 
+  const auto ends = [&](int64_t token) {
+    return std::find(start.end_tokens.begin(), start.end_tokens.end(), token) != start.end_tokens.end();
+  };
   for (at::Tensor logits = start.logits; !going.empty();) {
-    std::vector<std::vector<int64_t>> sequences(static_cast<size_t>(logits.size(0)), start.prompt);
+    // Nobody reads the rows without owner.
+    std::vector<std::vector<int64_t>> sequences(static_cast<size_t>(logits.size(0)), going.front()->decoded.token_ids);
     for (const Candidate* c : going) sequences[static_cast<size_t>(c->row)] = c->decoded.token_ids;
-    for (auto& sequence : sequences) sequence.resize(going.front()->decoded.token_ids.size());  // rows without owner
-    const std::vector<int64_t> chosen = choose(going, penalize(logits, sequences, start.end_token, options));
+    const std::vector<int64_t> chosen = choose(going, penalize(logits, sequences, start.end_tokens, options));
 
     const at::Tensor log_sums = at::logsumexp(logits, 1).to(at::kCPU);
     std::vector<int64_t> rows;
@@ -83,9 +88,10 @@ std::vector<std::vector<Decoded>> decode_each(StepModel& model, const DecodingSt
     for (size_t i = 0; i < going.size(); ++i) {
       Candidate& c = *going[i];
       c.decoded.token_ids.push_back(chosen[i]);
+      if (on_token) on_token(c.group, c.index, c.decoded.token_ids);
       c.decoded.log_probability +=
           double{own.data_ptr<float>()[i]} - double{log_sums.data_ptr<float>()[static_cast<size_t>(c.row)]};
-      c.done = chosen[i] == start.end_token || static_cast<int64_t>(c.decoded.token_ids.size()) >= options.max_length;
+      c.done = ends(chosen[i]) || std::ssize(c.decoded.token_ids) >= *options.max_length;
     }
     std::erase_if(going, [](const Candidate* c) { return c->done; });
     if (going.empty()) break;
@@ -104,8 +110,9 @@ std::vector<std::vector<Decoded>> decode_each(StepModel& model, const DecodingSt
 
 }  // namespace
 
-std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& start, const DecodingOptions& options) {
-  return decode_each(model, start, options, [](const std::vector<Candidate*>& candidates, const at::Tensor& scores) {
+std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
+                                         const TokenCallback& on_token) {
+  const Choose best_token = [](const std::vector<Candidate*>& candidates, const at::Tensor& scores) {
     const auto [best, tokens] = scores.max(1);
     if (!best.isfinite().all().item<bool>()) {
       throw DataError(describe("greedy decoding", "finite logits", "NaN or infinity"));
@@ -114,13 +121,13 @@ std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& 
     std::vector<int64_t> chosen;
     for (const Candidate* c : candidates) chosen.push_back(on_cpu.data_ptr<int64_t>()[c->row]);
     return chosen;
-  });
+  };
+  return decode_each(model, start, options, best_token, on_token);
 }
 
 std::vector<std::vector<Decoded>> sample(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
-                                         std::span<const Random> streams) {
-  const auto prompt_tokens = static_cast<int64_t>(start.prompt.size());
-  return decode_each(model, start, options, [&](const std::vector<Candidate*>& candidates, const at::Tensor& scores) {
+                                         std::span<const Random> streams, const TokenCallback& on_token) {
+  const Choose drawn_token = [&](const std::vector<Candidate*>& candidates, const at::Tensor& scores) {
     const at::Tensor weights = filter(scores, options);  // [S, V]
     const auto vocabulary = static_cast<size_t>(weights.size(1));
     std::vector<int64_t> chosen(candidates.size());
@@ -129,12 +136,13 @@ std::vector<std::vector<Decoded>> sample(StepModel& model, const DecodingStart& 
         const Candidate& c = *candidates[i];
         const std::span<const float> row(weights.data_ptr<float>() + static_cast<size_t>(c.row) * vocabulary,
                                          vocabulary);
-        const auto step = static_cast<int64_t>(c.decoded.token_ids.size()) - prompt_tokens;
+        const auto step = std::ssize(c.decoded.token_ids) - std::ssize(start.prompts[static_cast<size_t>(c.group)]);
         chosen[i] = draw(row, streams[static_cast<size_t>(c.group * options.num_captions + c.index)], step);
       }
     });
     return chosen;
-  });
+  };
+  return decode_each(model, start, options, drawn_token, on_token);
 }
 
 }  // namespace readback::caption

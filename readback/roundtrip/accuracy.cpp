@@ -61,12 +61,12 @@ std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, con
   const Read read = [&](const std::vector<data::Scene>& scenes, std::vector<SceneAnswer>& answers) {
     std::vector<caption::Request> requests;
     for (size_t i = 0; i < scenes.size(); ++i) {
-      requests.push_back({data::render(scenes[i], options.image_size), sample_name(answers[i]), 0});
+      requests.push_back({data::render(scenes[i], options.image_size), sample_name(answers[i]), 0, {}, {}});
     }
-    const auto captions = captioner.caption(requests, options.reading);
+    const auto captions = captioner.caption(requests, options.reading, context);
     std::vector<data::Reading> readings;
     for (size_t i = 0; i < scenes.size(); ++i) {
-      answers[i].caption = captions[i].front().text;
+      answers[i].caption = captions[i].value().front().text;
       readings.push_back(data::parse_caption(answers[i].caption));
     }
     return readings;
@@ -81,10 +81,10 @@ std::vector<SceneAccuracy> generator_accuracy(generate::Generator& generator, co
     for (size_t i = 0; i < scenes.size(); ++i) {
       requests.push_back({data::captions(scenes[i]).front(), sample_name(answers[i]), 0, {}});
     }
-    std::vector<generate::Picture> pictures = generator.generate(requests, options.generation);
+    auto pictures = generator.generate(requests, options.generation, context);
     std::vector<data::Reading> readings;
     for (size_t i = 0; i < scenes.size(); ++i) {
-      answers[i].picture = std::move(pictures[i].image);
+      answers[i].picture = std::move(pictures[i].value().image);
       readings.push_back(data::read_image(answers[i].picture));
     }
     return readings;

@@ -27,14 +27,14 @@ double mean_of_numbers(const std::vector<double>& values) {
 
 CaptionEvaluation::CaptionEvaluation(const EvaluationOptions& options, const Context& context)
     : options_(options), context_(context), samples_(options.samples, context), indices_(samples_.indices()) {
-  score::MetricContext context;
-  for (const int64_t index : indices_) context.corpus.push_back(samples_.sample(index).references);
+  score::MetricContext resources;
+  for (const int64_t index : indices_) resources.corpus.push_back(samples_.sample(index).references);
   for (const std::string& name : options.metrics) {
     const score::MetricInfo& info = score::find_metric(name);
     if (info.inputs != score::Inputs::kReferences && info.inputs != score::Inputs::kTextTruth) {
       throw UsageError(describe("--select-by", "metrics of captions against references or truth", name));
     }
-    metrics_.push_back(score::make_metric(name, context));
+    metrics_.push_back(score::make_metric(name, resources));
   }
 }
 
@@ -42,7 +42,7 @@ Figures CaptionEvaluation::run(caption::Captioner& captioner) {
   const std::vector<score::Comparison> comparisons = compare(captioner);
   Figures figures = {{"selection", 0.0}};
   for (const auto& metric : metrics_) {
-    const double mean = mean_of_numbers(metric->score(comparisons));
+    const double mean = mean_of_numbers(metric->score(comparisons, context_));
     const bool lower = metric->info().direction == score::Direction::kLowerIsBetter;
     figures.front().second += lower ? -mean : mean;
     figures.emplace_back(metric->info().name, mean);
@@ -56,17 +56,17 @@ std::vector<score::Comparison> CaptionEvaluation::compare(caption::Captioner& ca
   std::vector<caption::Request> requests;
   std::string error;
   const auto caption_requests = [&] {
-    const auto captions = captioner.caption(requests, options_.decoding);
+    const auto captions = captioner.caption(requests, options_.decoding, context_);
     for (size_t i = 0; i < requests.size(); ++i) {
       const data::Sample sample = samples_.sample(read[comparisons.size()]);
       comparisons.push_back(
-          {.candidate_text = captions[i].front().text, .references = sample.references, .truth = sample.truth});
+          {.candidate_text = captions[i].value().front().text, .references = sample.references, .truth = sample.truth});
     }
     requests.clear();
   };
   for (const int64_t index : indices_) {
     try {
-      requests.push_back({samples_.load(index), samples_.sample(index).id});
+      requests.push_back({samples_.load(index), samples_.sample(index).id, 0, {}, {}});
       read.push_back(index);
     } catch (const DataError& unreadable) {
       context_.progress().note(error = unreadable.what());

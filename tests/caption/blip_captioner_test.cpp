@@ -1,6 +1,7 @@
 #include "readback/caption/blip_captioner.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/image/codec.h"
+#include "readback/models/part.h"
 
 namespace readback::caption {
 namespace {
@@ -128,6 +130,34 @@ TEST(BlipCaptioner, ScoresATextAsItScoredItsCaption) {
     for (size_t j = 0; j < texts.size(); ++j) EXPECT_NEAR(actual[j], expected[j], 1e-4) << texts[j];
   }
   EXPECT_TRUE(captioner.log_probabilities(all[0].image, {}).empty());
+}
+
+TEST(BlipCaptioner, ImagesWithPromptsOfTheirOwnAreDecodedAsEachAlone) {
+  c10::InferenceMode no_gradients;
+  const checkpoint::Repository repository(kGoldens + "/blip");
+  const auto model = models::load_part<models::Blip>(repository, "", at::kCPU, at::kFloat).model;
+  std::vector<at::Tensor> pixels;
+  for (const Request& request : requests()) {
+    pixels.push_back(image::preprocess(request.image, image::read_preprocess_options(repository)));
+  }
+  const at::Tensor images = model->vision_model.forward(at::stack(pixels));
+  const std::vector<std::vector<int64_t>> prompts = {{95, 5, 6, 7}, {95}, {95, 5, 6, 7},      {95, 20, 21},
+                                                     {95},          {95}, {95, 8, 9, 10, 11}, {95, 30, 31, 32}};
+  for (DecodingOptions options : {DecodingOptions{}, DecodingOptions{.num_beams = 1}, sampling()}) {
+    std::vector<Random> streams;
+    for (int64_t i = 0; i < 8 * options.num_captions; ++i) {
+      streams.emplace_back(1, Purpose::kTest, "", static_cast<uint64_t>(i));
+    }
+    const auto together = decode(*model, images, prompts, options, streams);
+    ASSERT_EQ(together.size(), prompts.size());
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const auto own = std::span(streams).subspan(i * static_cast<size_t>(options.num_captions),
+                                                  static_cast<size_t>(options.num_captions));
+      const auto alone = decode(*model, images.narrow(0, static_cast<int64_t>(i), 1), prompts[i], options, own).front();
+      ASSERT_EQ(together[i].size(), alone.size());
+      for (size_t j = 0; j < alone.size(); ++j) EXPECT_EQ(together[i][j].token_ids, alone[j].token_ids) << i;
+    }
+  }
 }
 
 TEST(BlipCaptioner, SaysWhichLimitIsExceeded) {

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "readback/base/error.h"
+#include "readback/checkpoint/safetensors.h"
 
 namespace readback::caption {
 namespace {
@@ -18,9 +21,13 @@ const std::vector<int64_t> kPrompt = {39, 5, 6};
 // Logits that depend on the group's name and all tokens so far, exactly: any mix-up of sequences shows.
 class ToyModel final : public StepModel {
  public:
-  explicit ToyModel(const std::vector<int64_t>& names) : names_(names), sequences_(names.size(), kPrompt) {}
+  using Prompts = std::vector<std::vector<int64_t>>;
+  explicit ToyModel(const std::vector<int64_t>& names) : ToyModel(names, Prompts(names.size(), kPrompt)) {}
+  ToyModel(const std::vector<int64_t>& names, const Prompts& prompts) : names_(names), sequences_(prompts) {}
 
-  DecodingStart start() const { return {kPrompt, logits(), kEnd}; }
+  DecodingStart start(const std::vector<int64_t>& end_tokens = {kEnd}) const {
+    return {sequences_, logits(), end_tokens};
+  }
 
   void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) override {
     ASSERT_EQ(sources.size() % groups.size(), 0u);
@@ -47,7 +54,8 @@ class ToyModel final : public StepModel {
 
   at::Tensor row(int64_t name, const std::vector<int64_t>& sequence) const {
     uint64_t state = static_cast<uint64_t>(name) + 1;
-    for (const int64_t token : sequence) state = derive_seed(state, Purpose::kTest, "toy", static_cast<uint64_t>(token));
+    for (const int64_t token : sequence)
+      state = derive_seed(state, Purpose::kTest, "toy", static_cast<uint64_t>(token));
     at::Tensor values = at::empty({kVocabulary});
     Random(state, Purpose::kTest, "logits").fill_normal({values.data_ptr<float>(), static_cast<size_t>(kVocabulary)});
     values.mul_(1.5);
@@ -119,6 +127,134 @@ TEST(Decoding, AGroupIsTheSameAloneAndAmongOthersInAnyOrder) {
       expect_same(reversed[static_cast<size_t>(7 - i)], run({i}, options).front());
     }
   }
+}
+
+// Prompts of other lengths: each text ends, is penalised and is forced to go on by its own group's prompt.
+TEST(Decoding, AGroupWithItsOwnPromptIsTheSameAloneAndAmongOthers) {
+  const ToyModel::Prompts prompts = {{39, 5, 6}, {39},       {39, 7, 8, 9, 10, 11, 12},
+                                     {39, 5},    {39, 5, 6}, {39, 30, 31, 32}};
+  const std::vector<int64_t> names = {0, 1, 2, 3, 4, 4}, end_tokens = {kEnd, 20};
+  for (auto [name, options] : ways()) {
+    SCOPED_TRACE(name);
+    options.min_length = 6;
+    options.max_length = 11;
+    options.length_penalty = 2;
+    const auto decode_some = [&](size_t first, size_t count) {
+      const auto part = [&](const auto& all) {
+        return std::vector(all.begin() + static_cast<int64_t>(first),
+                           all.begin() + static_cast<int64_t>(first + count));
+      };
+      ToyModel model(part(names), part(prompts));
+      std::vector<Random> streams;
+      for (size_t g = first; g < first + count; ++g) {
+        for (int64_t i = 0; i < options.num_captions; ++i) {
+          streams.emplace_back(options.seed, Purpose::kTest, std::to_string(g), static_cast<uint64_t>(i));
+        }
+      }
+      return decode(model, model.start(end_tokens), options, streams);
+    };
+    const auto together = decode_some(0, names.size());
+    std::set<int64_t> last_tokens;
+    for (size_t g = 0; g < names.size(); ++g) {
+      expect_same(together[g], decode_some(g, 1).front());
+      for (const Decoded& decoded : together[g]) {
+        const std::vector<int64_t>& ids = decoded.token_ids;
+        ASSERT_TRUE(std::equal(prompts[g].begin(), prompts[g].end(), ids.begin()));
+        const auto end = std::find_first_of(ids.begin(), ids.end(), end_tokens.begin(), end_tokens.end());
+        EXPECT_TRUE(end == ids.end() - 1 || (end == ids.end() && ids.size() == 11));
+        EXPECT_GE(end - ids.begin(), 6);
+        last_tokens.insert(ids.back());
+      }
+    }
+    EXPECT_TRUE(last_tokens.contains(kEnd));
+  }
+}
+
+// Logits that depend on the last two tokens by two tables, as in tools/reference/captions.py.
+class TwoTokens final : public StepModel {
+ public:
+  TwoTokens(at::Tensor tables, std::vector<std::vector<int64_t>> prompts)
+      : tables_(std::move(tables)), sequences_(std::move(prompts)) {}
+  void select(const std::vector<int64_t>&, const std::vector<int64_t>& sources) override {
+    std::vector<std::vector<int64_t>> selected;
+    for (const int64_t source : sources) selected.push_back(sequences_.at(static_cast<size_t>(source)));
+    sequences_ = std::move(selected);
+  }
+  at::Tensor step(const std::vector<int64_t>& tokens) override {
+    for (size_t s = 0; s < tokens.size(); ++s) sequences_[s].push_back(tokens[s]);
+    return logits();
+  }
+  at::Tensor logits() const {
+    std::vector<at::Tensor> rows;
+    for (const std::vector<int64_t>& ids : sequences_) {
+      rows.push_back(tables_[0][ids.back()] + tables_[1][ids.size() > 1 ? ids[ids.size() - 2] : ids[0]]);
+    }
+    return at::stack(rows);
+  }
+
+ private:
+  at::Tensor tables_;
+  std::vector<std::vector<int64_t>> sequences_;
+};
+
+TEST(Decoding, PromptsAndSetsOfEndTokensEqualTransformers) {
+  std::map<std::string, std::string> metadata;
+  const checkpoint::TensorMap golden = checkpoint::load_safetensors(
+      std::string(READBACK_SOURCE_DIR) + "/tests/goldens/caption/decoding.safetensors", &metadata);
+  const auto prompts = nlohmann::json::parse(metadata.at("prompts")).get<std::vector<std::vector<int64_t>>>();
+  const nlohmann::json cases = nlohmann::json::parse(metadata.at("cases"));
+  ASSERT_GE(cases.size(), 18u);
+  for (const nlohmann::json& expected : cases) {
+    SCOPED_TRACE(expected["options"].dump() + expected["end_tokens"].dump());
+    const nlohmann::json& given = expected["options"];
+    const DecodingOptions options{.num_captions = given.value("num_return_sequences", 1),
+                                  .num_beams = given["num_beams"],
+                                  .max_length = given["max_length"],
+                                  .min_length = given["min_length"],
+                                  .length_penalty = given.value("length_penalty", 1.0),
+                                  .repetition_penalty = given.value("repetition_penalty", 1.0)};
+    TwoTokens model(golden.at("tables"), prompts);
+    const auto decoded = decode(model, {prompts, model.logits(), expected["end_tokens"]}, options, {});
+    ASSERT_EQ(decoded.size(), prompts.size());
+    for (size_t g = 0; g < prompts.size(); ++g) {
+      for (size_t i = 0; i < decoded[g].size(); ++i) {
+        const nlohmann::json& text = expected["texts"][g].at(i);
+        EXPECT_EQ(decoded[g][i].token_ids, text["token_ids"].get<std::vector<int64_t>>()) << g;
+        if (options.num_beams > 1) EXPECT_NEAR(decoded[g][i].score, text["score"].get<double>(), 1e-4);
+      }
+    }
+  }
+}
+
+TEST(Decoding, WithoutEndTokensGoesOnToTheLimit) {
+  for (const auto& [name, options] : ways()) {
+    ToyModel model({0, 1});
+    const std::vector<Random> streams(2 * static_cast<size_t>(options.num_captions), Random(0, Purpose::kTest));
+    for (const auto& group : decode(model, model.start({}), options, streams)) {
+      for (const Decoded& decoded : group) EXPECT_EQ(std::ssize(decoded.token_ids), options.max_length) << name;
+    }
+  }
+}
+
+TEST(Decoding, RefusesPromptsAndEndTokensThatDoNotFit) {
+  const auto refused = [](const std::function<void(DecodingStart&)>& change) {
+    ToyModel model({0, 1});
+    DecodingStart start = model.start();
+    change(start);
+    try {
+      decode(model, start, {}, {});
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(refused([](DecodingStart&) {}), "accepted");
+  EXPECT_NE(refused([](DecodingStart& start) { start.prompts.pop_back(); }).find("prompts"), std::string::npos);
+  EXPECT_NE(refused([](DecodingStart& start) { start.prompts[1].clear(); }).find("begin token"), std::string::npos);
+  EXPECT_NE(refused([](DecodingStart& start) { start.prompts[1] = {40}; }).find("got 40"), std::string::npos);
+  EXPECT_NE(refused([](DecodingStart& start) { start.end_tokens = {-1}; }).find("end_tokens"), std::string::npos);
+  EXPECT_NE(refused([](DecodingStart& start) { start.prompts[1].resize(20, 5); }).find("max_length"),
+            std::string::npos);
 }
 
 TEST(Decoding, LogProbabilitiesAreTheModelsOwn) {

@@ -32,7 +32,7 @@ TEST(Distribution, EqualsTransformersAfterEveryFilter) {
     options.temperature = cases[i].value("temperature", 1.0);
     options.top_k = cases[i].value("top_k", 0);
     options.top_p = cases[i].value("top_p", 1.0);
-    at::Tensor actual = filter(penalize(golden.at("logits"), prefixes, kEnd, options), options);
+    at::Tensor actual = filter(penalize(golden.at("logits"), prefixes, {kEnd}, options), options);
     actual = actual / actual.sum(1, /*keepdim=*/true);
     const at::Tensor& expected = golden.at("probabilities." + std::to_string(i));
     const auto difference = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
@@ -48,13 +48,24 @@ TEST(Distribution, PenalizeLeavesItsArgumentAlone) {
   options.min_length = 3;
   const at::Tensor scores = at::tensor({1.0f, -1.0f, 4.0f, 5.0f}).unsqueeze(0);
   const at::Tensor before = scores.clone();
-  const at::Tensor after = penalize(scores, {{0, 1}}, kEnd, options);
+  const at::Tensor after = penalize(scores, {{0, 1}}, {kEnd}, options);
   EXPECT_TRUE(at::equal(scores, before));
   EXPECT_TRUE(at::equal(after.slice(1, 0, 3), at::tensor({0.5f, -2.0f, 4.0f}).unsqueeze(0)));
   EXPECT_EQ(after[0][kEnd].item<float>(), -std::numeric_limits<float>::infinity());
   options.min_length = 2;
   options.repetition_penalty = 1.0;
-  EXPECT_TRUE(at::equal(penalize(scores, {{0, 1}}, kEnd, options), before));
+  EXPECT_TRUE(at::equal(penalize(scores, {{0, 1}}, {kEnd}, options), before));
+}
+
+TEST(Distribution, PenalizesEachSequenceByItsOwnLength) {
+  DecodingOptions options;
+  options.repetition_penalty = 2.0;
+  options.min_length = 3;
+  const at::Tensor scores = at::tensor({1.0f, -1.0f, 4.0f, 5.0f}).expand({2, 4}).contiguous();
+  const at::Tensor after = penalize(scores, {{1, 1, 2}, {0}}, {1, kEnd}, options);
+  const float none = -std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(at::equal(after[0], at::tensor({1.0f, -2.0f, 2.0f, 5.0f})));
+  EXPECT_TRUE(at::equal(after[1], at::tensor({0.5f, none, 4.0f, none})));
 }
 
 TEST(Draw, FollowsTheWeights) {
@@ -62,7 +73,8 @@ TEST(Draw, FollowsTheWeights) {
   std::vector<double> counts(weights.size());
   constexpr int kDraws = 40000;
   for (int i = 0; i < kDraws; ++i) {
-    counts[static_cast<size_t>(draw(weights, Random(1, Purpose::kTest, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
+    counts[static_cast<size_t>(
+        draw(weights, Random(1, Purpose::kTest, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
   }
   double chi_square = 0;
   for (size_t i : {0, 2, 3, 5}) {
@@ -88,7 +100,8 @@ TEST(Draw, ChangesRarelyWhenWeightsChangeLittle) {
   int changed = 0;
   for (int64_t i = 0; i < 200; ++i) {
     const auto row = [](const at::Tensor& t) { return std::span<const float>(t.data_ptr<float>(), 30000); };
-    changed += draw(row(weights), Random(1, Purpose::kTest, "moved"), i) != draw(row(moved), Random(1, Purpose::kTest, "moved"), i);
+    changed += draw(row(weights), Random(1, Purpose::kTest, "moved"), i) !=
+               draw(row(moved), Random(1, Purpose::kTest, "moved"), i);
   }
   EXPECT_LE(changed, 1);
 }

@@ -6,6 +6,8 @@ blip/                       an ordinary Hugging Face repository: model, tokenize
 images/N.png                pictures to caption
 captions.json               cases: generate()'s options, and for each image its captions with their token ids, scores,
                             texts, and log-probabilities under the unprocessed logits
+decoding.safetensors        logits of a language model of two tokens' context, and as metadata: prompts and cases, each
+                            generate()'s options with two or three end tokens, and for each prompt its texts
 distributions.safetensors   logits [N, V], prefixes [N, T], and probabilities.I for the I-th of `options` (metadata)
 """
 
@@ -25,7 +27,9 @@ import numpy
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, GenerationConfig
+from transformers import (BertTokenizer, BlipConfig, BlipForConditionalGeneration, GenerationConfig, GenerationMixin,
+                          PretrainedConfig, PreTrainedModel)
+from transformers.modeling_outputs import CausalLMOutput
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 GOLDENS = pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens" / "caption"
@@ -193,10 +197,64 @@ def distributions(model):
     save_file(golden, GOLDENS / "distributions.safetensors", {"options": json.dumps(SAMPLING)})
 
 
+DECODING = [
+    dict(num_beams=1, max_length=14, min_length=0),
+    dict(num_beams=1, max_length=14, min_length=8, repetition_penalty=1.3),
+    dict(num_beams=3, max_length=14, min_length=0, num_return_sequences=3),
+    dict(num_beams=3, max_length=12, min_length=7, num_return_sequences=3, length_penalty=2.0),
+    dict(num_beams=5, max_length=16, min_length=6, num_return_sequences=5, length_penalty=0.5, repetition_penalty=1.2),
+    dict(num_beams=4, max_length=12, min_length=0, num_return_sequences=4, length_penalty=-1.0),
+]
+
+
+class TwoTokens(PreTrainedModel, GenerationMixin):
+    """Logits that depend on the last two tokens by two tables."""
+
+    config_class = PretrainedConfig
+
+    def __init__(self, tables):
+        super().__init__(PretrainedConfig(vocab_size=tables.shape[1], num_hidden_layers=1, is_encoder_decoder=False))
+        self.tables = torch.nn.Parameter(tables)
+
+    def forward(self, input_ids, **kwargs):
+        before = torch.cat([input_ids[:, :1], input_ids[:, :-1]], 1)
+        return CausalLMOutput(logits=self.tables[0][input_ids] + self.tables[1][before])
+
+    def prepare_inputs_for_generation(self, input_ids, **kwargs):
+        return dict(input_ids=input_ids)
+
+
+def decoding():
+    vocabulary = 24
+    tables = torch.randn(2, vocabulary, vocabulary, generator=torch.Generator().manual_seed(9))
+    prompts, ends = [[1], [1, 5], [1, 9, 6, 4], [1, 20, 7], [1, 8, 8, 11, 13, 6]], [[3], [3, 2], [7, 3, 2]]
+    tables[:, :, [2, 3, 7]] += 0.8
+    model = TwoTokens(tables)
+    cases = []
+    for tokens in ends:
+        for case in DECODING:
+            texts = []
+            for prompt in prompts:
+                out = model.generate(torch.tensor([prompt]), do_sample=False, eos_token_id=tokens, pad_token_id=0,
+                                     use_cache=False, output_scores=True, return_dict_in_generate=True, **case)
+                rows = []
+                for i, sequence in enumerate(out.sequences.tolist()):
+                    stops = [t for t in range(len(prompt), len(sequence)) if sequence[t] in tokens]
+                    rows.append(dict(token_ids=sequence[:stops[0] + 1] if stops else sequence))
+                    if case["num_beams"] > 1:
+                        rows[-1]["score"] = out.sequences_scores[i].item()
+                texts.append(rows)
+            print(tokens, case, "| last tokens", [[r["token_ids"][-1] for r in rows] for rows in texts])
+            cases.append(dict(end_tokens=tokens, options=case, texts=texts))
+    save_file({"tables": tables}, GOLDENS / "decoding.safetensors",
+              {"prompts": json.dumps(prompts), "cases": json.dumps(cases)})
+
+
 def main():
     model, tokenizer, processor = build()
     captions(model, tokenizer, processor, list(pictures(8)))
     distributions(model)
+    decoding()
 
 
 if __name__ == "__main__":
