@@ -36,6 +36,7 @@ class DamagedRun : public testing::Test {
     runs::make_run(folder_);
     runs::execute(folder_, "PRAGMA journal_mode = DELETE; DROP INDEX flagged_candidates");
     Database database(folder_ / "run.sqlite", Database::Mode::kReadWrite);
+    database.execute("PRAGMA synchronous = OFF");
     for (const char* table : {"samples", "candidates", "errors", "metrics", "scores", "floors", "set_curves"}) {
       Statement row(database, std::string("SELECT name FROM pragma_table_info('") + table + "')");
       while (row.step()) columns_.emplace_back(table, row.text(0));
@@ -46,10 +47,11 @@ class DamagedRun : public testing::Test {
       database.execute("CREATE TABLE copy AS SELECT * FROM " + table + "; DROP TABLE " + table +
                        "; ALTER TABLE copy RENAME TO " + table);
     }
+    database.execute("VACUUM");
     whole_ = read_file(folder_ / "run.sqlite");
   }
   void damage(const std::string& sql) {
-    write_file(folder_ / "run.sqlite", whole_);
+    runs::write(folder_ / "run.sqlite", whole_);
     runs::execute(folder_, sql);
   }
 
@@ -141,7 +143,7 @@ TEST_F(DamagedRun, TablesAreMissing) {
 
 TEST_F(DamagedRun, TheFileIsCutOrAnother) {
   for (size_t size = 0; size < whole_.size(); size += size < 200 ? 20 : 1500) {
-    write_file(folder_ / "run.sqlite", whole_.substr(0, size));
+    runs::write(folder_ / "run.sqlite", whole_.substr(0, size));
     EXPECT_NE(outcome(folder_, "cut at " + std::to_string(size)), "") << size;
     EXPECT_NE(runs::message_of([&] {
                 Store store = Store::open_for_writing(folder_, runs::manifest());
@@ -149,7 +151,7 @@ TEST_F(DamagedRun, TheFileIsCutOrAnother) {
               }),
               size == 0 ? "x" : "");  // an empty file is a database without tables
   }
-  write_file(folder_ / "run.sqlite", std::string(8192, 'x'));
+  runs::write(folder_ / "run.sqlite", std::string(8192, 'x'));
   EXPECT_NE(outcome(folder_, "no database").find("not a database"), std::string::npos);
   fs::remove(folder_ / "run.sqlite");
   EXPECT_NE(outcome(folder_, "missing"), "");
@@ -162,7 +164,7 @@ TEST_F(DamagedRun, BytesAreFlipped) {
   for (int i = 0; i < 300; ++i) {
     std::string bytes = whole_;
     for (int k = 0; k < 4; ++k) bytes[random.below(bytes.size())] ^= static_cast<char>(1 << random.below(8));
-    write_file(folder_ / "run.sqlite", bytes);
+    runs::write(folder_ / "run.sqlite", bytes);
     outcome(folder_, "flip " + std::to_string(i));
   }
 }
@@ -176,7 +178,7 @@ TEST_F(DamagedRun, TablesOfALaterVersionAreNamed) {
 
 TEST_F(DamagedRun, PicturesOutsideTheFolderAreNotRead) {
   const Store store = Store::open(folder_);
-  write_file(folder_.path().parent_path() / (folder_.path().filename().string() + "-secret"), "secret");
+  runs::write(folder_.path().parent_path() / (folder_.path().filename().string() + "-secret"), "secret");
   const std::string outside = "../" + folder_.path().filename().string() + "-secret";
   EXPECT_FALSE(store.has_image(outside));
   EXPECT_NE(runs::message_of([&] { store.load_image(outside); }), "");
@@ -213,7 +215,7 @@ TEST(DamagedManifest, EveryKey) {
                          json::object(),
                          json::object({{"a", 1}})};
   const auto check = [&](const json& damaged, const std::string& what) {
-    write_file(folder / "run.json", damaged.dump());
+    runs::write(folder / "run.json", damaged.dump());
     if (!outcome(folder, what).empty()) noticed.insert(what.substr(0, what.find(' ')));
     try {
       Store::open_for_writing(folder, runs::manifest());
@@ -241,12 +243,12 @@ TEST(DamagedManifest, MessagesNameTheKey) {
   const json whole = json::parse(read_file(folder / "run.json"));
   json damaged = whole;
   damaged["options"].erase("num_candidates");
-  write_file(folder / "run.json", damaged.dump());
+  runs::write(folder / "run.json", damaged.dump());
   EXPECT_NE(outcome(folder, "").find("run.json, num_candidates: expected an integer from 1 to 1000000, got nothing"),
             std::string::npos);
   damaged = whole;
   damaged["options"]["directions"] = {"i2t2i", "sideways"};
-  write_file(folder / "run.json", damaged.dump());
+  runs::write(folder / "run.json", damaged.dump());
   EXPECT_NE(outcome(folder, "").find("got [\"i2t2i\",\"sideways\"]"), std::string::npos);
 }
 
@@ -258,7 +260,7 @@ TEST(DamagedManifest, OtherFiles) {
   const std::string nested = "{\"format\": 2, \"options\": " + deep + "}";
   for (const std::string& text : {std::string(), std::string("null"), std::string("[]"), std::string("7"),
                                   std::string("\xff\xfe"), whole.substr(0, whole.size() / 2), deep, nested}) {
-    write_file(folder / "run.json", text);
+    runs::write(folder / "run.json", text);
     EXPECT_NE(outcome(folder, text.substr(0, 20)), "") << text.substr(0, 20);
   }
 }

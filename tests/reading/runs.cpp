@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <fstream>
+
 #include "readback/report/report.h"
 #include "readback/roundtrip/curves.h"
 #include "readback/roundtrip/database.h"
@@ -62,7 +64,11 @@ void make_run(const fs::path& folder) {
 }
 
 void execute(const fs::path& folder, const std::string& sql) {
-  Database(folder / "run.sqlite", Database::Mode::kReadWrite).execute(sql);
+  Database(folder / "run.sqlite", Database::Mode::kReadWrite).execute("PRAGMA synchronous = OFF; " + sql);
+}
+
+void write(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 std::string read_all(const fs::path& folder) {

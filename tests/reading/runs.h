@@ -32,6 +32,7 @@ Manifest manifest();
 void make_run(const std::filesystem::path& folder);
 
 void execute(const std::filesystem::path& folder, const std::string& sql);
+void write(const std::filesystem::path& path, const std::string& bytes);  // without waiting for the disk
 // Everything that can be read of a run: rows, curves, results and the page. Gives the page.
 std::string read_all(const std::filesystem::path& folder);
 // A StoreError's message; empty when there was none. Other exceptions pass.
