@@ -35,7 +35,9 @@ function(readback_test name)
   target_compile_options(test_${name} PRIVATE ${READBACK_WARNINGS})
   target_compile_definitions(test_${name} PRIVATE READBACK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   list(TRANSFORM arg_DEPS PREPEND readback_)
-  target_link_libraries(test_${name} PRIVATE ${arg_DEPS} GTest::gtest)
+  # GTest's archive lacks standard templates such as std::string::swap. Were ours named first, the linker would take these
+  # from any of our object files, and libtorch with it.
+  target_link_libraries(test_${name} PRIVATE GTest::gtest stdc++ ${arg_DEPS})
   if(arg_TORCH AND TARGET readback_pch)
     target_precompile_headers(test_${name} REUSE_FROM readback_pch)
   endif()

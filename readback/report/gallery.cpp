@@ -20,7 +20,6 @@ Markup distance(const Trip& trip) {
 
 Markup remarks(const Trip& trip) {
   Markup result;
-  if (trip.flagged) result += element("p.remark", "blanked by the safety checker");
   if (trip.truncated_tokens > 0) {
     result += element("p.remark", counted(trip.truncated_tokens, "token", "tokens") + " of the text did not fit");
   }
@@ -76,6 +75,20 @@ Markup between(const Way& way, const Exhibit& exhibit) {
       element("ol", items));
 }
 
+// Candidates without a rank, since the safety checker blanked their pictures.
+Markup blanked(const Exhibit& exhibit) {
+  if (exhibit.blanked.empty()) return {};
+  Markup items;
+  for (const Trip& trip : exhibit.blanked) {
+    items += element("li", fmt::format("candidate {}: ", trip.candidate), quote(trip.text));
+  }
+  return element(
+      "div.blanked",
+      element("p.remark", counted(static_cast<int64_t>(exhibit.blanked.size()), "picture was", "pictures were"),
+              " blanked by the safety checker, and so the sample is in no rank curve."),
+      element("ul", items));
+}
+
 Markup all_words(const Way& way, const Exhibit& exhibit) {
   Markup items;
   for (const Trip& trip : exhibit.trips) {
@@ -98,7 +111,7 @@ Markup exhibit_card(const Way& way, const Exhibit& exhibit) {
                                               last == 1 ? "Farther" : fmt::format("Farthest", last));
   }
   return element("article.exhibit", Attributes{{"aria-label", exhibit.sample}}, element("div.stages", stages),
-                 all_words(way, exhibit));
+                 blanked(exhibit), all_words(way, exhibit));
 }
 
 struct Group {

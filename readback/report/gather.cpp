@@ -2,6 +2,8 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 
 #include "readback/base/files.h"
 #include "readback/report/choose.h"
@@ -39,6 +41,17 @@ class Gatherer {
     data.samples = static_cast<int64_t>(samples_.size());
     data.candidates = store_.num_candidates();
     data.errors = store_.errors();
+    std::set<std::string> failed, flagged;
+    for (const roundtrip::ErrorRow& error : data.errors) failed.insert(error.sample);
+    data.failed_samples = static_cast<int64_t>(failed.size());
+    for (Direction direction : store_.directions()) {
+      const std::vector<roundtrip::CandidateKey> keys = store_.flagged(direction);
+      data.flagged_images += static_cast<int64_t>(keys.size());
+      for (const roundtrip::CandidateKey& key : keys) flagged.insert(key.sample);
+      data.truncated_prompts += store_.count_truncated(direction);
+    }
+    data.flagged_samples = static_cast<int64_t>(flagged.size());
+    data.notes = notes(data.manifest);
     const auto summaries = roundtrip::summarize(store_);
     const auto curves = roundtrip::rank_curves(store_);
     for (Direction direction : store_.directions()) {
@@ -66,6 +79,16 @@ class Gatherer {
     size_t way, exhibit;
     int64_t trip;  // -1: the original
   };
+
+  static std::vector<std::string> notes(const roundtrip::Manifest& manifest) {
+    std::vector<std::string> result;
+    const auto found = manifest.about.find("notes");
+    if (found == manifest.about.end() || !found->is_array()) return result;
+    for (const nlohmann::json& note : *found) {
+      if (note.is_string()) result.push_back(note.get<std::string>());
+    }
+    return result;
+  }
 
   Scores scores(Direction direction, const std::string& metric) const {
     Scores result;
@@ -99,28 +122,47 @@ class Gatherer {
     choose_metrics(way);
     std::map<std::string, std::vector<CandidateRow>> rows;
     for (CandidateRow& row : store_.candidates(way.direction)) {
-      data.truncated_prompts += row.truncated_tokens > 0;
-      data.flagged_images += row.flagged;
       if (row.complete()) rows[row.key.sample].push_back(std::move(row));
     }
     std::erase_if(rows,
                   [&](const auto& entry) { return static_cast<int64_t>(entry.second.size()) != data.candidates; });
     way.samples = static_cast<int64_t>(rows.size());
 
-    // Without a distance the candidates stay in their own order.
     std::vector<roundtrip::Ranking> rankings;
-    if (way.distance) rankings = roundtrip::rankings(store_, way.direction, way.distance->name);
+    if (way.distance) rankings = rank(rows, scores(way.direction, way.distance->name), sign(*way.distance));
     if (rankings.empty()) {
-      for (const roundtrip::SampleRow& sample : samples_) {
-        roundtrip::Ranking ranking{sample.id, {}, {}};
-        for (int64_t i = 0; i < data.candidates; ++i) ranking.candidates.push_back(i);
-        ranking.distances.assign(ranking.candidates.size(), std::numeric_limits<double>::quiet_NaN());
-        rankings.push_back(std::move(ranking));
-      }
+      rankings = rank(rows, {}, 0);
       way.distance.reset();
     }
-    std::erase_if(rankings, [&](const roundtrip::Ranking& ranking) { return !rows.contains(ranking.sample); });
     show(way, data.ways.size(), rankings, rows);
+  }
+
+  // The candidates of samples whose every picture that is not blanked has a distance, nearest first; without any
+  // distances all candidates in their own order. Blanked ones have no rank. Samples without a rank are left out.
+  std::vector<roundtrip::Ranking> rank(const std::map<std::string, std::vector<CandidateRow>>& rows,
+                                       const Scores& distances, double sign) const {
+    std::vector<roundtrip::Ranking> result;
+    for (const roundtrip::SampleRow& sample : samples_) {
+      const auto found = rows.find(sample.id);
+      if (found == rows.end()) continue;
+      std::vector<std::pair<double, int64_t>> ranked;  // distance, candidate
+      bool whole = true;
+      for (const CandidateRow& row : found->second) {
+        if (row.flagged) continue;
+        const std::optional<double> distance = value(distances, row.key);
+        whole = whole && (distance || distances.empty());
+        ranked.emplace_back(distance.value_or(std::numeric_limits<double>::quiet_NaN()), row.key.candidate);
+      }
+      if (ranked.empty() || !whole) continue;
+      std::ranges::stable_sort(ranked, std::greater{}, [&](const auto& entry) { return sign * entry.first; });
+      roundtrip::Ranking ranking{sample.id, {}, {}};
+      for (const auto& [distance, candidate] : ranked) {
+        ranking.candidates.push_back(candidate);
+        ranking.distances.push_back(distance);
+      }
+      result.push_back(std::move(ranking));
+    }
+    return result;
   }
 
   void show(Way& way, size_t way_index, const std::vector<roundtrip::Ranking>& rankings,
@@ -143,15 +185,21 @@ class Gatherer {
       const auto& sample = *std::ranges::find(samples_, ranking.sample, &roundtrip::SampleRow::id);
       Exhibit exhibit{sample.id, choice.reason, {}, sample.references, {}};
       place(sample.image, {way_index, way.exhibits.size(), -1}, PictureSize::kFull);
+      const std::vector<CandidateRow>& of_sample = rows.at(sample.id);
       for (size_t rank = 0; rank < ranking.candidates.size(); ++rank) {
-        const CandidateRow& row = rows.at(sample.id)[static_cast<size_t>(ranking.candidates[rank])];
-        Trip trip{row.key.candidate, *row.text, {}, ranking.distances[rank], {}, {}, row.flagged, row.truncated_tokens};
+        const CandidateRow& row = of_sample[static_cast<size_t>(ranking.candidates[rank])];
+        Trip trip{row.key.candidate, *row.text, {}, ranking.distances[rank], {}, {}, row.truncated_tokens};
         trip.text_truth = value(text_truth, row.key);
         trip.picture_truth = value(picture_truth, row.key);
         const bool large = rank == 0 || rank + 1 == ranking.candidates.size();
         place(*row.image, {way_index, way.exhibits.size(), static_cast<int64_t>(rank)},
               large ? PictureSize::kFull : PictureSize::kThumbnail);
         exhibit.trips.push_back(std::move(trip));
+      }
+      for (const CandidateRow& row : of_sample) {
+        if (row.flagged) {
+          exhibit.blanked.push_back({row.key.candidate, *row.text, {}, NAN, {}, {}, row.truncated_tokens});
+        }
       }
       way.exhibits.push_back(std::move(exhibit));
     }

@@ -107,8 +107,18 @@ Markup headlines(const ReportData& data) {
   }
   if (data.flagged_images > 0) {
     notes += element("li", counted(data.flagged_images, "picture was", "pictures were") +
-                               " blanked by the generator’s safety checker.");
+                               " blanked by the generator’s safety checker, of " +
+                               counted(data.flagged_samples, "sample", "samples") +
+                               ". They are in no mean, and their samples in no rank curve.");
   }
+  if (data.failed_samples > 0) {
+    notes += element(
+        "li",
+        fmt::format("{} of {} failed. The first: ", counted(data.failed_samples, "sample", "samples"), data.samples),
+        element("em", data.errors.front().sample), ", ", data.errors.front().message, ". ",
+        element("a", Attributes{{"href", "#errors"}}, "All of them"));
+  }
+  for (const std::string& note : data.notes) notes += element("li", note);
   return element("section", Attributes{{"id", "figures"}, {"aria-label", "Headline figures"}},
                  element("div.cards", cards), notes.empty() ? notes : element("ul.notes", notes));
 }

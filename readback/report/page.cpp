@@ -65,13 +65,13 @@ Markup mark(std::optional<double> truth) {
                  element("span.unseen", " of the scene is right"));
 }
 
-namespace {
-
 std::string text_of(const nlohmann::json& object, const char* key, const std::string& otherwise) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() && !found->get<std::string>().empty() ? found->get<std::string>()
                                                                                            : otherwise;
 }
+
+namespace {
 
 std::string described(const ReportData& data, const char* key) {
   return text_of(data.manifest.about, key, text_of(data.manifest.options, key, std::string("an unnamed ") + key));

@@ -29,6 +29,9 @@ const char* end(roundtrip::Direction direction);     // "picture", "caption"
 enum class Verdict { kYes, kNo, kOpen };
 Verdict verdict(const roundtrip::RankCurve& curve);
 
+// The text at a key of the manifest's parts, where there is one.
+std::string text_of(const nlohmann::json& object, const char* key, const std::string& otherwise);
+
 Markup section(const std::string& id, const Markup& heading, const Markup& lead, const Markup& body);
 Markup interval(const score::Interval& interval);  // "0.912 to 0.945"
 Markup picture(const Picture& picture, const std::string& alt);

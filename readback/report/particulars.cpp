@@ -42,34 +42,45 @@ Markup listing(const char* heading, const json& object) {
 
 Markup errors(const ReportData& data) {
   if (data.errors.empty()) return {};
-  Markup rows;
-  for (const roundtrip::ErrorRow& error : data.errors) {
+  constexpr size_t kOpen = 10;
+  Markup first, more;
+  for (size_t i = 0; i < data.errors.size(); ++i) {
+    const roundtrip::ErrorRow& error = data.errors[i];
     const std::string where = error.direction ? roundtrip::name(*error.direction) : "both";
-    rows += element("tr", element("th", Attributes{{"scope", "row"}}, error.sample), element("td", where),
-                    element("td", error.candidate < 0 ? "all" : std::to_string(error.candidate)),
-                    element("td", error.stage), element("td.message", error.message));
+    (i < kOpen ? first : more) +=
+        element("tr", element("th", Attributes{{"scope", "row"}}, error.sample), element("td", where),
+                element("td", error.candidate < 0 ? "all" : std::to_string(error.candidate)),
+                element("td", error.stage), element("td.message", error.message));
   }
   Markup head;
   for (const char* name : {"Sample", "Direction", "Candidate", "Stage", "What happened"}) {
     head += element("th", Attributes{{"scope", "col"}}, name);
   }
-  const Markup table =
-      element("div.scroll", Attributes{{"tabindex", "0"}, {"role", "region"}, {"aria-label", "Errors"}},
-              element("table.errors", element("thead", element("tr", head)), element("tbody", rows)));
-  const Markup lead = "What failed was recorded and the run went on; the same command tries it again.";
-  const bool many = data.errors.size() > 10;
-  const std::string count = counted(static_cast<int64_t>(data.errors.size()), "error", "errors");
-  return section("errors", count, lead, many ? element("details.more", element("summary", "Show them"), table) : table);
+  const auto table = [&](const Markup& rows) {
+    return element("div.scroll", Attributes{{"tabindex", "0"}, {"role", "region"}, {"aria-label", "Errors"}},
+                   element("table.errors", element("thead", element("tr", head)), element("tbody", rows)));
+  };
+  const std::string lead =
+      fmt::format("{} of {} failed. What failed was recorded and the run went on; the same command tries it again.",
+                  counted(data.failed_samples, "sample", "samples"), data.samples);
+  if (!more.empty()) {
+    more = element("details.more", element("summary", fmt::format("{} more", data.errors.size() - kOpen)), table(more));
+  }
+  return section("errors", counted(static_cast<int64_t>(data.errors.size()), "error", "errors"), lead,
+                 table(first) + more);
 }
 
 Markup particulars(const ReportData& data) {
   const roundtrip::Manifest& manifest = data.manifest;
-  const std::string command = manifest.about.is_object() ? manifest.about.value("command", "") : "";
+  const std::string command = text_of(manifest.about, "command", "");
+  const json identity = {{"device", manifest.device}, {"results_version", manifest.results_version}};
+  json about = manifest.about;
+  if (about.is_object()) about.erase("notes");  // they stand with the figures
   return element("footer", Attributes{{"id", "particulars"}, {"aria-labelledby", "particulars-title"}},
                  element("h2", Attributes{{"id", "particulars-title"}}, "How it was made"),
                  command.empty() ? Markup() : element("pre", Attributes{{"tabindex", "0"}}, element("code", command)),
-                 element("div.listings", listing("About", manifest.about), listing("Digests", manifest.digests),
-                         listing("Options", manifest.options)),
+                 element("div.listings", listing("About", about), listing("Digests", manifest.digests),
+                         listing("Identity", identity), listing("Options", manifest.options)),
                  element("p.soft",
                          "This file holds everything it shows and asks nothing of the network. The run’s folder "
                          "has the rest: run.sqlite with every row, images/ with every picture."));

@@ -19,7 +19,6 @@ struct Trip {
   Picture picture;
   double distance = 0;  // NaN when the run has no distance
   std::optional<double> text_truth, picture_truth;
-  bool flagged = false;
   int64_t truncated_tokens = 0;
 };
 
@@ -32,6 +31,7 @@ struct Exhibit {
   Picture original;
   std::vector<std::string> references;  // T2I2T begins with the first
   std::vector<Trip> trips;              // nearest first
+  std::vector<Trip> blanked;            // by the safety checker, and so without a rank
 };
 
 // Over a run: how much of the scenes' content is right, by a metric that knows the truth.
@@ -43,7 +43,7 @@ struct Accuracy {
 
 struct Way {
   roundtrip::Direction direction = roundtrip::Direction::kI2T2I;
-  int64_t samples = 0;                        // with all candidates made
+  int64_t samples = 0;                        // with all candidates made, blanked ones too
   std::optional<score::MetricInfo> distance;  // that trips are ranked by
   std::optional<score::MetricInfo> quality;   // of what is in the middle: the truth's, or the first that there is
   std::optional<Accuracy> there, back;        // none without truth
@@ -57,6 +57,9 @@ struct ReportData {
   std::string folder;  // the run's, as the user named it
   int64_t samples = 0, candidates = 0;
   int64_t truncated_prompts = 0, flagged_images = 0;
+  int64_t flagged_samples = 0;  // with a blanked picture, in either direction
+  int64_t failed_samples = 0;
+  std::vector<std::string> notes;  // about["notes"]: what a reader must know, such as seeds that are not honoured
   std::vector<Way> ways;
   std::vector<roundtrip::ErrorRow> errors;
 };

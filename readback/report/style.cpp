@@ -160,6 +160,7 @@ constexpr const char* kGallery = R"css(
 .pie { display: inline-block; width: .8em; height: .8em; margin-right: .35em; border-radius: 50%; border: 1.5px solid currentColor; background: conic-gradient(currentColor var(--share), var(--card) 0); vertical-align: -.06em; }
 .between .pie { position: absolute; right: .25rem; bottom: .25rem; margin: 0; width: .85rem; height: .85rem; color: var(--wrong); box-shadow: 0 0 0 1.5px var(--card); }
 .between .saying { margin-top: .7rem; font-size: .88rem; line-height: 1.35; min-height: 2.7em; }
+.blanked { padding: 0 clamp(1.1rem, 2.4vw, 1.7rem) .9rem; font-size: .88rem; }
 .words-of-all { border-top: 1px solid var(--line); padding: .7rem clamp(1.1rem, 2.4vw, 1.7rem); font-size: .92rem; }
 .words-of-all summary { color: var(--soft); font-size: .86rem; }
 .words-of-all > div { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: .5rem 2.5rem; padding: .9rem 0 .5rem; }

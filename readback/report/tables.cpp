@@ -41,8 +41,11 @@ Markup metric_name(const score::MetricInfo& metric) {
 
 Markup curve_card(const RankCurve& curve) {
   Markup left_out;
-  if (curve.left_out > 0)
-    left_out = element("span", fmt::format("{} left out", counted(curve.left_out, "sample", "samples")));
+  if (curve.left_out > 0) {
+    std::string text = counted(curve.left_out, "sample", "samples") + " left out";
+    if (curve.flagged > 0) text += fmt::format(", {} for a blanked picture", curve.flagged);
+    left_out = element("span", text);
+  }
   Markup detail;
   if (std::isnan(curve.difference.low)) {  // a value of whole sets
     detail = element("span", "Δ ", signed_number(curve.difference.mean), ", of sets: no interval, no correlation");

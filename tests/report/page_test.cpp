@@ -140,7 +140,7 @@ TEST(Page, EscapesWhateverCaptionsHold) {
   data.candidates = 2;
   Way way;
   way.exhibits.push_back({hostile, Reason::kAll, {}, {hostile}, {}});
-  for (int64_t i = 0; i < 2; ++i) way.exhibits.back().trips.push_back({i, hostile, {}, 0.5, {}, {}, false, 0});
+  for (int64_t i = 0; i < 2; ++i) way.exhibits.back().trips.push_back({i, hostile, {}, 0.5, {}, {}, 0});
   data.ways.push_back(way);
   data.errors.push_back({hostile, {}, -1, hostile, hostile});
   const std::string html = render(data);
