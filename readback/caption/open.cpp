@@ -6,15 +6,12 @@
 namespace readback::caption {
 
 std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine) {
-  return checkpoint::open_backend<Captioner>(
-      "captioner",
-      {
-          {"BlipForConditionalGeneration",
-           [&](const checkpoint::Repository& repository) {
-             return std::make_unique<BlipCaptioner>(repository, machine.device, machine.dtype);
-           }},
-      },
-      spec);
+  using checkpoint::Repository;
+  std::vector<checkpoint::Backend<Captioner>> backends;
+  backends.push_back({"BlipForConditionalGeneration", [&](const Repository& repository) {
+                        return std::make_unique<BlipCaptioner>(repository, machine.device, machine.dtype);
+                      }});
+  return checkpoint::open_backend<Captioner>("captioner", backends, spec);
 }
 
 }  // namespace readback::caption

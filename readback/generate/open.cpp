@@ -6,15 +6,12 @@
 namespace readback::generate {
 
 std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine) {
-  return checkpoint::open_backend<Generator>(
-      "generator",
-      {
-          {"StableDiffusionPipeline",
-           [&](const checkpoint::Repository& repository) {
-             return std::make_unique<StableDiffusion>(repository, machine.device, machine.dtype);
-           }},
-      },
-      spec);
+  using checkpoint::Repository;
+  std::vector<checkpoint::Backend<Generator>> backends;
+  backends.push_back({"StableDiffusionPipeline", [&](const Repository& repository) {
+                        return std::make_unique<StableDiffusion>(repository, machine.device, machine.dtype);
+                      }});
+  return checkpoint::open_backend<Generator>("generator", backends, spec);
 }
 
 }  // namespace readback::generate

@@ -16,14 +16,15 @@ namespace {
 // The features of one picture of the run folder after the other, each read once.
 class PictureFeatures {
  public:
-  PictureFeatures(const Store& store, score::EmbeddingCache& embedder) : store_(store), embedder_(embedder) {}
+  PictureFeatures(const Store& store, score::EmbeddingCache& embedder, const Context& context)
+      : store_(store), embedder_(embedder), context_(context) {}
 
   // [paths, D]
   at::Tensor of(std::span<const std::string> paths) {
     constexpr size_t kBatch = 32;
     std::vector<at::Tensor> parts;
     for (size_t begin = 0; begin < paths.size(); begin += kBatch) {
-      context.check();
+      context_.check();
       std::vector<image::Image> images;
       for (const std::string& path : paths.subspan(begin, std::min(kBatch, paths.size() - begin))) {
         images.push_back(store_.load_image(path));
@@ -38,6 +39,7 @@ class PictureFeatures {
  private:
   const Store& store_;
   score::EmbeddingCache& embedder_;
+  Context context_;
 };
 
 // Samples of which every picture is there: their candidates' pictures, then the original.
@@ -65,7 +67,7 @@ struct Pictures {
 
 Pictures read_pictures(const Store& store, const Paths& paths, score::EmbeddingCache& embedder, const Context& context) {
   Pictures pictures;
-  PictureFeatures features(store, embedder);
+  PictureFeatures features(store, embedder, context);
   std::vector<at::Tensor> originals, candidates;
   context.progress().begin("features for FID", static_cast<int64_t>(paths.size()));
   for (const auto& [sample, files] : paths) {

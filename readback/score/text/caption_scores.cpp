@@ -232,11 +232,6 @@ std::string missing_for(const std::string& name) {
 
 }  // namespace
 
-CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options) {
-  Progress silent;
-  return score_captions(captions, options, silent);
-}
-
 CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options,
                              const Context& context) {
   CaptionScores result;
