@@ -73,8 +73,6 @@ at::Tensor min_snr_weights(const generate::NoiseSchedule& schedule, const at::Te
   return bounded / snr.clamp_min(1e-8);
 }
 
-at::Tensor normal_like(const at::Tensor& shape, Random& random) {
-  return generate::normal(random, shape.sizes());
-}
+at::Tensor normal_like(const at::Tensor& shape, Random& random) { return generate::normal(random, shape.sizes()); }
 
 }  // namespace readback::train

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "readback/checkpoint/writer.h"
-#include "readback/models/stable_diffusion/vae.h"
 #include "readback/models/part.h"
+#include "readback/models/stable_diffusion/vae.h"
 #include "readback/train/batches.h"
 #include "readback/train/tasks.h"
 

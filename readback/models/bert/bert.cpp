@@ -10,16 +10,11 @@ namespace readback::models {
 
 BertConfig BertConfig::read(checkpoint::ConfigReader config) {
   BertConfig c;
+  c.read_sizes(config);
   config.expect("model_type", {"bert"});
   c.vocab_size = config.get("vocab_size", c.vocab_size);
-  c.hidden_size = config.get("hidden_size", c.hidden_size);
-  c.intermediate_size = config.get("intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = config.get("num_hidden_layers", c.num_hidden_layers);
-  c.num_attention_heads = config.get("num_attention_heads", c.num_attention_heads);
   c.max_position_embeddings = config.get("max_position_embeddings", c.max_position_embeddings);
   c.type_vocab_size = config.get("type_vocab_size", c.type_vocab_size);
-  c.hidden_act = config.get("hidden_act", c.hidden_act);
-  c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   config.expect("position_embedding_type", {"absolute"});
   config.expect("is_decoder", {false});
   config.expect("add_cross_attention", {false});

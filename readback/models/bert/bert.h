@@ -9,15 +9,13 @@
 #include <vector>
 
 #include "readback/checkpoint/config_reader.h"
+#include "readback/models/transformer_sizes.h"
 #include "readback/nn/layers.h"
 
 namespace readback::models {
 
-struct BertConfig {
-  int64_t vocab_size = 30522, hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12;
-  int64_t num_attention_heads = 12, max_position_embeddings = 512, type_vocab_size = 2;
-  std::string hidden_act = "gelu";
-  double layer_norm_eps = 1e-12;
+struct BertConfig : TransformerSizes {
+  int64_t vocab_size = 30522, max_position_embeddings = 512, type_vocab_size = 2;
   static BertConfig read(checkpoint::ConfigReader config);
 };
 

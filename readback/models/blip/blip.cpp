@@ -16,14 +16,9 @@ namespace {
 
 BlipVisionConfig read_vision(checkpoint::ConfigReader config) {
   BlipVisionConfig c;
-  c.hidden_size = config.get("hidden_size", c.hidden_size);
-  c.intermediate_size = config.get("intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = config.get("num_hidden_layers", c.num_hidden_layers);
-  c.num_attention_heads = config.get("num_attention_heads", c.num_attention_heads);
+  c.read_sizes(config);
   c.image_size = config.get("image_size", c.image_size);
   c.patch_size = config.get("patch_size", c.patch_size);
-  c.hidden_act = config.get("hidden_act", c.hidden_act);
-  c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   config.expect("num_channels", {3});
   config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim",
                  "tie_word_embeddings"});
@@ -33,18 +28,13 @@ BlipVisionConfig read_vision(checkpoint::ConfigReader config) {
 
 BlipTextConfig read_text(checkpoint::ConfigReader config) {
   BlipTextConfig c;
+  c.read_sizes(config);
   c.vocab_size = config.get("vocab_size", c.vocab_size);
-  c.hidden_size = config.get("hidden_size", c.hidden_size);
   c.encoder_hidden_size = config.get("encoder_hidden_size", c.encoder_hidden_size);
-  c.intermediate_size = config.get("intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = config.get("num_hidden_layers", c.num_hidden_layers);
-  c.num_attention_heads = config.get("num_attention_heads", int64_t{8});
   c.max_position_embeddings = config.get("max_position_embeddings", c.max_position_embeddings);
   c.bos_token_id = config.get("bos_token_id", c.bos_token_id);
   c.sep_token_id = config.get("sep_token_id", c.sep_token_id);
   c.pad_token_id = config.get("pad_token_id", c.pad_token_id);
-  c.hidden_act = config.get("hidden_act", c.hidden_act);
-  c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   c.label_smoothing = config.get("label_smoothing", c.label_smoothing);
   config.expect("is_decoder", {true});
   config.expect("tie_word_embeddings", {true});

@@ -10,23 +10,21 @@
 #include <vector>
 
 #include "readback/checkpoint/config_reader.h"
+#include "readback/models/transformer_sizes.h"
 #include "readback/nn/layers.h"
 
 namespace readback::models {
 
-struct BlipVisionConfig {
-  int64_t hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12, num_attention_heads = 12;
+struct BlipVisionConfig : TransformerSizes {
   int64_t image_size = 384, patch_size = 16;
-  std::string hidden_act = "gelu";
-  double layer_norm_eps = 1e-5;
+  BlipVisionConfig() : TransformerSizes{.layer_norm_eps = 1e-5} {}
 };
 
-struct BlipTextConfig {
-  int64_t vocab_size = 30524, hidden_size = 768, encoder_hidden_size = 768, intermediate_size = 3072;
-  int64_t num_hidden_layers = 12, num_attention_heads = 12, max_position_embeddings = 512;
+struct BlipTextConfig : TransformerSizes {
+  int64_t vocab_size = 30524, encoder_hidden_size = 768, max_position_embeddings = 512;
   int64_t bos_token_id = 30522, sep_token_id = 102, pad_token_id = 0;
-  std::string hidden_act = "gelu";
-  double layer_norm_eps = 1e-12, label_smoothing = 0.0;
+  double label_smoothing = 0.0;
+  BlipTextConfig() : TransformerSizes{.num_attention_heads = 8} {}
 };
 
 struct BlipConfig {

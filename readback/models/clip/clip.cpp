@@ -12,15 +12,10 @@ using nn::Init;
 
 ClipTextConfig ClipTextConfig::read(checkpoint::ConfigReader config) {
   ClipTextConfig c;
+  c.read_sizes(config);
   c.vocab_size = config.get("vocab_size", c.vocab_size);
-  c.hidden_size = config.get("hidden_size", c.hidden_size);
-  c.intermediate_size = config.get("intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = config.get("num_hidden_layers", c.num_hidden_layers);
-  c.num_attention_heads = config.get("num_attention_heads", c.num_attention_heads);
   c.max_position_embeddings = config.get("max_position_embeddings", c.max_position_embeddings);
   c.eos_token_id = config.get("eos_token_id", c.eos_token_id);
-  c.hidden_act = config.get("hidden_act", c.hidden_act);
-  c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim",
                  "bos_token_id", "pad_token_id"});
   config.finish();
@@ -29,14 +24,9 @@ ClipTextConfig ClipTextConfig::read(checkpoint::ConfigReader config) {
 
 ClipVisionConfig ClipVisionConfig::read(checkpoint::ConfigReader config) {
   ClipVisionConfig c;
-  c.hidden_size = config.get("hidden_size", c.hidden_size);
-  c.intermediate_size = config.get("intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = config.get("num_hidden_layers", c.num_hidden_layers);
-  c.num_attention_heads = config.get("num_attention_heads", c.num_attention_heads);
+  c.read_sizes(config);
   c.image_size = config.get("image_size", c.image_size);
   c.patch_size = config.get("patch_size", c.patch_size);
-  c.hidden_act = config.get("hidden_act", c.hidden_act);
-  c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   config.expect("num_channels", {3});
   config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim",
                  "tie_word_embeddings"});
@@ -60,26 +50,22 @@ ClipConfig ClipConfig::read(checkpoint::ConfigReader config) {
 namespace {
 
 // The checkpoint's scope of layer i's attention is "self_attn", of its feed-forward part "mlp".
-std::vector<ClipEncoderLayer> make_layers(const nn::Weights& weights, int64_t count, int64_t width, int64_t inner,
-                                          int64_t heads, const std::string& act, double epsilon) {
+std::vector<ClipEncoderLayer> make_layers(const nn::Weights& weights, const TransformerSizes& sizes) {
   std::vector<ClipEncoderLayer> layers;
-  layers.reserve(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    layers.emplace_back(weights["encoder"]["layers"][i], width, inner, heads, count, act, epsilon);
-  }
+  for (int64_t i = 0; i < sizes.num_hidden_layers; ++i) layers.emplace_back(weights["encoder"]["layers"][i], sizes);
   return layers;
 }
 
 }  // namespace
 
 // Initial scales as in the CLIP paper's code: attention width^-½ · (2 · layers)^-½, and so on.
-ClipEncoderLayer::ClipEncoderLayer(const nn::Weights& weights, int64_t width, int64_t inner, int64_t heads,
-                                   int64_t layers, const std::string& act, double epsilon)
-    : heads(heads),
-      layer_norm1(weights["layer_norm1"], width, epsilon),
-      layer_norm2(weights["layer_norm2"], width, epsilon),
-      act(nn::activation(act)) {
-  const double depth = 1.0 / std::sqrt(2.0 * static_cast<double>(layers));
+ClipEncoderLayer::ClipEncoderLayer(const nn::Weights& weights, const TransformerSizes& sizes)
+    : heads(sizes.num_attention_heads),
+      layer_norm1(weights["layer_norm1"], sizes.hidden_size, sizes.layer_norm_eps),
+      layer_norm2(weights["layer_norm2"], sizes.hidden_size, sizes.layer_norm_eps),
+      act(nn::activation(sizes.hidden_act)) {
+  const int64_t width = sizes.hidden_size, inner = sizes.intermediate_size;
+  const double depth = 1.0 / std::sqrt(2.0 * static_cast<double>(sizes.num_hidden_layers));
   const double in_std = depth / std::sqrt(static_cast<double>(width));
   const double out_std = 1.0 / std::sqrt(static_cast<double>(width));
   const nn::Weights attention = weights["self_attn"];
@@ -109,8 +95,7 @@ ClipTextModel::ClipTextModel(const ClipTextConfig& config, const nn::Weights& ro
   token_embedding = nn::Embedding(embeddings["token_embedding"], config.vocab_size, config.hidden_size);
   position_embedding =
       nn::Embedding(embeddings["position_embedding"], config.max_position_embeddings, config.hidden_size);
-  layers = make_layers(weights, config.num_hidden_layers, config.hidden_size, config.intermediate_size,
-                       config.num_attention_heads, config.hidden_act, config.layer_norm_eps);
+  layers = make_layers(weights, config);
   final_layer_norm = nn::LayerNorm(weights["final_layer_norm"], config.hidden_size, config.layer_norm_eps);
 }
 
@@ -146,8 +131,7 @@ ClipVisionModel::ClipVisionModel(const ClipVisionConfig& config, const nn::Weigh
   position_embedding = nn::Embedding(embeddings["position_embedding"], side * side + 1, config.hidden_size);
   pre_layrnorm = nn::LayerNorm(weights["pre_layrnorm"], config.hidden_size, config.layer_norm_eps);
   post_layernorm = nn::LayerNorm(weights["post_layernorm"], config.hidden_size, config.layer_norm_eps);
-  layers = make_layers(weights, config.num_hidden_layers, config.hidden_size, config.intermediate_size,
-                       config.num_attention_heads, config.hidden_act, config.layer_norm_eps);
+  layers = make_layers(weights, config);
 }
 
 ClipOutput ClipVisionModel::forward(const at::Tensor& pixel_values) const {

@@ -10,23 +10,20 @@
 #include <vector>
 
 #include "readback/checkpoint/config_reader.h"
+#include "readback/models/transformer_sizes.h"
 #include "readback/nn/layers.h"
 
 namespace readback::models {
 
-struct ClipTextConfig {
-  int64_t vocab_size = 49408, hidden_size = 512, intermediate_size = 2048, num_hidden_layers = 12;
-  int64_t num_attention_heads = 8, max_position_embeddings = 77, eos_token_id = 49407;
-  std::string hidden_act = "quick_gelu";
-  double layer_norm_eps = 1e-5;
+struct ClipTextConfig : TransformerSizes {
+  int64_t vocab_size = 49408, max_position_embeddings = 77, eos_token_id = 49407;
+  ClipTextConfig() : TransformerSizes{512, 2048, 12, 8, "quick_gelu", 1e-5} {}
   static ClipTextConfig read(checkpoint::ConfigReader config);
 };
 
-struct ClipVisionConfig {
-  int64_t hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12, num_attention_heads = 12;
+struct ClipVisionConfig : TransformerSizes {
   int64_t image_size = 224, patch_size = 32;
-  std::string hidden_act = "quick_gelu";
-  double layer_norm_eps = 1e-5;
+  ClipVisionConfig() : TransformerSizes{.hidden_act = "quick_gelu", .layer_norm_eps = 1e-5} {}
   static ClipVisionConfig read(checkpoint::ConfigReader config);
 };
 
@@ -43,8 +40,7 @@ struct ClipEncoderLayer {
   nn::LayerNorm layer_norm1, layer_norm2;
   nn::Linear q_proj, k_proj, v_proj, out_proj, fc1, fc2;
   nn::Activation act = nullptr;
-  ClipEncoderLayer(const nn::Weights& weights, int64_t width, int64_t inner, int64_t heads, int64_t layers,
-                   const std::string& act, double epsilon);
+  ClipEncoderLayer(const nn::Weights& weights, const TransformerSizes& sizes);
   at::Tensor forward(at::Tensor x, bool causal) const;  // [B, T, C] → [B, T, C]
 };
 

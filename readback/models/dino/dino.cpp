@@ -12,16 +12,11 @@ using nn::Init;
 
 DinoConfig DinoConfig::read(checkpoint::ConfigReader config) {
   DinoConfig c;
+  c.read_sizes(config);
   config.expect("model_type", {"vit"});
-  c.hidden_size = config.get("hidden_size", c.hidden_size);
-  c.intermediate_size = config.get("intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = config.get("num_hidden_layers", c.num_hidden_layers);
-  c.num_attention_heads = config.get("num_attention_heads", c.num_attention_heads);
   c.image_size = config.get("image_size", c.image_size);
   c.patch_size = config.get("patch_size", c.patch_size);
   c.qkv_bias = config.get("qkv_bias", c.qkv_bias);
-  c.hidden_act = config.get("hidden_act", c.hidden_act);
-  c.layer_norm_eps = config.get("layer_norm_eps", c.layer_norm_eps);
   config.expect("num_channels", {3});
   // The pooler and the decoder lie behind the class token that is read.
   config.ignore({"attention_probs_dropout_prob", "hidden_dropout_prob", "initializer_range", "encoder_stride",

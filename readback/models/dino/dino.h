@@ -9,16 +9,14 @@
 #include <vector>
 
 #include "readback/checkpoint/config_reader.h"
+#include "readback/models/transformer_sizes.h"
 #include "readback/nn/layers.h"
 
 namespace readback::models {
 
-struct DinoConfig {
-  int64_t hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12, num_attention_heads = 12;
+struct DinoConfig : TransformerSizes {
   int64_t image_size = 224, patch_size = 16;
   bool qkv_bias = true;
-  std::string hidden_act = "gelu";
-  double layer_norm_eps = 1e-12;
   static DinoConfig read(checkpoint::ConfigReader config);
 };
 
