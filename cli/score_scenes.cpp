@@ -6,6 +6,8 @@
 
 #include "common.h"
 #include "options.h"
+#include "readback/caption/open.h"
+#include "readback/generate/open.h"
 #include "readback/base/files.h"
 #include "readback/image/codec.h"
 #include "readback/roundtrip/accuracy.h"
