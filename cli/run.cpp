@@ -37,7 +37,7 @@ nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const 
   const std::time_t now = std::time(nullptr);
   char created[32];
   std::strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
-  return {{"version", READBACK_VERSION},
+  return {{"build", roundtrip::this_build()},
           {"dataset", dataset.description()},
           {"captioner", captioner.description()},
           {"generator", generator.description()},
@@ -102,9 +102,12 @@ roundtrip::Store run_roundtrip(RunFlags& flags, const Ranks& ranks) {
   digests["generator"] = checkpoint::Repository(options.generator).digest();
   const auto captioner = load_captioner(options.captioner, flags.machine);
   const auto generator = load_generator(options.generator, flags.machine);
-  const roundtrip::Manifest manifest = {roundtrip::identity(options), digests,
-                                        about(flags, *dataset, *captioner, *generator)};
+  const roundtrip::Manifest manifest = {.options = roundtrip::identity(options),
+                                        .digests = digests,
+                                        .about = about(flags, *dataset, *captioner, *generator),
+                                        .device = flags.machine.resolve_device().is_cuda() ? "cuda" : "cpu"};
   roundtrip::Store store = roundtrip::Store::open_for_writing(flags.output, manifest);
+  for (const std::string& note : store.notes()) fmt::print(stderr, "{}\n", note);
   const auto progress = make_progress();
   roundtrip::Summary summary;
   {
