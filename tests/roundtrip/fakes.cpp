@@ -24,7 +24,7 @@ std::vector<std::string> contents(const std::filesystem::path& folder) {
     Statement row(database, sql);
     while (row.step()) {
       std::string line;
-      for (int i = 0; i < columns; ++i) line += (row.is_null(i) ? "NULL" : row.text(i)) + " | ";
+      for (int i = 0; i < columns; ++i) line += row.shown(i) + " | ";
       lines.push_back(line);
     }
   }

@@ -115,6 +115,64 @@ TEST(Measure, TellsMetricsThatAskWhatIsStillToMeasure) {
   EXPECT_TRUE(planner.prepared.at(1).empty());
 }
 
+// Two samples with three candidates each; the safety checker blanked the first picture of the first.
+Store with_blanked(const std::filesystem::path& folder) {
+  Store store = Store::open_for_writing(folder, fakes::manifest(fakes::options(3)));
+  for (int64_t s = 0; s < 2; ++s) {
+    const SampleRow sample{"s" + std::to_string(s), s, "", {fakes::text(90)}, ""};
+    store.add_samples({&sample, 1});
+    store.set_original(sample.id, fakes::grey(90));
+    for (const Direction direction : {Direction::kI2T2I, Direction::kT2I2T}) {
+      for (int64_t k = 0; k < 3; ++k) {
+        CandidateRow row{.key = {direction, sample.id, k}, .text = fakes::text(90 + static_cast<int>(k))};
+        row.flagged = s == 0 && k == 0;
+        row.image = store.save_image(row.key, fakes::grey(row.flagged ? 0 : 90 + static_cast<int>(k)));
+        store.put_candidates({&row, 1});
+      }
+    }
+  }
+  return store;
+}
+
+TEST(Measure, BlankedPicturesAreNotJudged) {
+  const fakes::Folder folder;
+  Store store = with_blanked(folder);
+  Progress progress;
+  measure(store, fakes::metrics(), progress);
+  // The picture is I2T2I's reconstruction, whose caption is as good as any, and all of T2I2T follows from it.
+  EXPECT_EQ(store.scores(Direction::kI2T2I, "shade-image").size(), 5u);
+  EXPECT_EQ(store.scores(Direction::kI2T2I, "shade-text").size(), 6u);
+  EXPECT_EQ(store.scores(Direction::kT2I2T, "shade-image").size(), 5u);
+  EXPECT_EQ(store.scores(Direction::kT2I2T, "shade-text").size(), 5u);
+  for (const Direction direction : {Direction::kI2T2I, Direction::kT2I2T}) {
+    EXPECT_EQ(sample_means(store, direction, "shade-image").at("s0"), 1.5);  // 1 and 2, not 90
+    const auto floors = store.floors(direction, "shade-image");
+    ASSERT_EQ(floors.size(), 2u);
+    EXPECT_EQ(floors[0].key.candidate, 1);  // the first that is not blanked
+    EXPECT_EQ(floors[0].value, 1);
+    EXPECT_EQ(rankings(store, direction, direction == Direction::kI2T2I ? "shade-image" : "shade-text").size(), 1u);
+  }
+  EXPECT_EQ(sample_means(store, Direction::kI2T2I, "shade-text").at("s0"), 1);
+  for (const RankCurve& curve : rank_curves(store)) {
+    EXPECT_EQ(curve.samples, 1);
+    EXPECT_EQ(curve.flagged, 1);
+  }
+}
+
+TEST(Measure, BlankedPicturesAreNotMissing) {
+  const fakes::Folder folder;
+  Store store = with_blanked(folder);
+  Progress progress;
+  std::vector<std::unique_ptr<score::Metric>> metrics;
+  metrics.push_back(std::make_unique<Listener>(Inputs::kImages));
+  measure(store, metrics, progress);
+  const auto& listener = static_cast<const Listener&>(*metrics.front());
+  const size_t heard = listener.heard.size();
+  EXPECT_EQ(heard, 2u * (5 + 2));  // in both directions five candidates and two random pairs
+  measure(store, metrics, progress);
+  EXPECT_EQ(listener.heard.size(), heard);
+}
+
 TEST(Measure, RolesFollowTheDirection) {
   EXPECT_EQ(role(Direction::kI2T2I, Inputs::kImages), Role::kDistance);
   EXPECT_EQ(role(Direction::kT2I2T, Inputs::kImages), Role::kQuality);

@@ -101,6 +101,35 @@ TEST(SetCurves, LeaveOutSamplesThatLackAPicture) {
   EXPECT_EQ(store.set_curves()[0].samples, 2);
 }
 
+TEST(SetCurves, LeaveOutSamplesWithABlankedPicture) {
+  fakes::Folder folder;
+  Store store = store_of(folder, {60, 100, 140}, {5, 0});
+  CandidateRow row = store.candidates(Direction::kT2I2T, "s1").at(0);
+  row.flagged = true;
+  store.put_candidates({&row, 1});
+  const ScoreRow score{row.key, "text", 5};  // as an earlier version gave it
+  store.put_scores({&score, 1}, {});
+  const auto embedder = std::make_shared<ShadeEmbedder>();
+  score::EmbeddingCache cache(embedder);
+  Progress progress;
+  measure_sets(store, cache, progress);
+  ASSERT_EQ(store.set_curves().size(), 1u);
+  EXPECT_EQ(store.set_curves()[0].samples, 2);
+  EXPECT_EQ(embedder->pictures, 2u * 3);  // of these two alone
+}
+
+// A distance between texts knows nothing of a lost picture.
+TEST(SetCurves, LeaveOutSamplesThatLackACandidatesPicture) {
+  fakes::Folder folder;
+  Store store = store_of(folder, {60, 100, 140}, {5, 0});
+  std::filesystem::remove(store.folder() / *store.candidates(Direction::kT2I2T, "s1").at(0).image);
+  score::EmbeddingCache cache(std::make_shared<ShadeEmbedder>());
+  Progress progress;
+  measure_sets(store, cache, progress);
+  ASSERT_EQ(store.set_curves().size(), 1u);
+  EXPECT_EQ(store.set_curves()[0].samples, 2);
+}
+
 TEST(SetCurves, OfOneSampleDoNotExist) {
   fakes::Folder folder;
   Store store = store_of(folder, {60}, {5, 0});

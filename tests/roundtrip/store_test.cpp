@@ -109,7 +109,7 @@ TEST(Store, DamagedRunsAreErrors) {
   write_file(folder.path() / "run.sqlite", std::string(4096, 'x'));
   EXPECT_NE(message_of([&] { Store::open_for_writing(folder, manifest); }), "");
   write_file(folder.path() / "run.json", "{\"format\": 99}");
-  EXPECT_NE(message_of([&] { Store::open(folder); }).find("expected format 1, got 99"), std::string::npos);
+  EXPECT_NE(message_of([&] { Store::open(folder); }).find("expected format 2 or earlier, got 99"), std::string::npos);
   write_file(folder.path() / "run.json", "{\"format\": 1");
   EXPECT_NE(message_of([&] { Store::open(folder); }), "");
 }
@@ -166,6 +166,58 @@ TEST(Store, RowsComeBackAsTheyWent) {
   EXPECT_FALSE(values[0].value.has_value());
   EXPECT_EQ(values[1].value, 0.1);
   EXPECT_EQ(store.floors(Direction::kT2I2T, "m").at(0).other, "b");
+}
+
+TEST(Store, WhatModelsDoNotSayIsAbsent) {
+  fakes::Folder folder;
+  Store store = Store::open_for_writing(folder, fakes::manifest(fakes::options()));
+  const SampleRow sample{"a", 0, "", {"text"}, ""};
+  store.add_samples({&sample, 1});
+  CandidateRow row{.key = {Direction::kI2T2I, "a", 0}, .text = "words", .image = "images/x.png"};
+  store.put_candidates({&row, 1});
+  const CandidateRow read = store.candidates(Direction::kI2T2I).at(0);
+  EXPECT_TRUE(read.complete());
+  EXPECT_FALSE(read.token_ids || read.log_probability || read.image_seed);
+  EXPECT_NE(fakes::contents(folder).at(0).find("words | NULL | NULL | images/x.png | NULL"), std::string::npos)
+      << fakes::contents(folder).at(0);
+  EXPECT_EQ(store.count_complete(Direction::kI2T2I), 1);
+  EXPECT_EQ(store.count_complete(Direction::kT2I2T), 0);
+}
+
+// Scores of what was there before must not be taken for those of what is there now.
+TEST(Store, AReplacedCandidateLosesWhatBelongedToIt) {
+  fakes::Folder folder;
+  Store store = Store::open_for_writing(folder, fakes::manifest(fakes::options()));
+  const SampleRow sample{"a", 0, "", {"text"}, ""};
+  store.add_samples({&sample, 1});
+  store.put_metric({"m", "M", "f", score::Direction::kHigherIsBetter, score::Inputs::kTexts, ""});
+  CandidateRow rows[] = {{.key = {Direction::kT2I2T, "a", 0}, .text = "one", .image = "x.png"},
+                         {.key = {Direction::kT2I2T, "a", 1}, .text = "two", .image = "y.png"}};
+  store.put_candidates(rows);
+  const ScoreRow scores[] = {{rows[0].key, "m", 0.1}, {rows[1].key, "m", 0.2}};
+  const FloorRow floor{rows[0].key, "m", "a", 0.3};
+  store.put_scores(scores, {&floor, 1});
+  store.put_set_curve({Direction::kT2I2T, "m", "r", {1, 2, 3, 4, 5}, 1});
+  rows[0].text = "three";
+  store.put_candidates({&rows[0], 1});
+  ASSERT_EQ(store.scores(Direction::kT2I2T, "m").size(), 1u);
+  EXPECT_EQ(store.scores(Direction::kT2I2T, "m")[0].key, rows[1].key);
+  EXPECT_TRUE(store.floors(Direction::kT2I2T, "m").empty());
+  EXPECT_TRUE(store.set_curves().empty());
+}
+
+TEST(Store, ASampleHasOneFloorOfAMetric) {
+  fakes::Folder folder;
+  Store store = Store::open_for_writing(folder, fakes::manifest(fakes::options()));
+  const SampleRow sample{"a", 0, "", {"text"}, ""};
+  store.add_samples({&sample, 1});
+  store.put_metric({"m", "M", "f", score::Direction::kHigherIsBetter, score::Inputs::kTexts, ""});
+  for (const int64_t candidate : {1, 0}) {  // candidate 0 came later
+    const FloorRow floor{{Direction::kT2I2T, "a", candidate}, "m", "a", 0.5};
+    store.put_scores({}, {&floor, 1});
+  }
+  ASSERT_EQ(store.floors(Direction::kT2I2T, "m").size(), 1u);
+  EXPECT_EQ(store.floors(Direction::kT2I2T, "m")[0].key.candidate, 0);
 }
 
 TEST(Store, AFullDiskIsAnErrorThatSaysSo) {
