@@ -99,7 +99,7 @@ class Run {
     result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);
     measure(store);
     const auto curves = roundtrip::rank_curves(store);
-    write_file(folder / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves).dump(2) + "\n");
+    write_file(folder / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
     result.failures = store.errors();
     result.notes = notes_on(captioner, generator);
     result.notes.insert(result.notes.end(), store.notes().begin(), store.notes().end());
