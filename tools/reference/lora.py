@@ -122,8 +122,8 @@ MODULES = [
     "fc1"]
 OPTIONS = [
     {"target_modules": ["query", "fc1"]}, {"target_modules": ["self.query", "layer.1.crossattention.self.key"]},
-    {"target_modules": ["uery", "text_decoder"]}, {"target_modules": MODULES[:1]},
-    {"target_modules": r".*(query|key)"}, {"target_modules": r"text_decoder\..*\.dense"}, {"target_modules": "query"},
+    {"target_modules": ["uery", "coder", "fc1"]}, {"target_modules": MODULES[:1]},
+    {"target_modules": r".*(query|key)"}, {"target_modules": r"text_decoder\..*\.dense"},
     {"target_modules": "all-linear"}, {"target_modules": "All-Linear"},
     {"target_modules": ["query", "key", "dense", "fc1"], "exclude_modules": ["key", "transform.dense", "ense"]},
     {"target_modules": ["query", "key", "dense", "fc1"], "exclude_modules": r"text.*\.(key|query)"},
