@@ -61,9 +61,7 @@ fs::path spice_folder() {
   return fs::path(home ? home : ".") / ".local/share/readback/spice";
 }
 
-fs::path spice_cache_folder() {
-  return cache_folder() / fmt::format("spice-{:.8}", kJars[0].digest);
-}
+fs::path spice_cache_folder() { return cache_folder() / fmt::format("spice-{:.8}", kJars[0].digest); }
 
 fs::path find_java() {
   if (const char* home = environment("JAVA_HOME"); home && is_program(fs::path(home) / "bin/java")) {
