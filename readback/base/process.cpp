@@ -44,18 +44,40 @@ std::vector<std::string> environment_with(const std::vector<std::string>& more) 
   return result;
 }
 
+// What every program expects when it starts, whatever this process blocks or ignores.
+class DefaultSignals {
+ public:
+  DefaultSignals() {
+    posix_spawnattr_init(&attributes_);
+    sigset_t none, changed;
+    sigemptyset(&none);
+    sigemptyset(&changed);
+    // Not SIGHUP: nohup ignores it for whatever is started from here.
+    for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGCHLD}) sigaddset(&changed, signal);
+    posix_spawnattr_setsigmask(&attributes_, &none);
+    posix_spawnattr_setsigdefault(&attributes_, &changed);
+    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  }
+  DefaultSignals(const DefaultSignals&) = delete;
+  ~DefaultSignals() { posix_spawnattr_destroy(&attributes_); }
+  const posix_spawnattr_t* get() const { return &attributes_; }
+
+ private:
+  posix_spawnattr_t attributes_;
+};
+
 // Kills and reaps what has not been waited for, whichever way its owner is left.
 class Child {
  public:
-  Child(const ProcessRequest& request, int errors) {
+  Child(const ProcessRequest& request, int errors) : program_(request.arguments.front()) {
     std::vector<std::string> arguments = request.arguments, environment = environment_with(request.environment);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
-    const int reason = ::posix_spawnp(&id_, arguments.front().c_str(), &actions, nullptr, pointers(arguments).data(),
-                                      pointers(environment).data());
+    const int reason = ::posix_spawnp(&id_, arguments.front().c_str(), &actions, DefaultSignals().get(),
+                                      pointers(arguments).data(), pointers(environment).data());
     posix_spawn_file_actions_destroy(&actions);
     if (reason != 0) {
       id_ = -1;
@@ -72,14 +94,22 @@ class Child {
   void kill() { ::kill(id_, SIGKILL); }
 
   bool ended() {
-    if (::waitpid(id_, &status_, WNOHANG) != id_) return false;
-    id_ = -1;
+    const pid_t ended = ::waitpid(id_, &status_, WNOHANG);
+    if (ended == 0 || (ended < 0 && errno == EINTR)) return false;
+    id_ = -1;  // from now on the number may be another process's
+    if (ended < 0) {
+      throw DataError(describe(program_, "a program whose exit status can be waited for",
+                               "one that ended without a status",
+                               "This process ignores SIGCHLD or waits for children that it did not start; let it "
+                               "leave them to readback"));
+    }
     return true;
   }
 
   int status() const { return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_); }
 
  private:
+  std::string program_;
   pid_t id_ = -1;
   int status_ = 0;
 };

@@ -6,12 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <sstream>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
-#include "readback/checkpoint/config_reader.h"
+#include "readback/checkpoint/peft_options.h"
 #include "readback/checkpoint/pickle.h"
 #include "readback/checkpoint/writer.h"
 
@@ -25,74 +24,13 @@ using nlohmann::json, nlohmann::ordered_json;
 
 const std::string kPeftConfig = "adapter_config.json", kPeftWeights = "adapter_model.safetensors",
                   kPeftPickle = "adapter_model.bin", kPeftPrefix = "base_model.model.",
-                  kDiffusersWeights = "pytorch_lora_weights.safetensors", kDiffusersMetadata = "lora_adapter_metadata",
-                  kA = ".lora_A.weight", kB = ".lora_B.weight";
+                  kDiffusersWeights = "pytorch_lora_weights.safetensors", kDiffusersPickle = "pytorch_lora_weights.bin",
+                  kDiffusersMetadata = "lora_adapter_metadata", kA = ".lora_A.weight", kB = ".lora_B.weight";
 
 bool is_file(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(path, error);
 }
-
-// PEFT writes every option that its version knows, nearly all of them off.
-json without_what_is_off(const json& config) {
-  json on = json::object();
-  for (const auto& [key, value] : config.items()) {
-    const bool off = value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
-    if (!off) on[key] = value;
-  }
-  return on;
-}
-
-// PEFT's LoraConfig, as far as it decides what is added to the weights.
-class Options {
- public:
-  Options(const ordered_json& config, const std::string& where) : where_(where) {
-    ConfigReader reader(without_what_is_off(json(config)), where);
-    reader.expect("peft_type", {"LORA"});
-    reader.expect("bias", {"none"});
-    reader.expect("init_lora_weights", {true, "gaussian"});  // others change the base
-    // Of training, or used only with an option that is refused; ranks are seen from the tensors.
-    reader.ignore({"auto_mapping", "exclude_modules", "inference_mode", "layers_pattern", "layers_to_transform",
-                   "lora_dropout", "megatron_core", "peft_version", "qalora_group_size", "r", "rank_pattern",
-                   "revision", "runtime_config", "target_modules", "task_type"});
-    base_ = reader.get<std::string>("base_model_name_or_path", "");
-    alpha_ = reader.get("lora_alpha", 8.0);
-    reader.ignore({"alpha_pattern"});
-    if (config.contains("alpha_pattern") && !config["alpha_pattern"].is_null()) patterns_ = config["alpha_pattern"];
-    if (!patterns_.is_object()) {
-      throw CheckpointError(describe(where + ": alpha_pattern", "an object of patterns", patterns_.dump()));
-    }
-    rank_stabilized_ = reader.get("use_rslora", false);
-    reader.finish();
-  }
-
-  const std::string& base() const { return base_; }
-
-  double alpha(const std::string& module, int64_t rank) const {
-    double alpha = alpha_;
-    for (const auto& [pattern, value] : patterns_.items()) {
-      if (!value.is_number()) throw CheckpointError(describe(where_ + ": alpha_pattern", "numbers", value.dump()));
-      if (!matches(module, pattern)) continue;
-      alpha = value.get<double>();
-      break;
-    }
-    return rank_stabilized_ ? alpha * std::sqrt(static_cast<double>(rank)) : alpha;
-  }
-
- private:
-  bool matches(const std::string& module, const std::string& pattern) const {
-    try {
-      return std::regex_match(module, std::regex("(.*\\.)?(" + pattern + ")"));
-    } catch (const std::regex_error&) {
-      throw CheckpointError(describe(where_ + ": alpha_pattern", "regular expressions", pattern));
-    }
-  }
-
-  std::string where_, base_;
-  double alpha_ = 8;
-  ordered_json patterns_ = ordered_json::object();  // the first in the file's order that fits counts
-  bool rank_stabilized_ = false;
-};
 
 // How keys end that are A and B of a module; the latter two are what diffusers' training scripts write.
 struct Spelling {
@@ -128,7 +66,7 @@ LowRankMap pair_up(const TensorMap& tensors, const std::string& where) {
   return modules;
 }
 
-void set_alphas(LowRankMap& modules, const Options& options) {
+void set_alphas(LowRankMap& modules, const PeftOptions& options) {
   for (auto& [module, pair] : modules) pair.alpha = options.alpha(module, pair.a.size(0));
 }
 
@@ -156,7 +94,7 @@ ordered_json read_config(const fs::path& path) {
 }
 
 Adapter load_peft(const fs::path& folder) {
-  const Options options(read_config(folder / kPeftConfig), (folder / kPeftConfig).string());
+  const PeftOptions options(read_config(folder / kPeftConfig), (folder / kPeftConfig).string());
   const bool pickled = !is_file(folder / kPeftWeights) && is_file(folder / kPeftPickle);
   const fs::path file = folder / (pickled ? kPeftPickle : kPeftWeights);
   const TensorMap tensors = pickled ? load_pickle(file) : load_safetensors(file);
@@ -165,6 +103,14 @@ Adapter load_peft(const fs::path& folder) {
       throw CheckpointError(describe(file.string() + ": '" + key + "'", "a key below " + kPeftPrefix, "another"));
   }
   LowRankMap modules = pair_up(below(tensors, kPeftPrefix), file.string());
+  for (const auto& [module, pair] : modules) {
+    if (!options.targets(module)) {
+      throw CheckpointError(describe(file.string() + ": " + module,
+                                     "modules that target_modules of " + kPeftConfig + " names",
+                                     "another, which PEFT "
+                                     "leaves as it is"));
+    }
+  }
   set_alphas(modules, options);
   return {options.base(), {{"", std::move(modules)}}};
 }
@@ -191,10 +137,33 @@ std::string base_of_model_card(const fs::path& path) {
   return "";
 }
 
+const std::string kConversion =
+    "Convert it in Python: pipe.load_lora_weights(FOLDER), then pipe.save_lora_weights(OTHER, "
+    "unet_lora_layers=peft.get_peft_model_state_dict(pipe.unet))";
+
+// Layouts that diffusers reads and readback does not, told by their keys.
+void refuse_other_layouts(const TensorMap& tensors, const std::string& where) {
+  const auto refuse = [&](const std::string& got) {
+    throw CheckpointError(describe(where, "keys such as unet.MODULE.lora_A.weight", got, kConversion));
+  };
+  for (const auto& [key, tensor] : tensors) {
+    if (key.starts_with("lora_unet_") || key.starts_with("lora_te_"))
+      refuse("an adapter in kohya's layout ('" + key + "')");
+    if (key.find(".processor.") != std::string::npos)
+      refuse("an adapter of attention processors, as diffusers wrote them before PEFT ('" + key + "')");
+  }
+}
+
 Adapter load_diffusers(const fs::path& folder) {
   const fs::path file = folder / kDiffusersWeights;
+  if (!is_file(file)) {
+    throw CheckpointError(describe(folder.string(), "an adapter in " + kDiffusersWeights,
+                                   "one in " + kDiffusersPickle + ", a pickle, as older diffusers wrote it",
+                                   kConversion));
+  }
   std::map<std::string, std::string> metadata;
   const TensorMap tensors = load_safetensors(file, &metadata);
+  refuse_other_layouts(tensors, file.string());
   ordered_json config = ordered_json::object();
   if (metadata.contains(kDiffusersMetadata)) {
     config = parse_object(metadata.at(kDiffusersMetadata), file.string() + ": metadata");
@@ -211,7 +180,7 @@ Adapter load_diffusers(const fs::path& folder) {
       if (key.starts_with(part + ".")) part_config[key.substr(part.size() + 1)] = value;
     }
     if (!part_config.empty()) {  // without, diffusers takes the rank as alpha
-      const Options options(part_config, file.string() + ": " + part);
+      const PeftOptions options(part_config, file.string() + ": " + part);
       set_alphas(modules, options);
       if (adapter.base.empty()) adapter.base = options.base();
     }
@@ -227,11 +196,17 @@ Adapter load_diffusers(const fs::path& folder) {
   return adapter;
 }
 
-// Shared with the word embeddings, which an adapter of the layer would leave as they are.
-bool is_tied(const std::string& module) { return module.ends_with("cls.predictions.decoder"); }
+// Where an output layer is that shares the matrix of the word embeddings, and where those are.
+const std::string kTiedLayer = "cls.predictions.decoder", kTiedTo = "bert.embeddings.word_embeddings";
 
-// The weight of `module`. Text models had a level "text_model." until transformers 5, in files and adapters alike.
+// The weight of `module`, which becomes one of its own where it is shared. Text models had a level "text_model." until
+// transformers 5, in files and adapters alike.
 TensorMap::iterator find_weight(TensorMap& tensors, const std::string& module) {
+  if (module.ends_with(kTiedLayer)) {
+    const std::string model = module.substr(0, module.size() - kTiedLayer.size());
+    const auto shared = tensors.find(model + kTiedTo + ".weight");
+    return shared == tensors.end() ? shared : tensors.try_emplace(module + kOwnWeight, shared->second).first;
+  }
   const std::string key = module + ".weight", level = "text_model.";
   auto found = tensors.find(key);
   if (found == tensors.end()) found = tensors.find(level + key);
@@ -265,8 +240,8 @@ TensorMap tensors_of(const LowRankMap& modules, const std::string& prefix) {
 }  // namespace
 
 bool is_adapter(const fs::path& folder) {
-  return is_file(folder / kPeftConfig) ||
-         (is_file(folder / kDiffusersWeights) && !is_file(folder / "model_index.json"));
+  const bool diffusers = is_file(folder / kDiffusersWeights) || is_file(folder / kDiffusersPickle);
+  return is_file(folder / kPeftConfig) || (diffusers && !is_file(folder / "model_index.json"));
 }
 
 Adapter load_adapter(const fs::path& folder) {
@@ -283,10 +258,9 @@ Adapter load_adapter(const fs::path& folder) {
 void add_low_rank(TensorMap& tensors, const LowRankMap& modules, const std::string& where) {
   for (const auto& [module, pair] : modules) {
     const auto found = find_weight(tensors, module);
-    if (found == tensors.end() || is_tied(module)) {
+    if (found == tensors.end()) {
       throw CheckpointError(describe(where + ": " + module, "a linear layer or convolution of the base model",
-                                     found == tensors.end() ? "no such module" : "one that shares its matrix",
-                                     "The adapter may belong to another model"));
+                                     "no such module", "The adapter may belong to another model"));
     }
     at::Tensor& weight = found->second;
     const at::Tensor a = pair.a.to(weight.device(), at::kFloat).flatten(1),

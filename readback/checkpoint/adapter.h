@@ -22,17 +22,21 @@ struct Adapter {
 };
 
 // Whether `folder` holds an adapter: PEFT's adapter_config.json and adapter_model.safetensors (or .bin), or diffusers'
-// pytorch_lora_weights.safetensors without a pipeline around it.
+// pytorch_lora_weights.safetensors (or .bin) without a pipeline around it.
 bool is_adapter(const std::filesystem::path& folder);
 
-// Errors: CheckpointError, naming the option or tensor, for all but plain LoRA: DoRA, trained biases or whole modules,
-// embeddings, initial values that change the base (PiSSA), kohya's layout.
+// Errors: CheckpointError, naming the option, tensor or layout, for all but plain LoRA (peft_options.h): embeddings,
+// modules that the options do not name, other ranks than they state, kohya's layout, attention processors' and .bin of
+// diffusers.
 // The base of diffusers' files is in their metadata ("unet.base_model_name_or_path") or the README.md's "base_model".
 Adapter load_adapter(const std::filesystem::path& folder);
 
-// Adds them to the weights of `tensors`, which become fp32. `where` names the adapter in errors.
-// Errors: CheckpointError (a module without a weight, or of another shape).
+// Adds them to the weights of `tensors`, which become fp32. An output layer that shares the matrix of the word
+// embeddings gets one of its own, MODULE + kOwnWeight: PEFT leaves the embeddings as they are. `where` names the
+// adapter in errors. Errors: CheckpointError (a module without a weight, or of another shape).
 void add_low_rank(TensorMap& tensors, const LowRankMap& modules, const std::string& where);
+
+inline const std::string kOwnWeight = ".own_weight";
 
 // Writes `modules`, which are all of one rank and alpha, in fp32: for PeftModel.from_pretrained of a
 // BlipForConditionalGeneration, and for load_lora_weights of a diffusers pipeline. Errors: StoreError.

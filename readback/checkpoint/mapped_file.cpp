@@ -97,6 +97,9 @@ at::Tensor MappedFile::view(size_t offset, int64_t count, at::ScalarType dtype) 
 }
 
 void release(const at::Tensor& tensor) {
+  // An operation in place counts its writes. Tensors of inference mode do not count, and cannot be written outside of
+  // it.
+  if (!tensor.is_inference() && tensor._version() != 0) return;
   if (tensor.device().is_cpu() && mappings().contain(tensor.const_data_ptr())) {
     drop_pages(tensor.const_data_ptr(), tensor.nbytes());
   }

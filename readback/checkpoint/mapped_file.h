@@ -1,4 +1,6 @@
-// A file in memory without reading it: pages come from disk when a tensor is used.
+// A file in memory without reading it: pages come from disk when a tensor is used. A file may be replaced meanwhile (a
+// rename, as AtomicFile does it, leaves the mapped one alone), but neither be written nor be cut in place: what is
+// mapped changes with it, and reading behind a new end kills the process. Nothing short of a copy would prevent that.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -30,8 +32,9 @@ class MappedFile : public std::enable_shared_from_this<MappedFile> {
   size_t size_;
 };
 
-// For a tensor that was never written and is not read for a while: where it lies in a mapped file it takes no memory of
-// this process until it is read again, from the file's cache. Nothing happens to other tensors.
+// For a tensor that is not read for a while: where it lies in a mapped file it takes no memory of
+// this process until it is read again, from the file's cache. Nothing happens to other tensors, nor to
+// one that an operation in place has written: its pages hold what the file does not.
 void release(const at::Tensor& tensor);
 
 // Number of elements, or -1 when a size is negative or the product (counting 0 as 1, as strides do) exceeds 2^62.

@@ -1,10 +1,7 @@
 #include "readback/checkpoint/repository.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <vector>
@@ -12,7 +9,8 @@
 #include "readback/base/assets.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
-#include "readback/base/random.h"
+#include "readback/base/sha256.h"
+#include "readback/checkpoint/model_files.h"
 #include "readback/checkpoint/pickle.h"
 
 namespace readback::checkpoint {
@@ -161,53 +159,9 @@ fs::path find_base(const std::string& name, const fs::path& adapter) {
                                  "Run where that name leads to it, or put the base model beside the adapter"));
 }
 
-// Over the bytes of a file of weights. Of a large one 4 KiB of every 256: enough to notice that any matrix of it was
-// trained, and 5 GB are read in a moment.
-uint64_t weights_digest(const fs::path& path) {
-  constexpr uintmax_t kPart = 4 << 10, kEvery = 256 << 10, kSmall = 64 << 20;
-  const uintmax_t size = fs::file_size(path), step = size <= kSmall ? kPart : kEvery;
-  std::ifstream file(path, std::ios::binary);
-  std::string parts;
-  for (uintmax_t at = 0; at < size; at += step) {
-    const uintmax_t count = std::min(kPart, size - at);
-    parts.resize(parts.size() + count);
-    file.seekg(static_cast<std::streamoff>(at));
-    file.read(parts.data() + parts.size() - count, static_cast<std::streamsize>(count));
-  }
-  if (!file) throw CheckpointError(describe(path.string(), "a readable file", "one that cannot be read to its end"));
-  return fnv1a(parts);
-}
-
-// The names, sizes and contents of the files that a model is made of.
-std::string summary(const fs::path& folder) {
-  std::map<std::string, fs::path> files;  // in order of names, whatever the file system's order
-  std::error_code error;
-  for (auto entry = fs::recursive_directory_iterator(folder, error); entry != fs::recursive_directory_iterator();
-       entry.increment(error)) {
-    if (error) break;
-    const fs::path& path = entry->path();
-    const bool is_state = entry->is_directory() && path == folder / "training";  // of the training that wrote the model
-    if (path.filename().string().starts_with(".") || is_state) {
-      if (entry->is_directory()) entry.disable_recursion_pending();
-    } else if (entry->is_regular_file()) {
-      files[path.lexically_relative(folder).generic_string()] = path;
-    }
-  }
-  if (error) throw CheckpointError(describe(folder.string(), "a readable folder", error.message()));
-  std::string summary;
-  for (const auto& [name, path] : files) {
-    const std::string extension = path.extension().string();
-    const bool configuration = extension == ".json" || extension == ".txt";
-    if (!configuration && extension != ".safetensors" && extension != ".bin") continue;
-    const uint64_t content = configuration ? fnv1a(read_file(path)) : weights_digest(path);
-    summary += fmt::format("{}\n{} {:016x}\n", name, fs::file_size(path), content);
-  }
-  return summary;
-}
-
 }  // namespace
 
-Repository::Repository(const std::string& name) : name_(name) {
+Repository::Repository(const std::string& name) : name_(name), files_(std::make_shared<UnchangedFiles>()) {
   const Search result = search(name);
   if (result.found.empty()) {
     throw CheckpointError(describe(name, "a repository folder or a hub id in the cache", "nothing at " + result.looked,
@@ -216,6 +170,7 @@ Repository::Repository(const std::string& name) : name_(name) {
   path_ = result.found;
   if (!checkpoint::is_adapter(path_)) return;
   adapter_path_ = path_;
+  files_->check(adapter_path_);
   adapter_ = std::make_shared<const Adapter>(load_adapter(adapter_path_));
   path_ = find_base(adapter_->base, adapter_path_);
   if (checkpoint::is_adapter(path_)) {
@@ -229,10 +184,16 @@ bool Repository::has(const std::string& file) const {
   return fs::is_regular_file(path_ / file, error);
 }
 
+void Repository::check_unchanged() const {
+  files_->check(path_);
+  if (adapter_) files_->check(adapter_path_);
+}
+
 nlohmann::json Repository::json(const std::string& file) const {
   if (!has(file))
     throw CheckpointError(
         describe(path_.string(), "a Hugging Face repository with " + file, "a folder without it", "Check the path"));
+  check_unchanged();
   try {
     return read_json(path_ / file);
   } catch (const DataError& error) {
@@ -247,7 +208,9 @@ std::vector<std::string> Repository::adapted_parts() const {
 }
 
 TensorMap Repository::tensors(const std::string& subfolder) const {
+  check_unchanged();
   TensorMap tensors = load_tensors(path_ / subfolder);
+  check_unchanged();
   if (!adapter_) return tensors;
   const auto own = adapter_->parts.find(subfolder);
   if (own != adapter_->parts.end()) add_low_rank(tensors, own->second, adapter_path_.string());
@@ -255,8 +218,11 @@ TensorMap Repository::tensors(const std::string& subfolder) const {
 }
 
 std::string Repository::digest() const {
-  const std::string base = summary(path_);
-  return fmt::format("{:016x}", fnv1a(adapter_ ? base + summary(adapter_path_) : base));
+  check_unchanged();
+  std::string summary = summary_of_files(path_);
+  if (adapter_) summary += summary_of_files(adapter_path_);
+  check_unchanged();
+  return "sha256:" + sha256_hex(summary);
 }
 
 }  // namespace readback::checkpoint

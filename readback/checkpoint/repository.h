@@ -12,6 +12,8 @@
 
 namespace readback::checkpoint {
 
+class UnchangedFiles;
+
 class Repository {
  public:
   // `name`: a folder, a shipped repository ("emoji-scenes/captioner", in the assets), or "owner/name" looked up in
@@ -32,14 +34,20 @@ class Repository {
   // or pytorch_model.bin / diffusion_pytorch_model.bin. What an adapter changes is fp32. Errors: CheckpointError.
   TensorMap tensors(const std::string& subfolder = "") const;
 
-  // 16 hex digits over the names, sizes and contents of configurations and weights (of files above 64 MiB: of parts of
-  // them), of an adapter and of its base model. Errors: CheckpointError.
+  // "sha256:" and 64 hex digits over the names, sizes and whole contents of configurations and weights (model_files.h),
+  // of an adapter and of its base model: the same wherever they lie, in a hub cache too. Large files are read once
+  // (base/file_digest.h). Errors: CheckpointError.
   std::string digest() const;
 
+  // json(), tensors() and digest() of one object and its copies are about the same files: a CheckpointError says which
+  // one changed since the first of these calls.
+
  private:
+  void check_unchanged() const;
   std::string name_;
   std::filesystem::path path_, adapter_path_;
   std::shared_ptr<const Adapter> adapter_;
+  std::shared_ptr<UnchangedFiles> files_;
 };
 
 }  // namespace readback::checkpoint

@@ -132,9 +132,13 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const nlohman
 }
 
 nlohmann::json read_scheduler_config(const std::filesystem::path& path) {
+  const std::filesystem::path index_path = path.parent_path().parent_path() / "model_index.json";
+  std::error_code absent;
   std::string text;
+  nlohmann::json index = nlohmann::json::object();
   try {
     text = read_file(path);
+    if (std::filesystem::is_regular_file(index_path, absent)) index = read_json(index_path);
   } catch (const DataError& error) {
     throw CheckpointError(error.what());
   }
@@ -143,6 +147,9 @@ nlohmann::json read_scheduler_config(const std::filesystem::path& path) {
     text.replace(at, kInfinity.size(), "-1e300");
   nlohmann::json config = nlohmann::json::parse(text, nullptr, false);
   if (!config.is_object()) throw CheckpointError(describe(path.string(), "a JSON object", "something else"));
+  const nlohmann::json library_and_class = index.is_object() ? index.value("scheduler", nlohmann::json()) : index;
+  if (library_and_class.is_array() && library_and_class.size() == 2 && library_and_class[1].is_string())
+    config["_class_name"] = library_and_class[1];
   return config;
 }
 

@@ -62,7 +62,9 @@ std::string scheduler_name(const nlohmann::json& scheduler_config);
 // which takes the repository's values, if it states any, and else has its own defaults.
 nlohmann::json pipeline_scheduler_config(nlohmann::json config, const std::string& chosen);
 
-// scheduler_config.json, in which diffusers writes infinities as -Infinity, which is not JSON. Errors: CheckpointError.
+// A pipeline's scheduler/scheduler_config.json, in which diffusers writes infinities as -Infinity, which is not JSON.
+// Its _class_name is the one that the pipeline's model_index.json states, where that states one: diffusers goes by it,
+// as by from_config. Errors: CheckpointError.
 nlohmann::json read_scheduler_config(const std::filesystem::path& path);
 
 }  // namespace readback::generate

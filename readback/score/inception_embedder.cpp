@@ -5,8 +5,7 @@
 #include <filesystem>
 
 #include "readback/base/error.h"
-#include "readback/base/random.h"
-#include "readback/checkpoint/mapped_file.h"
+#include "readback/base/file_digest.h"
 #include "readback/checkpoint/repository.h"
 
 namespace readback::score {
@@ -27,7 +26,7 @@ Embeds InceptionEmbedder::embed_texts(std::span<const std::string> /*texts*/) {
 std::string InceptionEmbedder::digest(const std::string& weights) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(weights, error)) return checkpoint::Repository(weights).digest();
-  return fmt::format("{:016x}", fnv1a(checkpoint::MappedFile::open(weights)->bytes()));
+  return file_digest(weights);
 }
 
 }  // namespace readback::score

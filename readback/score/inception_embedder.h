@@ -18,7 +18,7 @@ class InceptionEmbedder final : public ImageTextEmbedder {
   Embeds embed_images(std::span<const image::Image* const> images) override;
   Embeds embed_texts(std::span<const std::string> texts) override;  // Errors: UsageError, always
   std::string name() const override { return name_; }
-  // 16 hex digits that tell weights apart. Errors: CheckpointError, DataError.
+  // Of a file (base/file_digest.h) or a repository. Errors: CheckpointError, DataError.
   static std::string digest(const std::string& weights);
 
  private:

@@ -60,6 +60,12 @@ nn::Weights weights_to_train(const checkpoint::Repository& repository, const Tun
     }
     return nn::Weights(std::move(tensors), device, dtype, where).with_adapters(std::move(*spec));
   }
+  for (const auto& [key, tensor] : tensors) {
+    if (!key.ends_with(checkpoint::kOwnWeight)) continue;
+    throw UsageError(describe(repository.name(), "an output layer that shares the matrix of the word embeddings",
+                              "an adapter of that layer, which a whole model could not keep",
+                              "Start from an adapter of other layers, or from the base model"));
+  }
   for (const auto& [key, tensor] : select_parameters(tensors, part.side, part.selection)) tensors[key] = tensor.clone();
   return nn::Weights(std::move(tensors), device, dtype, where);
 }

@@ -74,6 +74,55 @@ TEST(Process, MustExist) {
   }
 }
 
+// In a process of its own: what runs in `body` may change how signals are treated.
+template <typename Body>
+void expect_error(const Body& body, const std::string& part) {
+  const auto run = [&] {
+    ::alarm(20);  // ends it when it waits for ever
+    try {
+      body();
+    } catch (const DataError& error) {
+      std::_Exit(std::string(error.what()).find(part) != std::string::npos ? 42 : 1);
+    }
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(run(), testing::ExitedWithCode(42), "");
+}
+
+TEST(Process, WhoseStatusIsLostIsAnError) {
+  expect_error(
+      [] {
+        std::signal(SIGCHLD, SIG_IGN);
+        shell("exit 3");
+      },
+      "sh: expected a program whose exit status can be waited for");
+  // Reaped by somebody else, here by the kernel.
+  expect_error(
+      [] {
+        struct sigaction action {};
+        action.sa_handler = SIG_DFL;
+        action.sa_flags = SA_NOCLDWAIT;
+        ::sigaction(SIGCHLD, &action, nullptr);
+        shell("sleep 0.1; exit 3");
+      },
+      "waits for children that it did not start");
+}
+
+TEST(Process, StartsWithDefaultSignals) {
+  sigset_t all, before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::vector<std::pair<int, void (*)(int)>> handlers;
+  for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGPIPE})
+    handlers.emplace_back(signal, std::signal(signal, SIG_IGN));
+  for (const auto& [signal, handler] : handlers) {
+    // A shell cannot take back what was ignored or blocked when it started.
+    EXPECT_EQ(shell("kill -" + std::to_string(signal) + " $$; exit 0").status, 128 + signal);
+  }
+  for (const auto& [signal, handler] : handlers) std::signal(signal, handler);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 // In a process of its own, since the request is never taken back.
 TEST(Process, EndsWithAnInterrupt) {
   const auto interrupted = [] {

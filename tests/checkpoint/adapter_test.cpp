@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "readback/base/files.h"
+#include "readback/checkpoint/peft_options.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/checkpoint/writer.h"
 #include "tests/checkpoint/testing.h"
@@ -145,14 +146,30 @@ TEST_F(AdapterTest, OlderSpellings) {
 
 TEST_F(AdapterTest, RefusesWhatIsNotPlainLora) {
   expect_contains(refused({{"peft_type", "LOHA"}}), "'peft_type': expected \"LORA\"");
-  expect_contains(refused({{"use_dora", true}}), "'use_dora' = true");
+  expect_contains(refused({{"use_dora", true}}), "'use_dora': expected null or false, got true");
   expect_contains(refused({{"bias", "lora_only"}}), "'bias': expected \"none\"");
   expect_contains(refused({{"init_lora_weights", "pissa"}}), "'init_lora_weights'");
-  expect_contains(refused({{"modules_to_save", {"cls"}}}), "'modules_to_save'");
+  for (const char* option : {"modules_to_save", "target_parameters", "trainable_token_indices", "layer_replication",
+                             "alora_invocation_tokens"})
+    expect_contains(refused({{option, {1}}}), "'" + std::string(option) + "'");
+  for (const char* option : {"lora_bias", "use_qalora", "ensure_weight_tying"})
+    expect_contains(refused({{option, true}}), "'" + std::string(option) + "'");
+  for (const char* option :
+       {"arrow_config", "kasa_config", "megatron_config", "monteclora_config", "use_bdlora", "velora_config"})
+    expect_contains(refused({{option, {{"a", 1}}}}), "'" + std::string(option) + "'");
+  for (const char* initial : {"pissa_niter_4", "olora", "corda", "loftq", "lora_ga"})
+    expect_contains(refused({{"init_lora_weights", initial}}), "'init_lora_weights'");
   expect_contains(refused({{"an_option_of_tomorrow", 3}}), "'an_option_of_tomorrow' = 3");
   expect_contains(refused({{"alpha_pattern", {{"(", 9}}}}), "regular expressions");
   expect_contains(refused({{"alpha_pattern", {9, 10}}}), "an object of patterns");
   expect_contains(refused({{"alpha_pattern", {{"query", "9"}}}}), "numbers");
+  expect_contains(refused({{"rank_pattern", {{"query", 3}}}}), kModule + ": expected tensors of the stated rank 3");
+  expect_contains(refused({{"r", 5}}), "rank 5, got rank 2");
+  expect_contains(refused({{"target_modules", {"key"}}}), kModule + ": expected modules that target_modules");
+  expect_contains(refused({{"exclude_modules", ".*query"}}), kModule + ": expected modules that target_modules");
+  expect_contains(refused({{"target_modules", "("}}), "target_modules: expected regular expressions");
+  expect_contains(refused({{"target_modules", {1}}}), "target_modules: expected a pattern or a list of names");
+  expect_contains(refused({{"target_modules", ".*"}, {"layers_to_transform", {1}}}), "layers_to_transform");
   EXPECT_NO_THROW(
       load_adapter(put_peft({{"use_dora", false}, {"modules_to_save", nullptr}, {"loftq_config", json::object()}})));
 
@@ -181,14 +198,55 @@ TEST_F(AdapterTest, RefusesOtherLayoutsOfDiffusers) {
     save_safetensors(tensors, folder_ / "adapter/pytorch_lora_weights.safetensors", metadata);
     return error_of<CheckpointError>([&] { load_adapter(folder_ / "adapter"); });
   };
-  expect_contains(refused({{"lora_unet_mid_block.lora_down.weight", golden_values({2, 4})}}), "save_lora_weights");
+  const std::string kohya = refused({{"lora_unet_mid_block.lora_down.weight", golden_values({2, 4})}});
+  expect_contains(kohya, "kohya's layout ('lora_unet_mid_block.lora_down.weight')");
+  expect_contains(kohya, "save_lora_weights");
   expect_contains(refused({{"unet.mid_block.processor.to_q_lora.up.weight", golden_values({2, 4})}}),
-                  "'mid_block.processor.to_q_lora.up.weight'");
+                  "attention processors, as diffusers wrote them before PEFT ('unet.mid_block.processor");
   const TensorMap plain = {{"unet.a.lora_A.weight", golden_values({2, 4})},
                            {"unet.a.lora_B.weight", golden_values({4, 2})}};
   expect_contains(refused(plain, {{"lora_adapter_metadata", "{"}}), "metadata: expected an object of JSON");
-  expect_contains(refused(plain, {{"lora_adapter_metadata", R"({"unet.use_dora": true})"}}), "'use_dora' = true");
+  expect_contains(refused(plain, {{"lora_adapter_metadata", R"({"unet.use_dora": true})"}}), "'use_dora'");
   expect_contains(refused(plain), "base_model: REPOSITORY");
+  fs::remove(folder_ / "adapter/pytorch_lora_weights.safetensors");
+  fs::copy(kGoldens / "pickled/pytorch_model.bin", folder_ / "adapter/pytorch_lora_weights.bin");
+  const std::string pickle =
+      error_of<CheckpointError>([&] { Repository((folder_ / "adapter").string()).tensors("unet"); });
+  expect_contains(pickle, "expected an adapter in pytorch_lora_weights.safetensors, got one in");
+  expect_contains(pickle, "save_lora_weights");
+}
+
+// tools/reference/lora.py: what PEFT makes of every form of its options.
+TEST(PeftOptions, ChooseWhatPeftChooses) {
+  const nlohmann::ordered_json golden =
+      nlohmann::ordered_json::parse(read_file(kGoldens.parent_path() / "lora/peft_options.json"));
+  ASSERT_GE(golden["cases"].size(), 20u);
+  for (const auto& test : golden["cases"]) {
+    SCOPED_TRACE(test["options"].dump());
+    nlohmann::ordered_json config = test["options"];
+    config["peft_type"] = "LORA";
+    const PeftOptions options(config, "adapter_config.json");
+    for (const std::string module : golden["modules"]) {
+      SCOPED_TRACE(module);
+      ASSERT_EQ(options.targets(module), test["adapted"].contains(module));
+      if (!options.targets(module)) continue;
+      const auto rank = test["adapted"][module]["rank"].get<int64_t>();
+      EXPECT_NEAR(options.alpha(module, rank) / static_cast<double>(rank),
+                  test["adapted"][module]["scale"].get<double>(), 1e-12);
+      EXPECT_THROW(options.alpha(module, rank + 1), CheckpointError);
+    }
+  }
+}
+
+TEST_F(AdapterTest, AnOutputLayerThatSharesTheEmbeddingsGetsAMatrixOfItsOwn) {
+  const at::Tensor embeddings = golden_values({6, 4});
+  TensorMap tensors = {{"text.bert.embeddings.word_embeddings.weight", embeddings.clone()},
+                       {"text.cls.predictions.decoder.weight", at::zeros({6, 4})}};  // a repetition, which nobody reads
+  add_low_rank(tensors, modules("text.cls.predictions.decoder"), "test");
+  const LowRank pair = modules().at(kModule);
+  EXPECT_TRUE(at::allclose(tensors.at("text.cls.predictions.decoder.own_weight"),
+                           embeddings + 1.5 * at::matmul(pair.b, pair.a)));
+  expect_same(tensors.at("text.bert.embeddings.word_embeddings.weight"), embeddings, "embeddings");
 }
 
 TEST_F(AdapterTest, TheModelCardNamesTheBase) {
@@ -208,13 +266,12 @@ TEST_F(AdapterTest, TheModelCardNamesTheBase) {
 TEST_F(AdapterTest, RefusesModulesThatTheBaseLacks) {
   const auto refused = [&](const LowRankMap& modules) {
     TensorMap tensors = read(folder_ / "base");
-    tensors["cls.predictions.decoder.weight"] = golden_values({6, 4});
     return error_of<CheckpointError>([&] { add_low_rank(tensors, modules, "the adapter"); });
   };
   expect_contains(refused(modules("layer.self.value")), "the adapter: layer.self.value");
   expect_contains(refused(modules("layer.conv")), "expected an update of [6, 2, 3, 3], got [6, 4]");
   expect_contains(refused({{kModule, {golden_values({2, 6}), golden_values({4, 2}), 2}}}), "an update of [6, 4]");
-  expect_contains(refused(modules("cls.predictions.decoder")), "one that shares its matrix");
+  expect_contains(refused(modules("cls.predictions.decoder")), "no such module");
 }
 
 TEST_F(AdapterTest, TextModelsHaveALevelMoreOrLess) {

@@ -49,6 +49,16 @@ TEST_F(MappedFileTest, ReleasedTensorsTakeNoMemoryUntilTheyAreReadAgain) {
   EXPECT_GT(resident(), read - 8);
 }
 
+// Their pages hold what the file does not.
+TEST_F(MappedFileTest, WrittenTensorsAreNotReleased) {
+  const auto file = MappedFile::open(TemporaryFolder::file(std::string(4 << 20, '\0')));
+  const at::Tensor view = file->view(0, 1 << 20, at::kFloat).view({1024, 1024});
+  release(view);
+  view.narrow(0, 3, 1).fill_(7);
+  release(view);
+  EXPECT_EQ(view.sum().item<float>(), 7 * 1024);
+}
+
 TEST_F(MappedFileTest, OtherTensorsAreNotReleased) {
   const at::Tensor numbers = at::arange(1 << 20, at::kFloat), copy = numbers.clone();
   release(numbers);

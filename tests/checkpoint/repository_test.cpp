@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "readback/base/sha256.h"
 #include "tests/checkpoint/testing.h"
 
 namespace readback::checkpoint {
@@ -156,8 +157,9 @@ TEST_F(RepositoryTest, DigestFollowsConfigurationsAndWeights) {
   put("repo/model.safetensors", "12345");
   const auto digest = [&] { return Repository((folder_ / "repo").string()).digest(); };
   const std::string first = digest();
-  EXPECT_EQ(first.size(), 16u);
-  EXPECT_EQ(first.find_first_not_of("0123456789abcdef"), std::string::npos);
+  ASSERT_TRUE(first.starts_with("sha256:")) << first;
+  EXPECT_EQ(first.size(), 7 + 64u);
+  EXPECT_EQ(first.find_first_not_of("0123456789abcdef", 7), std::string::npos);
   put("repo/README.md", "words");
   put("repo/.git/config.json", "{}");
   put("repo/training/state.safetensors", "123");
@@ -175,7 +177,7 @@ TEST_F(RepositoryTest, DigestFollowsConfigurationsAndWeights) {
   EXPECT_TRUE(digests.contains(Repository((folder_ / "moved").string()).digest())) << "wherever it lies";
 }
 
-TEST_F(RepositoryTest, DigestNoticesAnyTrainedMatrixOfLargeWeights) {
+TEST_F(RepositoryTest, DigestNoticesEveryByteOfLargeWeights) {
   put("repo/config.json", "{}");
   const auto with_change_at = [&](size_t place, size_t size) {
     std::string bytes(70 << 20, 'w');
@@ -184,8 +186,57 @@ TEST_F(RepositoryTest, DigestNoticesAnyTrainedMatrixOfLargeWeights) {
     return Repository((folder_ / "repo").string()).digest();
   };
   std::set<std::string> digests{with_change_at(0, 0)};
-  for (const size_t place : {1000u, 10'000'001u, (70u << 20) - (300u << 10)}) {
-    EXPECT_TRUE(digests.insert(with_change_at(place, 256 << 10)).second) << place;
+  for (const size_t place : {1000u, 10'000'001u, (70u << 20) - 1}) {
+    EXPECT_TRUE(digests.insert(with_change_at(place, 1)).second) << place;
+  }
+}
+
+TEST_F(RepositoryTest, DigestOfAHubCacheIsThatOfAFolder) {
+  const std::string weights = "weights", hub = "hub/models--owner--name/";
+  put("plain/config.json", "{}");
+  put("plain/unet/diffusion_pytorch_model.safetensors", weights);
+  put(hub + "blobs/bf7ec0ef8e7b8d5d3a3cbe54bda9d75f5bb0b1f1", "{}");
+  put(hub + "blobs/" + sha256_hex(weights), weights);
+  const fs::path snapshot = folder_ / hub / "snapshots/main";
+  fs::create_directories(snapshot / "unet");
+  fs::create_symlink("../../blobs/bf7ec0ef8e7b8d5d3a3cbe54bda9d75f5bb0b1f1", snapshot / "config.json");
+  fs::create_symlink("../../../blobs/" + sha256_hex(weights), snapshot / "unet/diffusion_pytorch_model.safetensors");
+  ::setenv("HF_HUB_CACHE", (folder_ / "hub").c_str(), 1);
+  EXPECT_EQ(Repository("owner/name").digest(), Repository((folder_ / "plain").string()).digest());
+}
+
+// What is digested is what is loaded, whichever comes first.
+TEST_F(RepositoryTest, FilesThatChangeWhileTheyAreUsedAreRefused) {
+  const auto put_repository = [&] {
+    put("repo/config.json", "{}");
+    save_safetensors({{"a", golden_values({2})}}, folder_ / "repo/model.safetensors");
+    return Repository((folder_ / "repo").string());
+  };
+  const auto expect_refused = [&](const auto& use, const std::string& file) {
+    expect_contains(error_of<CheckpointError>(use), "'" + file + "'");
+  };
+  {
+    const Repository repository = put_repository();
+    repository.digest();
+    save_safetensors({{"a", golden_values({2}) + 1}}, folder_ / "repo/model.safetensors");
+    expect_refused([&] { repository.tensors(); }, "model.safetensors");
+  }
+  {
+    const Repository repository = put_repository(), copy = repository;
+    repository.tensors();
+    put("repo/config.json", "{ }");
+    expect_refused([&] { copy.digest(); }, "config.json");
+  }
+  {
+    const Repository repository = put_repository();
+    repository.json();
+    put("repo/vocab.txt", "a");
+    expect_refused([&] { repository.digest(); }, "vocab.txt");
+    fs::remove(folder_ / "repo/vocab.txt");
+    EXPECT_NO_THROW(repository.digest());
+    put("repo/README.md", "words");
+    put("repo/training/state.safetensors", "123");
+    EXPECT_NO_THROW(repository.tensors());
   }
 }
 

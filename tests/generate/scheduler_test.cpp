@@ -157,5 +157,26 @@ TEST(Scheduler, ReadsInfinitiesAsDiffusersWritesThem) {
   EXPECT_THROW(read_scheduler_config(path), CheckpointError);
 }
 
+// diffusers loads the class that model_index.json names, whatever the scheduler's own file says.
+TEST(Scheduler, TheClassIsThatOfTheModelIndex) {
+  const auto folder = std::filesystem::temp_directory_path() / "readback_scheduler_class";
+  const auto path = folder / "scheduler/scheduler_config.json", index = folder / "model_index.json";
+  write_file(path, R"({"_class_name": "PNDMScheduler", "skip_prk_steps": true, "beta_schedule": "scaled_linear"})");
+  const auto name = [&] { return scheduler_name(read_scheduler_config(path)); };
+  EXPECT_EQ(name(), "pndm");
+  write_file(index, R"({"scheduler": ["diffusers", "EulerDiscreteScheduler"]})");
+  EXPECT_EQ(name(), "euler");
+  EXPECT_EQ(make_scheduler("", read_scheduler_config(path), 4)->sigmas().size(), 5u);
+  write_file(index, R"({"scheduler": [null, null]})");
+  EXPECT_EQ(name(), "pndm");
+  write_file(path, R"({"beta_schedule": "scaled_linear"})");
+  EXPECT_EQ(name(), "");
+  write_file(index, R"({"scheduler": ["diffusers", "DDIMScheduler"]})");
+  EXPECT_EQ(name(), "ddim");
+  write_file(index, "{");
+  EXPECT_THROW(name(), CheckpointError);
+  std::filesystem::remove_all(folder);
+}
+
 }  // namespace
 }  // namespace readback::generate

@@ -275,5 +275,23 @@ TEST_F(BrokenPipeline, SafetyCheckerBlanksWhatItFlags) {
   }
 }
 
+// The size that StableDiffusionPipeline of diffusers 0.42.1 gives.
+TEST(StableDiffusion, PicturesOfEarlyRepositoriesHaveTheRightSize) {
+  std::string name = testing::TempDir() + "readback_early_XXXXXX";
+  ASSERT_NE(::mkdtemp(name.data()), nullptr);
+  const fs::path folder = name;
+  fs::copy(fs::path(READBACK_SOURCE_DIR) / "assets/emoji-scenes/generator", folder, fs::copy_options::recursive);
+  nlohmann::json config = read_json(folder / "unet/config.json");
+  config["_diffusers_version"] = "0.6.0";
+  write_file(folder / "unet/config.json", config.dump());
+  StableDiffusion early(checkpoint::Repository(folder.string()), at::kCPU, at::kFloat);
+  GenerationOptions options;
+  options.num_inference_steps = 1;
+  const Picture picture = early.generate(requests_for({"a bus"}), options).front();
+  EXPECT_EQ(picture.image.width, 256);
+  EXPECT_EQ(picture.image.height, 256);
+  fs::remove_all(folder);
+}
+
 }  // namespace
 }  // namespace readback::generate

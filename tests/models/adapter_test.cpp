@@ -61,7 +61,7 @@ at::Tensor prediction(const GoldenAdapter& golden, const nn::Weights& weights) {
 
 TEST(Adapter, MergedCaptionersGiveWhatPeftGives) {
   at::NoGradGuard no_grad;
-  for (const char* name : {"captioner", "captioner-patterns"}) {
+  for (const char* name : {"captioner", "captioner-patterns", "captioner-all-linear"}) {
     const GoldenAdapter golden(name);
     EXPECT_LT(relative_error(logits(golden, golden.merged()), golden["output.logits"]), kOutputs) << name;
     const Golden base("blip");

@@ -72,6 +72,36 @@ TEST(Unet, RefusesOptionsItDoesNotKnow) {
   }
 }
 
+// What StableDiffusionPipeline of diffusers 0.42.1 makes of files that say who saved them.
+TEST(Unet, ReadsConfigurationsOfEarlyDiffusers) {
+  const Golden golden("unet-sd1");
+  const auto read = [&](const nlohmann::json& changes) {
+    nlohmann::json config = golden.repository.json();
+    config.erase("_diffusers_version");
+    config["sample_size"] = 8;
+    config.update(changes);
+    return UnetConfig::read({config, "config.json"});
+  };
+  for (const char* version : {"0.2.2", "0.6.0", "0.8.1", "0.8.0.dev0"}) {
+    EXPECT_EQ(read({{"_diffusers_version", version}}).sample_size, 64) << version;
+    EXPECT_EQ(read({{"_diffusers_version", version}, {"sample_size", 96}}).sample_size, 96) << version;
+  }
+  for (const char* version : {"0.9.0.dev0", "0.9.0", "0.10.2", "0.42.1", "1.0"})
+    EXPECT_EQ(read({{"_diffusers_version", version}}).sample_size, 8) << version;
+  EXPECT_EQ(read(nlohmann::json::object()).sample_size, 8);
+  EXPECT_NE(checkpoint_error([&] {
+              read({{"_diffusers_version", "old"}});
+            }).find("_diffusers_version"),
+            std::string::npos);
+
+  nlohmann::json old_names = nlohmann::json::object();
+  for (const char* key : {"down_block_types", "up_block_types"}) {
+    for (const std::string name : golden.repository.json()[key]) old_names[key].push_back("UNetRes" + name);
+  }
+  EXPECT_EQ(read(old_names).down_attention, read(nlohmann::json::object()).down_attention);
+  EXPECT_EQ(read(old_names).up_attention, read(nlohmann::json::object()).up_attention);
+}
+
 struct VaeParity : testing::Test {
   Golden golden{"vae"};
   nn::Weights weights = golden.weights();

@@ -73,7 +73,7 @@ class Variable {
   std::optional<std::string> before_;
 };
 
-// A folder of its own that is removed, to which READBACK_SPICE, JAVA_HOME and XDG_CACHE_HOME point.
+// A folder of its own that is removed, to which READBACK_SPICE, JAVA_HOME and READBACK_CACHE point.
 class SpiceFolder {
  public:
   SpiceFolder() {
@@ -87,7 +87,7 @@ class SpiceFolder {
     std::filesystem::permissions(java(), std::filesystem::perms::owner_all);
     variables_.emplace_back("READBACK_SPICE", jars().string());
     variables_.emplace_back("JAVA_HOME", root.string());
-    variables_.emplace_back("XDG_CACHE_HOME", (root / "cache").string());
+    variables_.emplace_back("READBACK_CACHE", (root / "cache").string());
   }
   ~SpiceFolder() { std::filesystem::remove_all(root); }
 

@@ -6,8 +6,10 @@ that names its base relative to itself, beside a golden.safetensors:
     input.*, output.*       tensors given to the model with its adapter and got from it
     loss, gradient.KEY      the mean square of the output, and its gradient with respect to lora_A and lora_B of KEY's
                             module, in the adapters that readback can train itself
+and tests/goldens/lora/peft_options.json: for many LoraConfigs which modules PEFT adapts, and each one's rank and scale.
 """
 
+import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -112,13 +114,70 @@ def pipeline(name, unet_config, trained, text_config=None):
     finish(name, inputs, {"prediction": output}, pipe.unet if trained else None)
 
 
+MODULES = [
+    "text_decoder.bert.encoder.layer.0.attention.self.query", "text_decoder.bert.encoder.layer.1.attention.self.query",
+    "text_decoder.bert.encoder.layer.1.crossattention.self.key", "text_decoder.bert.encoder.layer.11.output.dense",
+    "text_decoder.cls.predictions.decoder", "text_decoder.cls.predictions.transform.dense",
+    "vision_model.encoder.layers.0.self_attn.qkv", "vision_model.encoder.layers.1.mlp.fc1", "blocks.2.layers.1.fc1",
+    "fc1"]
+OPTIONS = [
+    {"target_modules": ["query", "fc1"]}, {"target_modules": ["self.query", "layer.1.crossattention.self.key"]},
+    {"target_modules": ["uery", "coder", "fc1"]}, {"target_modules": MODULES[:1]},
+    {"target_modules": r".*(query|key)"}, {"target_modules": r"text_decoder\..*\.dense"},
+    {"target_modules": "all-linear"}, {"target_modules": "All-Linear"},
+    {"target_modules": ["query", "key", "dense", "fc1"], "exclude_modules": ["key", "transform.dense", "ense"]},
+    {"target_modules": ["query", "key", "dense", "fc1"], "exclude_modules": r"text.*\.(key|query)"},
+    {"target_modules": "all-linear", "exclude_modules": ["decoder"]},
+    {"target_modules": ["query", "dense", "fc1", "qkv"], "layers_to_transform": [1]},
+    {"target_modules": ["query", "dense", "fc1", "qkv"], "layers_to_transform": 0},
+    {"target_modules": ["query", "dense", "fc1", "qkv"], "layers_to_transform": [0, 11], "layers_pattern": "layer"},
+    {"target_modules": ["query", "dense", "fc1", "qkv"], "layers_to_transform": [1], "layers_pattern": ["layers"]},
+    {"target_modules": ["query", "dense", "fc1", "qkv"], "layers_to_transform": [1], "layers_pattern": ["(layer)(s?)"]},
+    {"target_modules": ["query", "dense", "fc1"], "layers_to_transform": [], "layers_pattern": []},
+    {"target_modules": ["query", "key", "fc1"], "rank_pattern": {"query": 4, r"layer\.1\..*": 3, "fc1": 1}},
+    {"target_modules": ["query", "fc1"], "rank_pattern": {"^fc1": 4}, "alpha_pattern": {"self.query": 9, "^fc1": 1}},
+    {"target_modules": ["query", "fc1"], "use_rslora": True, "lora_alpha": 3, "rank_pattern": {"fc1": 2}},
+    {"target_modules": ["query", "fc1"], "init_lora_weights": "mica", "fan_in_fan_out": True}]
+
+
+class Tree(torch.nn.Module):
+    """A linear layer under each of MODULES."""
+
+    def __init__(self):
+        super().__init__()
+        for name in MODULES:
+            *parents, leaf = name.split(".")
+            node = self
+            for parent in parents:
+                if not hasattr(node, parent):
+                    node.add_module(parent, torch.nn.Module())
+                node = getattr(node, parent)
+            node.add_module(leaf, torch.nn.Linear(16, 16))
+
+
+def peft_options():
+    cases = []
+    for options in OPTIONS:
+        model = get_peft_model(Tree(), LoraConfig(**{"r": 5, "lora_alpha": 4} | options)).base_model.model
+        layers = {name: model.get_submodule(name) for name in MODULES}
+        adapted = {name: {"rank": layer.r["default"], "scale": layer.scaling["default"]}
+                   for name, layer in layers.items() if hasattr(layer, "lora_A")}
+        cases.append({"options": {"r": 5, "lora_alpha": 4} | options, "adapted": adapted})
+    path = OUTPUT / "peft_options.json"
+    path.write_text(json.dumps({"modules": MODULES, "cases": cases}, indent=1) + "\n")
+    print(path.name, path.stat().st_size)
+
+
 if __name__ == "__main__":
+    peft_options()
     blip("captioner", LoraConfig(r=4, lora_alpha=6, target_modules=[
         "query", "key", "value", "dense", "qkv", "projection", "fc1", "fc2"]), trained=True)
     blip("captioner-patterns", LoraConfig(
         r=4, lora_alpha=6, use_rslora=True, target_modules=["query", "qkv", "fc1"], rank_pattern={"fc1": 2},
         alpha_pattern={r"crossattention\.self\.query": 12, r"^vision_model.*\.qkv": 3}), trained=False,
         dtype=torch.bfloat16)
+    # The output layer, too, which shares the matrix of the word embeddings.
+    blip("captioner-all-linear", LoraConfig(r=2, lora_alpha=3, target_modules="all-linear"), trained=False)
     linear = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "time_emb_proj", "linear_1", "linear_2"]
     pipeline("generator", LoraConfig(r=3, lora_alpha=5, target_modules=linear), trained=True)
     pipeline("generator-convolutions", LoraConfig(r=3, lora_alpha=3, target_modules=["to_q", "proj_in", "conv1"]),

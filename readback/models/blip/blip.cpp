@@ -168,7 +168,10 @@ BlipTextDecoder::BlipTextDecoder(const BlipTextConfig& config, const nn::Weights
   const nn::Weights head = weights["cls"]["predictions"];
   transform = Linear(head["transform"]["dense"], config.hidden_size, config.hidden_size);
   transform_norm = nn::LayerNorm(head["transform"]["LayerNorm"], config.hidden_size, config.layer_norm_eps);
-  prediction.weight = word_embeddings.weight;
+  // An adapter of the layer does not change the embeddings (checkpoint/adapter.h).
+  const nn::Weights decoder = head["decoder"];
+  prediction.weight = decoder.has("own_weight") ? decoder.get("own_weight", {config.vocab_size, config.hidden_size})
+                                                : word_embeddings.weight;
   prediction.bias = head.get("bias", {config.vocab_size}, Init::zeros());
   if (weights.is_for_inference()) prediction.pack();
   head.ignore("decoder.weight");  // tied to the word embeddings and the bias above; some exports repeat them

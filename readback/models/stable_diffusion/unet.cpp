@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "readback/base/error.h"
 #include "readback/nn/differentiable.h"
@@ -11,11 +13,33 @@ namespace readback::models {
 
 using nn::Linear;
 
+namespace {
+
+// Whether the file was saved by a diffusers older than 0.9.0. A file that does not say is taken as newer.
+bool is_before_0_9(checkpoint::ConfigReader& config) {
+  const auto version = config.get<std::string>("_diffusers_version", "");
+  int major = 0, minor = 0;
+  if (version.empty()) return false;
+  if (std::sscanf(version.c_str(), "%d.%d", &major, &minor) < 1)
+    throw CheckpointError(describe(config.where() + ": _diffusers_version", "a version such as 0.42.1", version));
+  return major == 0 && minor < 9;
+}
+
+// The first releases named the blocks "UNetResDownBlock2D" and so on.
+std::string block_name(const std::string& name) {
+  const std::string old = "UNetRes";
+  return name.starts_with(old) ? name.substr(old.size()) : name;
+}
+
+}  // namespace
+
 UnetConfig UnetConfig::read(checkpoint::ConfigReader config) {
   UnetConfig c;
   c.in_channels = config.get("in_channels", c.in_channels);
   c.out_channels = config.get("out_channels", c.out_channels);
   c.sample_size = config.get("sample_size", c.sample_size);
+  // Stable Diffusion 1's first files state 32 for models of 64, which StableDiffusionPipeline puts right.
+  if (is_before_0_9(config)) c.sample_size = std::max<int64_t>(c.sample_size, 64);
   c.layers_per_block = config.get("layers_per_block", c.layers_per_block);
   c.cross_attention_dim = config.get("cross_attention_dim", int64_t{1280});
   c.norm_num_groups = config.get("norm_num_groups", c.norm_num_groups);
@@ -30,10 +54,11 @@ UnetConfig UnetConfig::read(checkpoint::ConfigReader config) {
     if (!config.has(key)) return (config.ignore({key}), fallback);
     std::vector<bool> levels;
     for (const std::string& name : config.require<std::vector<std::string>>(key)) {
-      if (name != with && name != without) {
+      const std::string block = block_name(name);
+      if (block != with && block != without) {
         throw CheckpointError(describe(config.where() + " " + key, with + " or " + without, name));
       }
-      levels.push_back(name == with);
+      levels.push_back(block == with);
     }
     return levels;
   };

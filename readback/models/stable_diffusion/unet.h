@@ -22,6 +22,7 @@ struct UnetConfig {
   std::vector<int64_t> attention_heads = {8, 8, 8, 8};           // per level (diffusers' attention_head_dim)
   std::vector<bool> down_attention = {true, true, true, false};  // which levels have transformers
   std::vector<bool> up_attention = {false, true, true, true};
+  // As StableDiffusionPipeline sees the file: a sample_size below 64 of a diffusers before 0.9.0 is 64.
   static UnetConfig read(checkpoint::ConfigReader config);
 };
 

@@ -12,7 +12,7 @@ constexpr double kEpsilon = 1e-6;  // of every norm in the VAE
 
 VaeConfig VaeConfig::read(checkpoint::ConfigReader config) {
   VaeConfig c;
-  c.block_out_channels = config.get("block_out_channels", c.block_out_channels);
+  c.block_out_channels = config.get("block_out_channels", std::vector<int64_t>{64});
   const auto all_are = [&](const char* key, const char* type) {
     for (const std::string& name : config.get(key, std::vector<std::string>{})) {
       if (name != type) throw CheckpointError(describe(config.where() + " " + key, type, name));

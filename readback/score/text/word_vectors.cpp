@@ -11,7 +11,7 @@
 #include <span>
 
 #include "readback/base/error.h"
-#include "readback/base/random.h"
+#include "readback/base/file_digest.h"
 #include "readback/text/unicode.h"
 
 namespace readback::score {
@@ -179,10 +179,7 @@ WordVectors::WordVectors(const std::filesystem::path& path)
   }
 }
 
-std::string WordVectors::digest(const std::filesystem::path& path) {
-  const auto file = checkpoint::MappedFile::open(path);
-  return fmt::format("{:016x}", fnv1a(file->bytes().substr(0, kLongestLine)) ^ file->bytes().size());
-}
+std::string WordVectors::digest(const std::filesystem::path& path) { return file_digest(path); }
 
 std::optional<std::vector<float>> WordVectors::find(std::string_view word) const {
   const auto found = numbers_.find(word);

@@ -25,7 +25,7 @@ class WordVectors {
   // not UTF-8, a line above 1 MiB, fewer or more words than a header says, a file without words.
   explicit WordVectors(const std::filesystem::path& path);
 
-  // 16 hex digits over size and beginning of a file, which tell tables of vectors apart. Errors: CheckpointError.
+  // The whole file's digest (base/file_digest.h). Errors: DataError.
   static std::string digest(const std::filesystem::path& path);
 
   std::optional<std::vector<float>> find(std::string_view word) const;  // none: not in the file

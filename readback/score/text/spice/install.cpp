@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "readback/base/cache.h"
 #include "readback/base/error.h"
 
 namespace readback::score {
@@ -44,12 +45,6 @@ const char* environment(const char* name) {
   return value != nullptr && *value != '\0' ? value : nullptr;
 }
 
-fs::path user_folder(const char* variable, const char* in_home) {
-  if (const char* folder = environment(variable)) return fs::path(folder) / "readback";
-  const char* home = environment("HOME");
-  return fs::path(home ? home : ".") / in_home / "readback";
-}
-
 bool is_program(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored) && ::access(path.c_str(), X_OK) == 0;
@@ -61,12 +56,12 @@ std::span<const SpiceJar> spice_jars() { return kJars; }
 
 fs::path spice_folder() {
   if (const char* path = environment("READBACK_SPICE")) return path;
-  return user_folder("XDG_DATA_HOME", ".local/share") / "spice";
+  if (const char* data = environment("XDG_DATA_HOME")) return fs::path(data) / "readback/spice";
+  const char* home = environment("HOME");
+  return fs::path(home ? home : ".") / ".local/share/readback/spice";
 }
 
-fs::path spice_cache_folder() {
-  return user_folder("XDG_CACHE_HOME", ".cache") / fmt::format("spice-{:.8}", kJars[0].digest);
-}
+fs::path spice_cache_folder() { return cache_folder() / fmt::format("spice-{:.8}", kJars[0].digest); }
 
 fs::path find_java() {
   if (const char* home = environment("JAVA_HOME"); home && is_program(fs::path(home) / "bin/java")) {

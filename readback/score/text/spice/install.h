@@ -18,7 +18,7 @@ std::span<const SpiceJar> spice_jars();
 
 // $READBACK_SPICE when set, else readback/spice in $XDG_DATA_HOME or ~/.local/share.
 std::filesystem::path spice_folder();
-// readback/spice-<digest> in $XDG_CACHE_HOME or ~/.cache. It may be removed at any time.
+// spice-<digest> in cache_folder() (base/cache.h). It may be removed at any time.
 std::filesystem::path spice_cache_folder();
 
 // $JAVA_HOME/bin/java, else java in PATH; empty when there is none.
