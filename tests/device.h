@@ -1,6 +1,7 @@
 // Where the tests compute, in which types, and how far their results may be from the references'.
 //
-//   READBACK_TEST_DEVICE=cuda ./dev test      every model on the GPU; cpu unless set
+//   READBACK_TEST_DEVICE=cuda    every model on the GPU, also cuda:1; cpu unless set
+//   READBACK_TEST_DEVICE=far     as if on a GPU, without one: far_device.h
 //
 // Results are compared on the CPU. Gradients and losses of training are float32 on either device.
 #pragma once
@@ -9,7 +10,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <string_view>
 
+#include "far_device.h"
 #include "readback/base/device.h"
 
 namespace readback {
@@ -19,6 +22,7 @@ namespace readback {
 inline c10::Device test_device() {
   static const c10::Device device = [] {
     const char* name = std::getenv("READBACK_TEST_DEVICE");
+    if (name != nullptr && std::string_view(name) == "far") return far_device();
     return parse_device(name == nullptr || *name == '\0' ? "cpu" : name);
   }();
   return device;

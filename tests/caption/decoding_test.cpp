@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "../device.h"
 #include "readback/base/error.h"
 
 namespace readback::caption {
@@ -47,7 +48,8 @@ class ToyModel final : public StepModel {
 
   at::Tensor row(int64_t name, const std::vector<int64_t>& sequence) const {
     uint64_t state = static_cast<uint64_t>(name) + 1;
-    for (const int64_t token : sequence) state = derive_seed(state, Purpose::kTest, "toy", static_cast<uint64_t>(token));
+    for (const int64_t token : sequence)
+      state = derive_seed(state, Purpose::kTest, "toy", static_cast<uint64_t>(token));
     at::Tensor values = at::empty({kVocabulary});
     Random(state, Purpose::kTest, "logits").fill_normal({values.data_ptr<float>(), static_cast<size_t>(kVocabulary)});
     values.mul_(1.5);
@@ -63,7 +65,7 @@ class ToyModel final : public StepModel {
     for (size_t s = 0; s < sequences_.size(); ++s) {
       all.push_back(row(names_[s / (sequences_.size() / names_.size())], sequences_[s]));
     }
-    return at::stack(all);
+    return at::stack(all).to(test_device());
   }
 
   std::vector<int64_t> names_;

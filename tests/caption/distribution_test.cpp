@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../device.h"
 #include "readback/base/error.h"
 #include "readback/checkpoint/safetensors.h"
 
@@ -32,7 +33,7 @@ TEST(Distribution, EqualsTransformersAfterEveryFilter) {
     options.temperature = cases[i].value("temperature", 1.0);
     options.top_k = cases[i].value("top_k", 0);
     options.top_p = cases[i].value("top_p", 1.0);
-    at::Tensor actual = filter(penalize(golden.at("logits"), prefixes, kEnd, options), options);
+    at::Tensor actual = filter(penalize(golden.at("logits").to(test_device()), prefixes, kEnd, options), options);
     actual = actual / actual.sum(1, /*keepdim=*/true);
     const at::Tensor& expected = golden.at("probabilities." + std::to_string(i));
     const auto difference = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
@@ -62,7 +63,8 @@ TEST(Draw, FollowsTheWeights) {
   std::vector<double> counts(weights.size());
   constexpr int kDraws = 40000;
   for (int i = 0; i < kDraws; ++i) {
-    counts[static_cast<size_t>(draw(weights, Random(1, Purpose::kTest, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
+    counts[static_cast<size_t>(
+        draw(weights, Random(1, Purpose::kTest, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
   }
   double chi_square = 0;
   for (size_t i : {0, 2, 3, 5}) {
@@ -88,7 +90,8 @@ TEST(Draw, ChangesRarelyWhenWeightsChangeLittle) {
   int changed = 0;
   for (int64_t i = 0; i < 200; ++i) {
     const auto row = [](const at::Tensor& t) { return std::span<const float>(t.data_ptr<float>(), 30000); };
-    changed += draw(row(weights), Random(1, Purpose::kTest, "moved"), i) != draw(row(moved), Random(1, Purpose::kTest, "moved"), i);
+    changed += draw(row(weights), Random(1, Purpose::kTest, "moved"), i) !=
+               draw(row(moved), Random(1, Purpose::kTest, "moved"), i);
   }
   EXPECT_LE(changed, 1);
 }
