@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
+#include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/native/CPUFallback.h>
 #include <ATen/native/TensorFactories.h>
+#include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/view_native.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -59,9 +61,17 @@ at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   return to;
 }
 
+// What the tensor held is lost, as nobody who resizes one here needs it.
+const at::Tensor& take_size(const at::Tensor& x, at::IntArrayRef size, std::optional<at::MemoryFormat>) {
+  if (x.sizes() == size) return x;
+  const at::Tensor fresh = at::empty(size, x.options());
+  x.unsafeGetTensorImpl()->set_storage_keep_dtype(fresh.storage());
+  x.unsafeGetTensorImpl()->set_sizes_contiguous(size);
+  return x;
+}
+
 at::Tensor copy_from_and_resize(const at::Tensor& from, const at::Tensor& to) {
-  TORCH_CHECK(from.sizes() == to.sizes(), "the far device does not resize");
-  return copy_from(from, to, false);
+  return copy_from(from, take_size(to, from.sizes(), {}), false);
 }
 
 at::Scalar local_scalar(const at::Tensor& x) { return near(x).item(); }
@@ -111,11 +121,25 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_copy_from", &copy_from);
   m.impl("_copy_from_and_resize", &copy_from_and_resize);
   m.impl("_local_scalar_dense", &local_scalar);
+  m.impl("resize_", &take_size);
   m.impl("view", &at::native::view);
+  m.impl("_reshape_alias", &at::native::_reshape_alias);
   m.impl("as_strided", &at::native::as_strided_tensorimpl);
   m.impl("convolution_overrideable", &convolution);
   m.impl("convolution_backward_overrideable", &convolution_backward);
 }
+
+// Autograd asks for the accelerator.
+struct FarHooks final : at::PrivateUse1HooksInterface {
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+};
+[[maybe_unused]] const bool registered = [] {
+  c10::register_privateuse1_backend("far");
+  at::RegisterPrivateUse1HooksInterface(new FarHooks);
+  return true;
+}();
 
 C10_REGISTER_GUARD_IMPL(PrivateUse1, c10::impl::NoOpDeviceGuardImpl<c10::DeviceType::PrivateUse1>);
 

@@ -204,16 +204,13 @@ TEST(BlipCaptioner, ScoresCaptionsInHalfPrecision) {
   for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
     const BlipCaptioner captioner = load(dtype);
     EXPECT_NE(captioner.description().find(dtype_name(dtype)), std::string::npos);
-    fprintf(stderr, "MEASURE captioner %d %.2f u\n", (int)dtype,
-            error_in(dtype, scores(captioner), exact) / tolerance(dtype, 1));
+    // Measured: 1.9 and 1.8 roundoffs; without one of these biases 11.3 to 12.6 and 88 to 99.
     EXPECT_LT(error_in(dtype, scores(captioner), exact), tolerance(dtype, 4)) << dtype;
     for (const char* bias :
          {"vision_model.encoder.layers.0.mlp.fc1.bias", "text_decoder.bert.embeddings.LayerNorm.bias",
           "text_decoder.bert.encoder.layer.1.crossattention.self.value.bias",
           "text_decoder.cls.predictions.transform.dense.bias"}) {
-      fprintf(stderr, "BROKEN captioner %d %s %.2f u\n", (int)dtype, bias,
-              error_in(dtype, scores(without(bias, dtype)), exact) / tolerance(dtype, 1));
-      EXPECT_GT(error_in(dtype, scores(without(bias, dtype)), exact), tolerance(dtype, 4)) << dtype << " " << bias;
+      EXPECT_GT(error_in(dtype, scores(without(bias, dtype)), exact), tolerance(dtype, 8)) << dtype << " " << bias;
     }
   }
 }
@@ -236,8 +233,7 @@ TEST(BlipCaptioner, CaptionsInHalfPrecision) {
       }
       ASSERT_GE(own.size(), 4u);
       const double error = error_in(dtype, at::tensor(own, at::kDouble), at::tensor(float32, at::kDouble));
-      fprintf(stderr, "MEASURE own %d %zu %.2f u\n", (int)dtype, own.size(), error / tolerance(dtype, 1));
-      EXPECT_LT(error, tolerance(dtype, 4)) << dtype;
+      EXPECT_LT(error, tolerance(dtype, 8)) << dtype;  // measured: 1.5 to 4.5
     }
   }
 }
