@@ -38,6 +38,9 @@ function(readback_test name)
   # GTest's archive lacks standard templates such as std::string::swap. Were ours named first, the linker would take these
   # from any of our object files, and libtorch with it.
   target_link_libraries(test_${name} PRIVATE GTest::gtest stdc++ ${arg_DEPS})
+  if(arg_TORCH)
+    target_sources(test_${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests/far_device.cpp")
+  endif()
   if(arg_TORCH AND TARGET readback_pch)
     target_precompile_headers(test_${name} REUSE_FROM readback_pch)
   endif()

@@ -33,6 +33,19 @@ Cuda ask_driver() {
   return cuda;
 }
 
+// The same numbers on a GPU as the references have: libtorch's defaults let cuDNN's convolutions read float32 with 10 bits
+// of mantissa (TF32) and cuBLAS add up partial sums of half precision in half precision. And the same algorithm at each
+// call, not the one that was fastest the first time, so that a run can be repeated.
+void set_arithmetic() {
+  at::Context& context = at::globalContext();
+  context.setAllowTF32CuDNN(false);
+  context.setAllowTF32CuBLAS(false);
+  context.setAllowFP16ReductionCuBLAS(false);
+  context.setAllowBF16ReductionCuBLAS(false);
+  context.setBenchmarkCuDNN(false);
+  context.setDeterministicCuDNN(true);
+}
+
 // ATen learns of CUDA when libtorch_cuda registers itself; it asks once, so nothing may ask before this.
 Cuda load_cuda() {
   Cuda cuda = ask_driver();
@@ -40,6 +53,7 @@ Cuda load_cuda() {
   // Found as libtorch_cpu was: by the program's own list of library folders.
   if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return {0, ::dlerror()};
   if (!at::hasCUDA()) return {0, "a libtorch_cuda that finds no usable device"};
+  set_arithmetic();
   cuda.devices = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
   if (cuda.devices == 0) cuda.reason = "a libtorch_cuda that finds no usable device";
   return cuda;

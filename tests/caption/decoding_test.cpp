@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "../device.h"
 #include "readback/base/error.h"
 #include "readback/checkpoint/safetensors.h"
 
@@ -71,7 +72,7 @@ class ToyModel final : public StepModel {
     for (size_t s = 0; s < sequences_.size(); ++s) {
       all.push_back(row(names_[s / (sequences_.size() / names_.size())], sequences_[s]));
     }
-    return at::stack(all);
+    return at::stack(all).to(test_device());
   }
 
   std::vector<int64_t> names_;

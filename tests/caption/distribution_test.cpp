@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../device.h"
 #include "readback/base/error.h"
 #include "readback/checkpoint/safetensors.h"
 
@@ -32,7 +33,7 @@ TEST(Distribution, EqualsTransformersAfterEveryFilter) {
     options.temperature = cases[i].value("temperature", 1.0);
     options.top_k = cases[i].value("top_k", 0);
     options.top_p = cases[i].value("top_p", 1.0);
-    at::Tensor actual = filter(penalize(golden.at("logits"), prefixes, {kEnd}, options), options);
+    at::Tensor actual = filter(penalize(golden.at("logits").to(test_device()), prefixes, {kEnd}, options), options);
     actual = actual / actual.sum(1, /*keepdim=*/true);
     const at::Tensor& expected = golden.at("probabilities." + std::to_string(i));
     const auto difference = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };

@@ -20,6 +20,7 @@ struct GoldenAdapter {
         repository(folder),
         values(checkpoint::load_safetensors(folder + "/golden.safetensors")) {
     at::set_num_threads(1);
+    for (auto& [key, tensor] : values) tensor = tensor.to(test_device());
   }
   std::string folder;
   checkpoint::Repository repository;
@@ -30,13 +31,13 @@ struct GoldenAdapter {
     return {repository.json(file), file};
   }
   nn::Weights merged(const std::string& part = "") const {
-    return nn::Weights(repository.tensors(part), at::kCPU, at::kFloat, folder);
+    return nn::Weights(repository.tensors(part), test_device(), at::kFloat, folder);
   }
   // The base beside adapters of its own, which take the stored values.
   nn::Weights trainable(const std::string& part) const {
     const checkpoint::LowRankMap modules = checkpoint::load_adapter(folder).parts.at(part);
     const checkpoint::LowRank& any = modules.begin()->second;
-    return nn::Weights(checkpoint::Repository(repository.path()).tensors(part), at::kCPU, at::kFloat, folder)
+    return nn::Weights(checkpoint::Repository(repository.path()).tensors(part), test_device(), at::kFloat, folder)
         .with_adapters({.rank = any.a.size(0), .alpha = any.alpha, .targets = [modules](const std::string& module) {
                           return modules.contains(module);
                         }});

@@ -9,63 +9,75 @@
 namespace readback::models {
 namespace {
 
-class ClipParity : public testing::TestWithParam<const char*> {};
+struct ClipParity : Parity {};
 
-TEST_P(ClipParity, Outputs) {
-  const Golden golden(GetParam());
+Errors clip_errors(const Golden& golden) {
   const nn::Weights weights = golden.weights();
   const Clip clip(ClipConfig::read(golden.config()), weights);
   weights.finish();
-  at::NoGradGuard no_grad;
   const ClipOutput text = clip.text_model.forward(golden["input.input_ids"]);
   const ClipOutput image = clip.vision_model.forward(golden["input.pixel_values"]);
-  EXPECT_LT(relative_error(text.last_hidden_state, golden["output.text_last_hidden_state"]), kTolerance);
-  EXPECT_LT(relative_error(text.pooler_output, golden["output.text_pooler_output"]), kTolerance);
-  EXPECT_LT(relative_error(image.last_hidden_state, golden["output.image_last_hidden_state"]), kTolerance);
-  EXPECT_LT(relative_error(image.pooler_output, golden["output.image_pooler_output"]), kTolerance);
-  EXPECT_LT(relative_error(clip.text_projection(text.pooler_output), golden["output.text_features"]), kTolerance);
-  EXPECT_LT(relative_error(clip.visual_projection(image.pooler_output), golden["output.image_features"]), kTolerance);
+  Errors errors;
+  const auto compare = [&](const char* name, const at::Tensor& output) { errors[name] = golden.error(output, name); };
+  compare("text_last_hidden_state", text.last_hidden_state);
+  compare("text_pooler_output", text.pooler_output);
+  compare("image_last_hidden_state", image.last_hidden_state);
+  compare("image_pooler_output", image.pooler_output);
+  compare("text_features", clip.text_projection(text.pooler_output));
+  compare("image_features", clip.visual_projection(image.pooler_output));
+  return errors;
 }
 
-TEST_P(ClipParity, Training) {
-  const Golden golden(GetParam());
-  const nn::Weights weights = golden.weights();
-  const Clip clip(ClipConfig::read(golden.config()), weights);
-  expect_same_training(golden, weights, [&] {
-    const at::Tensor text = clip.text_projection(clip.text_model.forward(golden["input.input_ids"]).pooler_output);
-    const at::Tensor image =
-        clip.visual_projection(clip.vision_model.forward(golden["input.pixel_values"]).pooler_output);
-    return clip.contrastive_loss(text, image);
-  });
+TEST_P(ClipParity, Outputs) { expect_parity(golden, clip_errors); }
+TEST_P(ClipParity, NoBiasIsMissing) { expect_no_bias_missing(golden, clip_errors, {"k_proj.bias"}); }
+
+INSTANTIATE_TEST_SUITE_P(Models, ClipParity,
+                         testing::Combine(testing::Values("clip", "clip-openclip"), testing::ValuesIn(all_loadings())),
+                         variant_name);
+
+TEST(Clip, TrainsAsTheReference) {
+  for (const char* name : {"clip", "clip-openclip"}) {
+    const Golden golden(name);
+    const nn::Weights weights = golden.weights();
+    const Clip clip(ClipConfig::read(golden.config()), weights);
+    expect_same_training(golden, weights, [&] {
+      const at::Tensor text = clip.text_projection(clip.text_model.forward(golden["input.input_ids"]).pooler_output);
+      const at::Tensor image =
+          clip.visual_projection(clip.vision_model.forward(golden["input.pixel_values"]).pooler_output);
+      return clip.contrastive_loss(text, image);
+    });
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ClipParity, testing::Values("clip", "clip-openclip"),
-                         [](const auto& info) { return std::string(info.index == 0 ? "clip" : "openclip"); });
+struct ClipTextParity : Parity {};
 
-class ClipTextParity : public testing::TestWithParam<const char*> {};
-
-TEST_P(ClipTextParity, Outputs) {
-  const Golden golden(GetParam());
+Errors text_errors(const Golden& golden) {
   const nn::Weights weights = golden.weights();
   const ClipTextModel model(ClipTextConfig::read(golden.config()), weights);
   weights.finish();
-  at::NoGradGuard no_grad;
   const ClipOutput output = model.forward(golden["input.input_ids"]);
-  EXPECT_LT(relative_error(output.last_hidden_state, golden["output.last_hidden_state"]), kTolerance);
-  EXPECT_LT(relative_error(output.pooler_output, golden["output.pooler_output"]), kTolerance);
+  return {{"last_hidden_state", golden.error(output.last_hidden_state, "last_hidden_state")},
+          {"pooler_output", golden.error(output.pooler_output, "pooler_output")}};
 }
 
-TEST_P(ClipTextParity, Training) {
-  const Golden golden(GetParam());
-  const nn::Weights weights = golden.weights();
-  const ClipTextModel model(ClipTextConfig::read(golden.config()), weights);
-  expect_same_training(golden, weights, [&] {
-    return at::mse_loss(model.forward(golden["input.input_ids"]).last_hidden_state, golden["input.target"]);
-  });
-}
+TEST_P(ClipTextParity, Outputs) { expect_parity(golden, text_errors); }
+TEST_P(ClipTextParity, NoBiasIsMissing) { expect_no_bias_missing(golden, text_errors, {"k_proj.bias"}); }
 
-INSTANTIATE_TEST_SUITE_P(Models, ClipTextParity, testing::Values("clip-text-sd1", "clip-text-sd2"),
-                         [](const auto& info) { return std::string(info.index == 0 ? "sd1" : "sd2"); });
+INSTANTIATE_TEST_SUITE_P(Models, ClipTextParity,
+                         testing::Combine(testing::Values("clip-text-sd1", "clip-text-sd2"),
+                                          testing::ValuesIn(all_loadings())),
+                         variant_name);
+
+TEST(ClipText, TrainsAsTheReference) {
+  for (const char* name : {"clip-text-sd1", "clip-text-sd2"}) {
+    const Golden golden(name);
+    const nn::Weights weights = golden.weights();
+    const ClipTextModel model(ClipTextConfig::read(golden.config()), weights);
+    expect_same_training(golden, weights, [&] {
+      return at::mse_loss(model.forward(golden["input.input_ids"]).last_hidden_state, golden["input.target"]);
+    });
+  }
+}
 
 // The hub's text encoders were saved by transformers 4: everything lies under "text_model.", with the buffer.
 TEST(ClipText, ReadsTheLayoutOfTransformers4) {
@@ -73,7 +85,7 @@ TEST(ClipText, ReadsTheLayoutOfTransformers4) {
   checkpoint::TensorMap old_layout;
   for (const auto& [key, tensor] : golden.tensors) old_layout["text_model." + key] = tensor;
   old_layout["text_model.embeddings.position_ids"] = at::arange(12).unsqueeze(0);
-  const nn::Weights weights(old_layout, at::kCPU, at::kFloat, "old layout");
+  const nn::Weights weights(old_layout, test_device(), at::kFloat, "old layout");
   const ClipTextModel model(ClipTextConfig::read(golden.config()), weights);
   weights.finish();
   at::NoGradGuard no_grad;
@@ -85,7 +97,7 @@ TEST(ClipText, ReadsTheLayoutOfTransformers4) {
 TEST(ClipText, RefusesMoreTokensThanPositions) {
   const Golden golden("clip-text-sd1");
   const ClipTextModel model(ClipTextConfig::read(golden.config()), golden.weights());
-  EXPECT_THROW(model.forward(at::zeros({1, 13}, at::kLong)), UsageError);
+  EXPECT_THROW(model.forward(at::zeros({1, 13}, at::TensorOptions(at::kLong).device(test_device()))), UsageError);
 }
 
 TEST(Clip, ListsMissingUnexpectedAndMisshapenKeys) {

@@ -19,7 +19,7 @@ const char* const kLayers[] = {"64", "192", "768", "2048", "logits_unbiased", "l
 
 Inception make(checkpoint::TensorMap tensors) {
   at::set_num_threads(1);
-  const nn::Weights weights(std::move(tensors), at::kCPU, at::kFloat, "inception");
+  const nn::Weights weights(std::move(tensors), test_device(), at::kFloat, "inception");
   Inception inception(weights);
   weights.finish();
   return inception;
@@ -27,7 +27,7 @@ Inception make(checkpoint::TensorMap tensors) {
 
 at::Tensor golden_pixels() {
   const at::Tensor bytes = (hashed("pixels", {2, 299, 299, 3}) * 127 + 128).floor();
-  return ((bytes - 128) / 128).permute({0, 3, 1, 2});
+  return ((bytes - 128) / 128).permute({0, 3, 1, 2}).to(test_device());
 }
 
 TEST(Inception, EveryLayerAsTorchFidelity) {
@@ -64,8 +64,8 @@ TEST(Inception, FoldsTheNormsRunningStatistics) {
 
 TEST(Inception, RefusesOtherPicturesLayersAndKeys) {
   Inception inception = make(hashed_inception());
-  EXPECT_THROW(inception.forward(at::zeros({1, 3, 224, 224}), {InceptionLayer::k64}), UsageError);
-  EXPECT_TRUE(inception.forward(at::zeros({1, 3, 299, 299}), {}).empty());
+  EXPECT_THROW(inception.forward(at::zeros({1, 3, 224, 224}, test_device()), {InceptionLayer::k64}), UsageError);
+  EXPECT_TRUE(inception.forward(at::zeros({1, 3, 299, 299}, test_device()), {}).empty());
   EXPECT_THROW(inception_layer("1024"), UsageError);
   checkpoint::TensorMap tensors = hashed_inception();
   tensors.erase("Mixed_5b.branch1x1.bn.running_mean");

@@ -8,35 +8,38 @@
 namespace readback::models {
 namespace {
 
-class UnetParity : public testing::TestWithParam<const char*> {
- protected:
-  Golden golden{GetParam()};
-  nn::Weights weights = golden.weights();
-  Unet unet{UnetConfig::read(golden.config()), weights};
-
-  at::Tensor denoise(const std::string& sample) const {
-    return unet.forward(golden[sample], golden["input.timestep"], unet.prepare(golden["input.encoder_hidden_states"]));
-  }
-};
-
-TEST_P(UnetParity, Outputs) {
-  weights.finish();
-  at::NoGradGuard no_grad;
-  EXPECT_LT(relative_error(denoise("input.sample"), golden["output.sample"]), kTolerance);
+at::Tensor denoise(const Unet& unet, const Golden& golden, const std::string& sample) {
+  const TextContext context = unet.prepare(golden["input.encoder_hidden_states"]);
+  return unet.forward(golden["input." + sample], golden["input.timestep"], context);
 }
 
 // Sizes that the levels do not halve evenly come up again by nearest neighbours to the skip connection's size.
-TEST_P(UnetParity, OutputsOfOddSizes) {
-  at::NoGradGuard no_grad;
-  EXPECT_LT(relative_error(denoise("input.odd_sample"), golden["output.odd_sample"]), kTolerance);
+Errors unet_errors(const Golden& golden) {
+  const nn::Weights weights = golden.weights();
+  const Unet unet(UnetConfig::read(golden.config()), weights);
+  weights.finish();
+  return {{"sample", golden.error(denoise(unet, golden, "sample"), "sample")},
+          {"odd_sample", golden.error(denoise(unet, golden, "odd_sample"), "odd_sample")}};
 }
 
-TEST_P(UnetParity, Training) {
-  expect_same_training(golden, weights, [&] { return at::mse_loss(denoise("input.sample"), golden["input.target"]); });
-}
+struct UnetParity : Parity {};
 
-INSTANTIATE_TEST_SUITE_P(Models, UnetParity, testing::Values("unet-sd1", "unet-sd2"),
-                         [](const auto& info) { return std::string(info.index == 0 ? "sd1" : "sd2"); });
+TEST_P(UnetParity, Outputs) { expect_parity(golden, unet_errors); }
+TEST_P(UnetParity, NoBiasIsMissing) { expect_no_bias_missing(golden, unet_errors); }
+
+INSTANTIATE_TEST_SUITE_P(Models, UnetParity,
+                         testing::Combine(testing::Values("unet-sd1", "unet-sd2"), testing::ValuesIn(all_loadings())),
+                         variant_name);
+
+TEST(Unet, TrainsAsTheReference) {
+  for (const char* name : {"unet-sd1", "unet-sd2"}) {
+    const Golden golden(name);
+    const nn::Weights weights = golden.weights();
+    const Unet unet(UnetConfig::read(golden.config()), weights);
+    expect_same_training(golden, weights,
+                         [&] { return at::mse_loss(denoise(unet, golden, "sample"), golden["input.target"]); });
+  }
+}
 
 TEST(Unet, ListsMissingUnexpectedAndMisshapenKeys) {
   Golden golden("unet-sd2");
@@ -102,22 +105,28 @@ TEST(Unet, ReadsConfigurationsOfEarlyDiffusers) {
   EXPECT_EQ(read(old_names).up_attention, read(nlohmann::json::object()).up_attention);
 }
 
-struct VaeParity : testing::Test {
-  Golden golden{"vae"};
-  nn::Weights weights = golden.weights();
-  Vae vae{VaeConfig::read(golden.config()), weights};
-};
-
-TEST_F(VaeParity, Outputs) {
+Errors vae_errors(const Golden& golden) {
+  const nn::Weights weights = golden.weights();
+  const Vae vae(VaeConfig::read(golden.config()), weights);
   weights.finish();
-  at::NoGradGuard no_grad;
   const VaeMoments moments = vae.encode(golden["input.pixel_values"]);
-  EXPECT_LT(relative_error(moments.mean, golden["output.mean"]), kTolerance);
-  EXPECT_LT(relative_error(moments.logvar, golden["output.logvar"]), kTolerance);
-  EXPECT_LT(relative_error(vae.decode(golden["input.latents"]), golden["output.decoded"]), kTolerance);
+  return {{"mean", golden.error(moments.mean, "mean")},
+          {"logvar", golden.error(moments.logvar, "logvar")},
+          {"decoded", golden.error(vae.decode(golden["input.latents"]), "decoded")}};
 }
 
-TEST_F(VaeParity, Training) {
+struct VaeParity : Parity {};
+
+TEST_P(VaeParity, Outputs) { expect_parity(golden, vae_errors); }
+TEST_P(VaeParity, NoBiasIsMissing) { expect_no_bias_missing(golden, vae_errors, {"to_k.bias"}); }
+
+INSTANTIATE_TEST_SUITE_P(Models, VaeParity, testing::Combine(testing::Values("vae"), testing::ValuesIn(all_loadings())),
+                         variant_name);
+
+TEST(Vae, TrainsAsTheReference) {
+  const Golden golden("vae");
+  const nn::Weights weights = golden.weights();
+  const Vae vae(VaeConfig::read(golden.config()), weights);
   expect_same_training(golden, weights, [&] {
     const auto [mean, logvar] = vae.encode(golden["input.pixel_values"]);
     const at::Tensor image = vae.decode(mean + (0.5 * logvar).exp() * golden["input.noise"]);
@@ -127,7 +136,8 @@ TEST_F(VaeParity, Training) {
 }
 
 // Stable Diffusion 1.4's own VAE was saved before diffusers 0.18 renamed the attention's parts.
-TEST_F(VaeParity, ReadsTheLayoutOfEarlyDiffusers) {
+TEST(Vae, ReadsTheLayoutOfEarlyDiffusers) {
+  const Golden golden("vae");
   checkpoint::TensorMap old_layout;
   for (const auto& [key, tensor] : golden.tensors) {
     std::string old = key;
@@ -140,7 +150,7 @@ TEST_F(VaeParity, ReadsTheLayoutOfEarlyDiffusers) {
     old_layout[old] = tensor;
   }
   ASSERT_TRUE(old_layout.contains("encoder.mid_block.attentions.0.proj_attn.weight"));
-  const nn::Weights old_weights(old_layout, at::kCPU, at::kFloat, "old layout");
+  const nn::Weights old_weights(old_layout, test_device(), at::kFloat, "old layout");
   const Vae old_vae(VaeConfig::read(golden.config()), old_weights);
   old_weights.finish();
   at::NoGradGuard no_grad;

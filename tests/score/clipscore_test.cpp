@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "../device.h"
 #include "../models/hashed.h"
 #include "readback/base/files.h"
 #include "readback/score/clip_embedder.h"
@@ -18,7 +19,7 @@ const std::filesystem::path kGoldens = std::filesystem::path(READBACK_SOURCE_DIR
 
 struct Fixture {
   std::shared_ptr<ClipEmbedder> embedder =
-      std::make_shared<ClipEmbedder>(checkpoint::Repository(kGoldens.string()), at::Device(at::kCPU), at::kFloat);
+      std::make_shared<ClipEmbedder>(checkpoint::Repository(kGoldens.string()), test_device(), at::kFloat);
   std::shared_ptr<EmbeddingCache> cache = std::make_shared<EmbeddingCache>(embedder);
   std::unique_ptr<Metric> plain =
       make_clipscore_metric({"clipscore", "CLIPScore", "f", Direction::kHigherIsBetter, Inputs::kImageText, ""}, cache);

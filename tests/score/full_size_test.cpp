@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "../device.h"
 #include "readback/base/files.h"
 #include "readback/image/codec.h"
 #include "readback/score/dino_embedder.h"
@@ -56,14 +57,14 @@ TEST_F(FullSize, Inception) {
   InceptionOptions options;
   const char* const layers[] = {"64", "192", "768", "2048", "logits_unbiased", "logits"};
   for (const char* layer : layers) options.layers.insert(models::inception_layer(layer));
-  const InceptionExtractor every(folder / "inception.pth", at::kCPU, options);
+  const InceptionExtractor every(folder / "inception.pth", test_device(), options);
   const std::vector<fs::path> a = list_images(folder / "a"), b = list_images(folder / "b");
   const models::InceptionFeatures few = every.extract(std::span(a).first(8));
   for (const char* layer : layers) {
     expect_close(few.at(models::inception_layer(layer)), std::string("inception.") + layer);
   }
 
-  const InceptionExtractor extractor(folder / "inception.pth", at::kCPU);
+  const InceptionExtractor extractor(folder / "inception.pth", test_device());
   const models::InceptionFeatures first = extractor.extract(a), second = extractor.extract(b);
   const at::Tensor &x = first.at(models::InceptionLayer::k2048), &y = second.at(models::InceptionLayer::k2048);
   expect_close(frechet_distance(gaussian_statistics(x), gaussian_statistics(y)), "frechet_inception_distance");
@@ -86,7 +87,7 @@ TEST_F(FullSize, Dino) {
   for (const std::string name : {"dino-vits16", "dino-vitb8"}) {
     const checkpoint::Repository repository((folder / name).string());
     const auto tokens = [&](const DinoOptions& options) {
-      return DinoEmbedder(repository, at::kCPU, at::kFloat, options).embed_images(images).pooled;
+      return DinoEmbedder(repository, test_device(), at::kFloat, options).embed_images(images).pooled;
     };
     expect_close(tokens({}), name + ".224");
     expect_close(tokens({.side = 384}), name + ".384");
@@ -95,7 +96,7 @@ TEST_F(FullSize, Dino) {
 }
 
 TEST_F(FullSize, SentenceEncoder) {
-  SentenceEmbedder embedder(checkpoint::Repository((folder / "minilm").string()), at::kCPU, at::kFloat);
+  SentenceEmbedder embedder(checkpoint::Repository((folder / "minilm").string()), test_device(), at::kFloat);
   const std::vector<std::string> texts = read_json(folder / "minilm/texts.json");
   expect_close(embedder.embed_texts(texts).projected, "minilm");
 }
@@ -107,7 +108,7 @@ TEST_F(FullSize, Speed) {
   };
   const char* batch = std::getenv("READBACK_BATCH_SIZE");
   const int64_t size = batch == nullptr ? 32 : std::stoll(batch);
-  const InceptionExtractor extractor(folder / "inception.pth", at::kCPU, {.batch_size = size});
+  const InceptionExtractor extractor(folder / "inception.pth", test_device(), {.batch_size = size});
   const std::vector<fs::path> files = list_images(folder / "a");
   Clock::time_point start = Clock::now();
   ASSERT_EQ(extractor.extract(files).at(models::InceptionLayer::k2048).size(0), static_cast<int64_t>(files.size()));

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "../device.h"
 #include "../models/hashed.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
@@ -196,7 +197,7 @@ TEST(InceptionExtractor, PicturesOfAllSizesInBatchesAndFromFiles) {
   at::set_num_threads(1);
   const Folder folder;
   checkpoint::save_safetensors(models::hashed_inception(), folder.path / "model.safetensors");
-  InceptionExtractor extractor(folder.path.string(), at::kCPU, {.batch_size = 3});
+  InceptionExtractor extractor(folder.path.string(), test_device(), {.batch_size = 3});
   const auto count = static_cast<int64_t>(expected().at("pictures").size());
   const models::InceptionFeatures features = extractor.extract(count, golden_picture);
   const at::Tensor& pool = features.at(models::InceptionLayer::k2048);
@@ -222,7 +223,7 @@ TEST(InceptionExtractor, PicturesOfAllSizesInBatchesAndFromFiles) {
   const fs::path broken[] = {files[0], folder.path / "broken.png"};
   EXPECT_THROW(extractor.extract(broken), DataError);
   EXPECT_THROW(list_images(folder.path / "none"), DataError);
-  EXPECT_THROW(InceptionExtractor(folder.path.string(), at::kCPU, {.batch_size = 0}), UsageError);
+  EXPECT_THROW(InceptionExtractor(folder.path.string(), test_device(), {.batch_size = 0}), UsageError);
 }
 
 }  // namespace

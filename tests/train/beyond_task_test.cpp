@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "../device.h"
 #include "../ranks_job.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
@@ -55,6 +56,22 @@ std::map<std::string, double> figures_of(Task& task, int64_t step) {
 std::map<std::string, double> figures_of(const UnifiedTaskOptions& options, int64_t step) {
   Progress silent;
   return figures_of(*make_unified_task(options, silent), step);
+}
+
+// The task's own data, caches and rollouts, where a tensor may be left on the wrong device.
+TEST(BeyondTask, FiguresAreTheSameOnTheTestDevice) {
+  if (test_device().is_cpu()) GTEST_SKIP() << "READBACK_TEST_DEVICE is the CPU";
+  for (const UnifiedTaskOptions& options : {plain_options(), beyond_options()}) {
+    UnifiedTaskOptions there = options;
+    there.models.device = test_device();
+    for (const int64_t step : {0, 1}) {
+      const auto expected = figures_of(options, step), actual = figures_of(there, step);
+      ASSERT_EQ(actual.size(), expected.size());
+      for (const auto& [name, value] : expected) {
+        EXPECT_NEAR(actual.at(name), value, 1e-3 * std::abs(value) + 1e-6) << name << ", step " << step;
+      }
+    }
+  }
 }
 
 // A task whose parameters have left their start.

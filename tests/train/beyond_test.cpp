@@ -70,7 +70,7 @@ struct Training {
 
   EvenBatch even(int64_t step) const {
     EvenBatch batch = test.even(tiny, objective, step);
-    const at::Tensor empty = at::full({1, 16}, 195, at::kLong);
+    const at::Tensor empty = at::full({1, 16}, 195, at::TensorOptions(at::kLong).device(test_device()));
     empty.select(1, 0).fill_(194);
     batch.draft = {.noise = Case::draw("draft noise", step, {test.batch(), 4, kLatent, kLatent}),
                    .text = batch.text,
@@ -85,7 +85,7 @@ struct Training {
                            .timesteps = test.at_step(step, "sampled_timesteps")};
     const UnifiedModels& models = objective.models();
     const at::Tensor texts = text_states_of(models, test.at_step(step, "sampled_text"));
-    const at::Tensor pictures = at::arange(test.batch(), at::kLong).repeat_interleave(samples);
+    const at::Tensor pictures = at::arange(test.batch(), at::kLong).repeat_interleave(samples).to(test_device());
     const at::Tensor errors = denoising_errors(models.unet, models.schedule, noise, texts, pictures);
     return test.json["given_weight"].get<double>() * test.at_step(step, "given_rewards") -
            errors.view({test.batch(), samples});
@@ -271,7 +271,7 @@ TEST(PolicyGradient, EqualRewardsTeachNothingAndBetterOnesRaiseTheirCaption) {
   OddBatch batch = training.odd(1);
   const auto gradient = [&](const at::Tensor& rewards) {
     optimizer.zero_grad();
-    batch.policy.advantages = leave_one_out(rewards);
+    batch.policy.advantages = leave_one_out(rewards).to(test_device());
     training.objective.odd(batch).policy.backward();
     return norm_of_gradients(training.parameters);
   };
@@ -282,7 +282,7 @@ TEST(PolicyGradient, EqualRewardsTeachNothingAndBetterOnesRaiseTheirCaption) {
 
   const auto surprise = [&](const at::Tensor& weights) {  // of the captions, each by its weight
     c10::NoGradGuard no_grad;
-    batch.policy.advantages = weights;
+    batch.policy.advantages = weights.to(test_device());
     return training.objective.odd(batch).policy.item<double>();
   };
   const double before = surprise(one_better);

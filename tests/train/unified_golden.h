@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "../device.h"
 #include "readback/base/files.h"
 #include "readback/base/random.h"
 #include "readback/checkpoint/repository.h"
@@ -26,7 +27,7 @@ constexpr int64_t kSize = 40, kLatent = 20, kReaderSize = 32, kUnknown = 1;
 inline nn::Weights load(const std::string& folder, const std::string& part = "") {
   checkpoint::TensorMap tensors = checkpoint::Repository(kGoldens + folder).tensors(part);
   for (auto& [key, tensor] : tensors) tensor = tensor.clone();
-  return nn::Weights(std::move(tensors), at::kCPU, at::kFloat, folder + part);
+  return nn::Weights(std::move(tensors), test_device(), at::kFloat, folder + part);
 }
 
 inline checkpoint::ConfigReader config(const std::string& path) { return {read_json(kGoldens + path), path}; }
@@ -88,8 +89,10 @@ struct Case {
   const checkpoint::TensorMap& golden;
 
   const at::Tensor& operator[](const std::string& key) const { return golden.at(name + "." + key); }
-  const at::Tensor& at_step(int64_t step, const std::string& key) const {
-    return golden.at(name + "." + std::to_string(step) + "." + key);
+  // As a task has it: timesteps on the CPU, everything else where the models are.
+  at::Tensor at_step(int64_t step, const std::string& key) const {
+    const at::Tensor& stored = golden.at(name + "." + std::to_string(step) + "." + key);
+    return key.ends_with("timesteps") ? stored : stored.to(test_device());
   }
   int64_t batch() const { return json["batch"]; }
   // Of how many parameters the first update's gradients are stored.
@@ -114,7 +117,7 @@ struct Case {
 
   static at::Tensor draw(const std::string& what, int64_t step, at::IntArrayRef shape) {
     Random random(11, Purpose::kTest, what, static_cast<uint64_t>(step));
-    return normal_like(at::empty(shape), random);
+    return normal_like(at::empty(shape), random).to(test_device());
   }
   at::Tensor latents(const Tiny& tiny, int64_t step) const {
     return tiny.latents(draw("pixels", step, {batch(), 3, kSize, kSize}).clamp(-1, 1),
@@ -139,7 +142,7 @@ struct Case {
 
 // The gradient's norm, then up to eight of its values, evenly spaced.
 inline at::Tensor summary(const at::Tensor& gradient) {
-  const at::Tensor values = gradient.contiguous().flatten();
+  const at::Tensor values = gradient.cpu().contiguous().flatten();
   const at::Tensor places =
       at::linspace(0, static_cast<double>(values.numel() - 1), std::min<int64_t>(8, values.numel())).to(at::kLong);
   return at::cat({values.norm().unsqueeze(0), values.index_select(0, places)});

@@ -209,10 +209,12 @@ at::Tensor BlipTextDecoder::hidden_states(const at::Tensor& input_ids, BlipState
   at::Tensor x = embedding_norm(word_embeddings(input_ids) + position_embeddings.weight.narrow(0, past, tokens));
   std::optional<at::Tensor> mask;
   if (attention_mask.defined() && !attention_mask.all().item<bool>()) {
-    const double lowest = -std::numeric_limits<float>::max();
     const at::Tensor future = at::ones({tokens, tokens}, x.options().dtype(at::kBool)).triu(1);   // [T, T]
     const at::Tensor hidden = attention_mask.eq(0).unsqueeze(1).unsqueeze(1).logical_or(future);  // [S, 1, T, T]
-    mask = at::zeros(hidden.sizes(), x.options()).masked_fill(hidden, lowest);
+    // The type's lowest finite value, as in transformers: a row that sees nothing must not become NaN.
+    mask = at::zeros(hidden.sizes(), x.options())
+               .masked_fill_(hidden, -std::numeric_limits<float>::infinity())
+               .nan_to_num_();
   } else if (past > 0 && tokens > 1) {
     throw UsageError(describe("BLIP decoding", "one token a step after the prompt", std::to_string(tokens)));
   }

@@ -15,9 +15,13 @@ nn::Weights vision_scope(const nn::Weights& weights) {
   return scope.has("vision_model.pre_layrnorm.weight") ? scope["vision_model"] : scope;
 }
 
+// In fp32 whatever the model's type: thresholds are compared to three decimals, and bfloat16 has hardly more than two.
 at::Tensor cosine(const at::Tensor& a, const at::Tensor& b) {  // [B, P], [N, P] → [B, N]
-  const auto normalised = [](const at::Tensor& x) { return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12); };
-  return at::matmul(normalised(a), normalised(b).t()).to(at::kFloat);
+  const auto normalised = [](const at::Tensor& half) {
+    const at::Tensor x = half.to(at::kFloat);
+    return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
+  };
+  return at::matmul(normalised(a), normalised(b).t());
 }
 
 // The reference compares scores rounded to three decimals.
