@@ -99,7 +99,7 @@ TEST(Correlations, OfDrawnRowsAreThoseOfTheRepeatedRows) {
   const BootstrapOptions one{.resamples = 1, .confidence = 0.5, .seed = 6};
   const Correlations found = bootstrap_correlations(x, y, group, 3, one);
   std::vector<double> drawn_x, drawn_y;
-  Random random(6, Purpose::kTest, "bootstrap");
+  Random random(6, Purpose::kBootstrap);
   for (int draw = 0; draw < 3; ++draw) {
     const int64_t drawn = static_cast<int64_t>((uint64_t{random.next()} * 3) >> 32);
     for (size_t i = 0; i < x.size(); ++i) {

@@ -10,30 +10,14 @@ import pathlib
 import numpy as np
 import scipy.stats
 from scipy.stats._resampling import BootstrapResult
+from streams import Purpose, Random
 
 OUTPUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/score/statistics.json"
 
 
-def philox(count, seed, name):
-    """The first `count` 32-bit numbers of Random(seed, name): Philox 4x32-10 as in readback/base/random.h."""
-    stream = 0xcbf29ce484222325
-    for byte in name.encode():
-        stream = (stream ^ byte) * 0x100000001b3 % 2**64
-    blocks = np.arange((count + 3) // 4, dtype=np.uint64)
-    low = np.uint64(0xFFFFFFFF)
-    shift = np.uint64(32)
-    words = [blocks & low, blocks >> shift, np.full_like(blocks, stream % 2**32), np.full_like(blocks, stream >> 32)]
-    key = [seed % 2**32, seed >> 32]
-    for _ in range(10):
-        a, b = words[0] * np.uint64(0xD2511F53), words[2] * np.uint64(0xCD9E8D57)
-        words = [(b >> shift) ^ words[1] ^ np.uint64(key[0]), b & low, (a >> shift) ^ words[3] ^ np.uint64(key[1]), a & low]
-        key = [(key[0] + 0x9E3779B9) % 2**32, (key[1] + 0xBB67AE85) % 2**32]
-    return np.stack(words, 1).reshape(-1)[:count]
-
-
 def resamples(samples, count, seed):
     """[count, samples]: the rows that readback draws."""
-    drawn = philox(samples * count, seed, "bootstrap") * np.uint64(samples) >> np.uint64(32)
+    drawn = Random(seed, Purpose.BOOTSTRAP).words(samples * count) * np.uint64(samples) >> np.uint64(32)
     return drawn.astype(np.int64).reshape(count, samples)
 
 

@@ -1,11 +1,10 @@
 """Golden pictures of diffusers' StableDiffusionPipeline: python tools/reference/stable_diffusion_pipeline.py
 
 Writes a tiny random pipeline to tests/goldens/generate/pipeline and what it draws to pipeline_runs.{json,safetensors}.
-Initial noise and the noise of ancestral steps come from a port of readback's Random, so that seeds are compared too.
+Initial noise and the noise of ancestral steps come from readback's streams (streams.py), so that seeds are compared too.
 """
 
 import json
-import math
 import os
 import pathlib
 import shutil
@@ -20,45 +19,13 @@ from diffusers.schedulers import scheduling_euler_ancestral_discrete
 from models import randomise
 from safetensors.torch import save_file
 from schedulers import CLASSES, SD
+from streams import Purpose, Random
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 OUTPUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/generate"
 # As of a repository from diffusers' first year: the pipeline itself corrects steps_offset and clip_sample.
 SCHEDULER = {"_class_name": "PNDMScheduler", "_diffusers_version": "0.2.0", "num_train_timesteps": 1000,
              "skip_prk_steps": True, **{key: value for key, value in SD.items() if key != "steps_offset"}}
-
-
-class Random:
-    """readback/base/random.h"""
-
-    def __init__(self, seed, name, index=0):
-        stream = 0xCBF29CE484222325
-        for byte in name.encode():
-            stream = ((stream ^ byte) * 0x100000001B3) % 2**64
-        stream ^= (index * 0x9E3779B97F4A7C15 + index) % 2**64
-        self.key, self.stream, self.block, self.words = (seed % 2**32, seed >> 32), stream, 0, []
-
-    def next(self):
-        if not self.words:
-            a, b, c, d = self.block % 2**32, self.block >> 32, self.stream % 2**32, self.stream >> 32
-            key0, key1 = self.key
-            for _ in range(10):
-                first, second = 0xD2511F53 * a, 0xCD9E8D57 * c
-                a, b, c, d = ((second >> 32) ^ b ^ key0, second % 2**32, (first >> 32) ^ d ^ key1, first % 2**32)
-                key0, key1 = (key0 + 0x9E3779B9) % 2**32, (key1 + 0xBB67AE85) % 2**32
-            self.words, self.block = [a, b, c, d], self.block + 1
-        return self.words.pop(0)
-
-    def uniform(self):
-        low = self.next()
-        return ((low | (self.next() << 32)) >> 11) * 2.0**-53
-
-    def normal(self, *shape):
-        values = []
-        while len(values) < math.prod(shape):
-            radius, angle = math.sqrt(-2 * math.log(1 - self.uniform())), 2 * math.pi * self.uniform()
-            values += [radius * math.cos(angle), radius * math.sin(angle)]
-        return torch.tensor(values[: math.prod(shape)], dtype=torch.float32).view(shape)
 
 
 def tokenizer(folder):
@@ -120,9 +87,11 @@ def run(folder, options):
         if CLASSES[name] is not type(pipe.scheduler):
             pipe.scheduler = CLASSES[name].from_config(pipe.scheduler.config, **extra)
     size = (4, options.get("height", 16) // 2, options.get("width", 16) // 2)
-    latents = torch.stack([Random(7, f"sample {i}", i).normal(*size) for i in range(4)])
-    streams = [Random(7, f"sample {i}/ancestral", i) for i in range(4)]
-    scheduling_euler_ancestral_discrete.randn_tensor = lambda *a, **k: torch.stack([s.normal(*size) for s in streams])
+    first, streams = ([Random(7, purpose, f"sample {i}", i) for i in range(4)]
+                      for purpose in (Purpose.INITIAL_NOISE, Purpose.SCHEDULER_NOISE))
+    draw = lambda randoms: torch.from_numpy(np.stack([random.normal(*size) for random in randoms]))
+    latents = draw(first)
+    scheduling_euler_ancestral_discrete.randn_tensor = lambda *a, **k: draw(streams)
     call = {key: value for key, value in options.items() if key != "scheduler"}
     if "negative_prompt" in call:
         call["negative_prompt"] = [call["negative_prompt"]] * len(PROMPTS)

@@ -2,8 +2,8 @@
 
 The objective as the paper's public code computes it (https://github.com/hangligit/DalleFlamingo, train.py), and as it
 should be, written with transformers and diffusers on the tiny models of tests/goldens (models/blip, generate/pipeline).
-Ten micro-steps, T -> I -> T and I -> T -> I in turn, an AdamW update after every second. Noise comes from a port of
-readback's Random, so that only ids, timesteps and results are stored.
+Ten micro-steps, T -> I -> T and I -> T -> I in turn, an AdamW update after every second. Noise comes from
+readback's streams (streams.py), so that only ids, timesteps and results are stored.
 
 Writes tests/goldens/train/unified.{json,safetensors}; for each case
     CASE.map, CASE.N.caption_ids, .caption_labels, .text_ids, .timesteps     what micro-step N reads
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from models import saved_name
 from safetensors import safe_open
 from safetensors.torch import save_file
-from stable_diffusion_pipeline import Random
+from streams import Purpose, Random
 from transformers import BlipForConditionalGeneration, CLIPTextModel
 
 GOLDENS = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens"
@@ -169,7 +169,7 @@ def odd(case, models, batch, reindex):
 
 
 def draw(name, step, *shape):
-    return Random(11, name, step).normal(*shape)
+    return torch.from_numpy(Random(11, Purpose.TEST, name, step).normal(*shape))
 
 
 def make_batch(case, step):
