@@ -106,6 +106,9 @@ roundtrip::Store run_roundtrip(RunFlags& flags, const Ranks& ranks) {
                                         about(flags, *dataset, *captioner, *generator)};
   roundtrip::Store store = roundtrip::Store::open_for_writing(flags.output, manifest);
   const auto progress = make_progress();
+  if (const std::string remarks = dataset->remarks(); !remarks.empty()) {
+    progress->note(fmt::format("{}: {}", options.dataset, remarks));
+  }
   roundtrip::Summary summary;
   {
     roundtrip::SharedModels models(ranks, *captioner, *generator);

@@ -267,7 +267,9 @@ bool Store::has_image(const std::string& relative) const {
   return !error && size > 0;
 }
 
-image::Image Store::load_image(const std::string& relative) const { return image::load(impl_->folder / relative); }
+image::Image Store::load_image(const std::string& relative) const {
+  return image::load(impl_->folder / relative, image::Alpha::kOnWhite);
+}
 
 void Store::add_samples(std::span<const SampleRow> samples) {
   Database& database = *impl_->database;
