@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/data/emoji_scenes.h"
+#include "readback/data/ids.h"
 #include "readback/image/codec.h"
 
 namespace readback::data {
@@ -135,6 +137,20 @@ TEST_F(DatasetTest, CocoKeepsTheFilesOrderAndAllCaptions) {
   EXPECT_EQ(data->sample(1).references, (std::vector<std::string>{"x"}));
   EXPECT_EQ(data->load_image(0).width, 9);
   EXPECT_THROW(data->load_image(1), DataError);  // listed but missing
+}
+
+TEST(Ids, NumbersAndTheirTextsAreOne) {
+  for (const char* text : {"7", "\"7\"", "7.0", "7e0"}) EXPECT_EQ(id_of(nlohmann::json::parse(text), "x"), "7") << text;
+  EXPECT_EQ(id_of(nlohmann::json(-3), "x"), "-3");
+  EXPECT_EQ(id_of(nlohmann::json("07"), "x"), "07");
+  for (const char* text : {"7.5", "1e300", "true", "null", "[7]", "{}"}) {
+    EXPECT_THROW(id_of(nlohmann::json::parse(text), "x"), DataError) << text;
+  }
+  EXPECT_EQ(image_key("000000000790.jpg"), "790");
+  EXPECT_EQ(image_key("790"), "790");
+  EXPECT_EQ(image_key("000.TIFF"), "0");
+  EXPECT_EQ(image_key("fox.v2.gif"), "fox.v2");
+  EXPECT_EQ(image_key("fox.v2"), "fox.v2");
 }
 
 // 7 and "7" are one id, whichever list says which.
