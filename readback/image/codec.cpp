@@ -5,8 +5,8 @@
 #include <cctype>
 #include <cstring>
 #include <fstream>
-#include <initializer_list>
 #include <set>
+#include <vector>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
@@ -80,7 +80,7 @@ struct ForeignKind {
   const char* name;
   size_t offset;
   std::string_view magic;
-  std::initializer_list<const char*> extensions;
+  std::vector<std::string> extensions;
 };
 
 const ForeignKind kForeignKinds[] = {
@@ -143,6 +143,12 @@ bool has_image_name(const std::filesystem::path& path) {
 }
 
 void refuse_unreadable_kind(const std::filesystem::path& path) {
+  const std::string extension = lower_extension(path);
+  const auto* named = std::find_if(std::begin(kForeignKinds), std::end(kForeignKinds), [&](const ForeignKind& kind) {
+    return std::ranges::find(kind.extensions, extension) != kind.extensions.end();
+  });
+  const bool foreign_name = named != std::end(kForeignKinds) && !path.filename().string().starts_with('.');
+  if (!foreign_name && !has_image_name(path)) return;
   std::array<char, 16> start{};
   std::ifstream file(path, std::ios::binary);
   if (!file) return;
@@ -150,12 +156,7 @@ void refuse_unreadable_kind(const std::filesystem::path& path) {
   const std::string_view bytes(start.data(), static_cast<size_t>(file.gcount()));
   if (format_of(bytes) != nullptr) return;
   const char* kind = foreign_kind(bytes);
-  const std::string extension = lower_extension(path);
-  for (const ForeignKind& each : kForeignKinds) {
-    const bool named = std::any_of(each.extensions.begin(), each.extensions.end(),
-                                   [&](const char* name) { return extension == name; });
-    if (kind == nullptr && named) kind = each.name;
-  }
+  if (kind == nullptr && foreign_name) kind = named->name;
   if (kind != nullptr) {
     throw DataError(describe(path.string(), std::string("a picture: ") + kReadableKinds, kind, kConvert));
   }

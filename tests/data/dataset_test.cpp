@@ -215,6 +215,9 @@ TEST_F(DatasetTest, RefusesKindsThatItCannotReadBeforeWorkBegins) {
   write_file(path("photo.avif"), avif);
   EXPECT_TRUE(contains(message<DataError>(folder_.string()), "photo.avif: expected a picture: JPEG")) << "by name";
   fs::remove(path("photo.avif"));
+  write_file(path("._photo.heic"), avif);  // what macOS leaves beside files is no picture, and neither is a text
+  write_file(path("notes.md"), avif);
+  EXPECT_EQ(open_dataset(folder_.string(), {})->size(), 1);
   write_file(path("photo.jpg"), avif);
   EXPECT_TRUE(contains(message<DataError>(folder_.string()), "an AVIF picture. Convert it")) << "by content";
   write_file(path("c.json"), R"({"images": [{"id": 1, "file_name": "photo.jpg"}], "annotations": []})");
