@@ -56,7 +56,7 @@ void run(CaptionFlags& flags) {
     for (int64_t i = begin; i < std::min(begin + flags.batch_size, total); ++i) {
       const std::string& path = flags.images[static_cast<size_t>(i)];
       try {
-        requests.push_back({image::load(path), path, 0, {}, {}});
+        requests.push_back({image::load(path, image::Alpha::kOnWhite), path, 0, {}, {}});
       } catch (const DataError& error) {
         fail(path, error.what());
       }

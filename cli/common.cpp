@@ -10,11 +10,12 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "options.h"
 #include "readback/base/error.h"
+#include "readback/base/lines.h"
 
 namespace readback::cli {
 
@@ -72,8 +73,13 @@ std::vector<std::string> with_recipe(std::vector<std::string> arguments) {
   }
   if (path.empty()) return arguments;
 
-  std::ifstream file(path);
-  if (!file) throw UsageError(describe(path, "a recipe", "no readable file"));
+  std::stringstream file;
+  try {
+    const std::string text = read_text(path);
+    for (const std::string_view line : lines_of(text)) file << line << '\n';
+  } catch (const DataError& error) {
+    throw UsageError(error.what());
+  }
   std::vector<CLI::ConfigItem> items;
   try {
     items = CLI::ConfigTOML().from_config(file);

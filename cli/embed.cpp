@@ -24,7 +24,7 @@ void run(EmbedFlags& flags) {
   checkpoint::TensorMap tensors;
   if (!flags.images.empty()) {
     std::vector<image::Image> images;
-    for (const std::string& path : flags.images) images.push_back(image::load(path));
+    for (const std::string& path : flags.images) images.push_back(image::load(path, image::Alpha::kOnWhite));
     std::vector<const image::Image*> pointers;
     for (const image::Image& image : images) pointers.push_back(&image);
     const score::Embeds embeds = embedder->embed_images(pointers);

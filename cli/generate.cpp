@@ -1,12 +1,12 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "common.h"
 #include "options.h"
 #include "readback/base/error.h"
+#include "readback/base/lines.h"
 #include "readback/base/stopwatch.h"
 #include "readback/checkpoint/safetensors.h"
 #include "readback/generate/latents.h"
@@ -31,10 +31,9 @@ struct GenerateFlags {
 std::vector<std::string> read_prompts(const GenerateFlags& flags) {
   std::vector<std::string> prompts = flags.prompts;
   if (!flags.prompts_file.empty()) {
-    std::ifstream file(flags.prompts_file);
-    if (!file) throw DataError(describe(flags.prompts_file, "a text file with a prompt a line", "no readable file"));
-    for (std::string line; std::getline(file, line);) {
-      if (!line.empty()) prompts.push_back(line);
+    const std::string text = read_text(flags.prompts_file);
+    for (const std::string_view line : lines_of(text)) {
+      if (!is_blank(line)) prompts.emplace_back(line);
     }
   }
   if (prompts.empty()) throw UsageError(describe("readback generate", "--prompt or --prompts", "no prompt"));
@@ -138,7 +137,7 @@ void add_generate(CLI::App& app) {
       "out\n"
       "  readback generate --prompt \"a panda\" --latents noise.safetensors --output-type latent --output out");
   verb->add_option("--prompt", flags->prompts, "Texts to draw");
-  verb->add_option("--prompts", flags->prompts_file, "File with a prompt a line");
+  verb->add_option("--prompts", flags->prompts_file, "File with a prompt a line; blank lines are passed over");
   verb->add_option("--generator", flags->generator, "Repository: a folder, or a hub id in the cache")
       ->capture_default_str();
   add_options(*verb, flags->generation,

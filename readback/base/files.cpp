@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "readback/base/error.h"
+#include "readback/base/lines.h"
 
 namespace readback {
 
@@ -28,7 +29,7 @@ std::string read_file(const fs::path& path) {
 
 nlohmann::json read_json(const fs::path& path) {
   try {
-    return nlohmann::json::parse(read_file(path));
+    return nlohmann::json::parse(read_text(path));
   } catch (const nlohmann::json::exception& error) {
     throw DataError(describe(path.string(), "JSON", error.what()));
   }

@@ -10,6 +10,7 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/base/lines.h"
 #include "readback/checkpoint/peft_options.h"
 #include "readback/checkpoint/pickle.h"
 #include "readback/checkpoint/writer.h"
@@ -118,20 +119,20 @@ Adapter load_peft(const fs::path& folder) {
 // "base_model" of a model card: of the YAML between its first two lines "---".
 std::string base_of_model_card(const fs::path& path) {
   if (!is_file(path)) return "";
-  std::istringstream lines(read_file(path));
-  std::string line;
-  if (!std::getline(lines, line) || line != "---") return "";
-  const auto value = [](std::string text) {
+  const std::string text = read_text(path);
+  const std::vector<std::string_view> lines = lines_of(text);
+  if (lines.empty() || lines[0] != "---") return "";
+  const auto value = [](std::string_view text) {
     const auto is_filling = [](char c) { return c == ' ' || c == '"' || c == '\'' || c == '-'; };
-    while (!text.empty() && is_filling(text.front())) text.erase(0, 1);
-    while (!text.empty() && is_filling(text.back())) text.pop_back();
-    return text;
+    while (!text.empty() && is_filling(text.front())) text.remove_prefix(1);
+    while (!text.empty() && is_filling(text.back())) text.remove_suffix(1);
+    return std::string(text);
   };
   const std::string key = "base_model:";
-  while (std::getline(lines, line) && line != "---") {
-    if (!line.starts_with(key)) continue;
-    std::string base = value(line.substr(key.size()));
-    if (base.empty() && std::getline(lines, line) && line != "---") base = value(line);  // a list of one
+  for (size_t i = 1; i < lines.size() && lines[i] != "---"; ++i) {
+    if (!lines[i].starts_with(key)) continue;
+    std::string base = value(lines[i].substr(key.size()));
+    if (base.empty() && i + 1 < lines.size() && lines[i + 1] != "---") base = value(lines[i + 1]);  // a list of one
     return base;
   }
   return "";

@@ -10,7 +10,8 @@
 #include <unordered_map>
 
 #include "readback/base/error.h"
-#include "readback/base/files.h"
+#include "readback/base/lines.h"
+#include "readback/data/ids.h"
 #include "readback/text/unicode.h"
 
 namespace readback::data {
@@ -45,13 +46,6 @@ class Collector {
   CaptionFile file_;
   std::unordered_map<std::string, size_t> places_;
 };
-
-// 7 and "7" are one id.
-std::string id_of(const json& value, const std::string& where) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_number_integer()) return value.dump();
-  throw DataError(describe(where, "an id that is a string or a whole number", value.dump()));
-}
 
 std::string caption_of(const json& value, const std::string& where) {
   const json& text = value.is_object() && value.contains("text") ? value.at("text") : value;
@@ -107,20 +101,6 @@ void add_document(Collector& collector, const json& document, const std::string&
   }
 }
 
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    lines.push_back(line);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
-
-bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
-
 // Nothing where the text is not one JSON value; `reason` then says why.
 std::optional<json> parse(std::string_view text, std::string& reason) {
   try {
@@ -148,14 +128,12 @@ void require_utf8(std::string_view text, const std::string& source) {
 }  // namespace
 
 CaptionFile read_caption_file(const fs::path& path) {
-  const std::string source = path.string(), bytes = read_file(path);
-  std::string_view text = bytes;
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  const std::string source = path.string(), text = read_text(path);
   require_utf8(text, source);
 
   Collector collector(source);
   const size_t begin = text.find_first_not_of(" \t\r\n");
-  const bool may_be_json = begin != std::string_view::npos && (text[begin] == '{' || text[begin] == '[');
+  const bool may_be_json = begin != std::string::npos && (text[begin] == '{' || text[begin] == '[');
   std::string reason = "other text";
   std::optional<json> document = may_be_json ? parse(text, reason) : std::nullopt;
   const std::vector<std::string_view> lines = lines_of(text);

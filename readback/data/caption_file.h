@@ -13,13 +13,14 @@ struct CaptionFile {
   std::vector<std::vector<std::string>> captions;  // of each id, at least one; a caption may be empty
 };
 
-// Told apart by content, ids being strings or whole numbers:
+// Told apart by content. Ids are strings or whole numbers, compared by id_of (ids.h):
 //   COCO results      [{"image_id": 1, "caption": "…"}, …]
 //   COCO annotations  {"annotations": [{"image_id": 1, "caption": "…"}, …], …}
 //   by id             {"1": "…", "2": ["…", …], …}
 //   JSON Lines        {"id": 1, "caption": "…"}, or `image_id`, `image`, `file_name` with `text`, or `captions`,
 //                     `references` with a list (of texts, or of objects with a `text`, as `readback caption` prints)
-//   anything else     a caption a line; its id is the line's number
+//   anything else     a caption a line; its id is the line's number, and a blank line is an empty caption. In JSON
+//                     Lines blank lines are passed over
 // Errors: DataError that says where (file and line), also for bytes that are not UTF-8 and for a file without captions.
 CaptionFile read_caption_file(const std::filesystem::path& path);
 // Several files as one: the captions of an id one after the other, as when each file holds one reference a line.

@@ -6,14 +6,16 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 #include <unordered_map>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/base/lines.h"
 #include "readback/base/numbers.h"
 #include "readback/base/random.h"
+#include "readback/data/caption_file.h"
 #include "readback/data/emoji_scenes.h"
+#include "readback/data/ids.h"
 #include "readback/image/codec.h"
 
 namespace readback::data {
@@ -40,6 +42,10 @@ int64_t limited(int64_t size, int64_t limit) { return limit > 0 ? std::min(size,
 
 std::string count_of(int64_t used, int64_t all, const std::string& what) {
   return (used == all ? "" : with_commas(used) + " of ") + with_commas(all) + " " + what;
+}
+
+std::string counted(int64_t count, const std::string& what) {
+  return with_commas(count) + " " + what + (count == 1 ? "" : "s");
 }
 
 class EmojiScenes : public Dataset {
@@ -76,22 +82,29 @@ class EmojiScenes : public Dataset {
 // Images in files: what folders and COCO annotations come down to.
 class ImageFiles : public Dataset {
  public:
-  ImageFiles(std::string kind, fs::path folder, std::vector<Sample> samples, int64_t limit)
+  // `remarks`: what of the files is in no sample; empty when there is nothing.
+  ImageFiles(std::string kind, fs::path folder, std::vector<Sample> samples, std::string remarks, int64_t limit)
       : kind_(std::move(kind)),
         folder_(std::move(folder)),
         all_(static_cast<int64_t>(samples.size())),
-        samples_(std::move(samples)) {
+        samples_(std::move(samples)),
+        remarks_(std::move(remarks)) {
     samples_.resize(static_cast<size_t>(limited(all_, limit)));
+    const auto bare = std::ranges::count_if(samples_, [](const Sample& sample) { return sample.references.empty(); });
+    if (bare == 0 || bare == size()) return;  // a folder of pictures alone is nothing to remark on
+    remarks_ += (remarks_.empty() ? "" : ", ") + counted(bare, "image") + " without captions";
   }
 
   int64_t size() const override { return static_cast<int64_t>(samples_.size()); }
   Sample sample(int64_t index) const override { return samples_.at(static_cast<size_t>(index)); }
   image::Image load_image(int64_t index) const override {
-    return image::load(folder_ / samples_.at(static_cast<size_t>(index)).image_name);
+    return image::load(folder_ / samples_.at(static_cast<size_t>(index)).image_name, image::Alpha::kOnWhite);
   }
   std::string description() const override {
-    return fmt::format("{} {}, {}", kind_, folder_.string(), count_of(size(), all_, "images"));
+    return fmt::format("{} {}, {}{}{}", kind_, folder_.string(), count_of(size(), all_, "images"),
+                       remarks_.empty() ? "" : "; ", remarks_);
   }
+  std::string remarks() const override { return remarks_; }
   std::string digest() const override { return digest_of(*this, kind_); }
 
  private:
@@ -99,15 +112,8 @@ class ImageFiles : public Dataset {
   fs::path folder_;
   int64_t all_;
   std::vector<Sample> samples_;
+  std::string remarks_;
 };
-
-bool is_image(const fs::path& path) {
-  static const std::set<std::string> kExtensions = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"};
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return kExtensions.contains(extension) && !path.filename().string().starts_with('.');
-}
 
 void require_folder(const fs::path& folder) {
   std::error_code error;
@@ -119,20 +125,15 @@ void require_folder(const fs::path& folder) {
 std::vector<std::string> read_captions(const fs::path& path) {
   std::error_code error;
   if (!fs::is_regular_file(path, error)) return {};
-  std::string text = read_file(path);
-  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  const std::string text = read_text(path);
   try {
     (void)nlohmann::json(text).dump();  // stores and reports hold UTF-8 only
   } catch (const nlohmann::json::exception&) {
     throw DataError(describe(path.string(), "captions in UTF-8", "other bytes"));
   }
   std::vector<std::string> captions;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    const size_t end = line.find_last_not_of(" \t\r");
-    if (end == std::string::npos) continue;
-    const size_t begin = line.find_first_not_of(" \t");
-    captions.push_back(line.substr(begin, end - begin + 1));
+  for (const std::string_view line : lines_of(text)) {
+    if (!is_blank(line)) captions.emplace_back(trimmed(line));
   }
   return captions;
 }
@@ -143,43 +144,63 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DatasetOption
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code ignored;
-    if (!is_image(entry->path()) || entry->is_directory(ignored)) continue;
+    if (entry->is_directory(ignored)) continue;
+    image::refuse_unreadable_kind(entry->path());
+    if (!image::has_image_name(entry->path())) continue;
     const std::string name = entry->path().filename().string();
     samples.push_back({name, name, read_captions(fs::path(entry->path()).replace_extension(".txt")), ""});
   }
   if (error) throw DataError(describe(folder.string(), "a readable folder", error.message()));
   if (samples.empty()) {
-    throw DataError(describe(folder.string(), "images (jpg, png, webp, bmp, tif)", "a folder without any"));
+    throw DataError(describe(folder.string(), std::string("images: ") + image::kReadableKinds, "a folder without any"));
   }
   std::sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) { return a.id < b.id; });
-  return std::make_unique<ImageFiles>("folder", folder, std::move(samples), options.limit);
+  return std::make_unique<ImageFiles>("folder", folder, std::move(samples), "", options.limit);
 }
 
 // https://cocodataset.org/#format-data: images[] {id, file_name}, annotations[] {image_id, caption}.
-std::vector<Sample> read_coco(const fs::path& path) {
-  const nlohmann::json json = read_json(path);
+struct CocoFile {
   std::vector<Sample> samples;
+  std::string remarks;
+};
+
+CocoFile read_coco(const fs::path& path) {
+  const std::string where = path.string();
+  const nlohmann::json json = read_json(path);
+  CocoFile file;
+  std::vector<std::string> strange;  // ids of images that captions have and the file does not list
   try {
-    std::unordered_map<std::string, size_t> places;  // by image id, which may be a number or a string
+    std::unordered_map<std::string, size_t> places;  // by image id
     std::set<std::string> ids;
     for (const auto& image : json.at("images")) {
       const std::string name = image.at("file_name"), id = fs::path(name).stem().string();
-      if (!ids.insert(id).second || !places.emplace(image.at("id").dump(), samples.size()).second) {
-        throw DataError(describe(path.string(), "each image once", "a second " + name));
+      if (!ids.insert(id).second || !places.emplace(id_of(image.at("id"), where), file.samples.size()).second) {
+        throw DataError(describe(where, "each image once", "a second " + name));
       }
-      samples.push_back({id, name, {}, ""});
+      file.samples.push_back({id, name, {}, ""});
     }
     for (const auto& annotation : json.at("annotations")) {
-      const auto place = places.find(annotation.at("image_id").dump());
-      if (place == places.end()) continue;  // files cut down to some images often keep all annotations
-      samples[place->second].references.push_back(annotation.at("caption"));
+      const std::string id = id_of(annotation.at("image_id"), where);
+      const auto place = places.find(id);
+      if (place == places.end()) {  // files cut down to some images often keep all annotations
+        strange.push_back(id);
+      } else {
+        file.samples[place->second].references.push_back(annotation.at("caption"));
+      }
+    }
+    if (!strange.empty() && strange.size() == json.at("annotations").size()) {
+      throw DataError(describe(where, "captions of the images that it lists, such as " + json.at("images")[0].dump(),
+                               "captions of other ids only: " + listed(strange)));
     }
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(describe(
-        path.string(), "COCO captions: images[] {id, file_name}, annotations[] {image_id, caption}", error.what()));
+    throw DataError(
+        describe(where, "COCO captions: images[] {id, file_name}, annotations[] {image_id, caption}", error.what()));
   }
-  if (samples.empty()) throw DataError(describe(path.string(), "at least one image", "an empty list"));
-  return samples;
+  if (file.samples.empty()) throw DataError(describe(where, "at least one image", "an empty list"));
+  if (const auto count = static_cast<int64_t>(strange.size()); count > 0) {
+    file.remarks = counted(count, "caption") + " of images that are not listed left out";
+  }
+  return file;
 }
 
 // "ANNOTATIONS.json:IMAGES"; either path may hold colons of its own.
@@ -190,9 +211,11 @@ std::unique_ptr<Dataset> open_coco(const std::string& paths, const DatasetOption
     throw UsageError(describe("DATASET", "coco:ANNOTATIONS.json:IMAGES", "coco:" + paths));
   }
   const fs::path folder = paths.substr(colon + 1);
-  std::vector<Sample> samples = read_coco(paths.substr(0, colon));
+  CocoFile file = read_coco(paths.substr(0, colon));
   require_folder(folder);
-  return std::make_unique<ImageFiles>("coco", folder, std::move(samples), options.limit);
+  auto dataset = std::make_unique<ImageFiles>("coco", folder, std::move(file.samples), file.remarks, options.limit);
+  for (int64_t i = 0; i < dataset->size(); ++i) image::refuse_unreadable_kind(folder / dataset->sample(i).image_name);
+  return dataset;
 }
 
 }  // namespace

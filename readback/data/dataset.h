@@ -23,10 +23,14 @@ class Dataset {
  public:
   virtual ~Dataset() = default;
   virtual int64_t size() const = 0;
-  virtual Sample sample(int64_t index) const = 0;            // cheap: reads no pixels
-  virtual image::Image load_image(int64_t index) const = 0;  // Errors: DataError (missing, corrupt)
-  virtual std::string description() const = 0;               // e.g. "emoji-scenes, test split, 200 of 1,000 scenes"
-  virtual std::string digest() const = 0;                    // 16 hex digits over ids, references and source
+  virtual Sample sample(int64_t index) const = 0;  // cheap: reads no pixels
+  // Transparent pictures are laid on white, as transformers does for captioners and embedders: so a run stores its
+  // originals, and so all its metrics see them, FID's too. Errors: DataError (missing, corrupt).
+  virtual image::Image load_image(int64_t index) const = 0;
+  virtual std::string description() const = 0;  // e.g. "emoji-scenes, test split, 200 of 1,000 scenes"
+  // What of its files is in no sample or has no captions, counted; part of the description. Empty: nothing.
+  virtual std::string remarks() const { return ""; }
+  virtual std::string digest() const = 0;  // 16 hex digits over ids, references and source
 };
 
 struct DatasetOptions {
@@ -45,8 +49,10 @@ struct DatasetOptions {
 };
 
 // SPEC: `emoji-scenes`; a folder of images (sorted by name, the file name is the id; captions in NAME.txt beside
-// NAME.jpg, one a line); or `coco:ANNOTATIONS.json:IMAGES` (in the file's order, the file name's stem is the id).
-// A listed image that is missing or corrupt is an error only when it is loaded.
+// NAME.jpg, one a line, blank lines passed over); or `coco:ANNOTATIONS.json:IMAGES` (in the file's order, the file
+// name's stem is the id). Captions of images that are not listed are left out and counted in remarks().
+// A listed image that is missing or corrupt is an error only when it is loaded; one of a kind that is not read
+// (image::refuse_unreadable_kind) is an error at once.
 // Errors: UsageError (unknown SPEC or split), DataError (missing, empty, not JSON, of another structure).
 std::unique_ptr<Dataset> open_dataset(const std::string& spec, const DatasetOptions& options);
 

@@ -49,19 +49,6 @@ void install(ErrorManager& errors) {
   errors.manager.emit_message = pass_over;
 }
 
-// Pillow's rounded a × b / 255.
-int multiply_255(int a, int b) {
-  const int product = a * b + 128;
-  return (product + (product >> 8)) >> 8;
-}
-
-// Four-channel JPEG follows Adobe's convention: inverted ink, so that 255 is none.
-void cmyk_to_rgb(const uint8_t* cmyk, uint8_t* rgb, int64_t width) {
-  for (int64_t x = 0; x < width; ++x, cmyk += 4, rgb += 3) {
-    for (int c = 0; c < 3; ++c) rgb[c] = static_cast<uint8_t>(cmyk[3] - multiply_255(255 - cmyk[c], cmyk[3]));
-  }
-}
-
 // What reading touches lives here, outside of the function that longjmp may cut short.
 struct Reader {
   jpeg_decompress_struct jpeg{};
@@ -102,7 +89,10 @@ bool read_pixels(Reader& reader) {
     uint8_t* target = reader.file.image.at(0, jpeg.output_scanline);
     uint8_t* row = cmyk ? reader.cmyk_row.data() : target;
     jpeg_read_scanlines(&jpeg, &row, 1);
-    if (cmyk) cmyk_to_rgb(row, target, jpeg.output_width);
+    if (!cmyk) continue;
+    // Four-channel JPEG follows Adobe's convention: inverted ink, so that 255 is none.
+    for (uint8_t& ink : reader.cmyk_row) ink = static_cast<uint8_t>(255 - ink);
+    cmyk_to_rgb(row, target, jpeg.output_width);
   }
   // No jpeg_finish_decompress: what comes after the last row, or does not come, leaves the picture as it is.
   return true;

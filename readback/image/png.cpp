@@ -21,9 +21,10 @@ struct Session {
   std::string_view unread;      // input
   std::string written;          // output
   std::vector<png_bytep> rows;  // where the pixels of each row go or come from
-  std::vector<uint8_t> grey16;  // 16-bit grey as stored
+  std::vector<uint8_t> wide;    // what does not fit the picture's rows: 16-bit grey as stored, or RGBA
   Image image;
-  std::string exif, xmp;
+  std::vector<uint8_t> alpha;
+  int color_type = 0, bit_depth = 0;  // of the file; libpng's own become those of the rows
 };
 
 [[noreturn]] void fail(png_structp png, png_const_charp message) {
@@ -75,17 +76,18 @@ bool read_header(Reader& reader, std::string_view bytes) {
   png_set_user_limits(reader.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_size limits the area instead
   png_set_benign_errors(reader.png, 1);
   png_read_info(reader.png, reader.info);
+  reader.color_type = png_get_color_type(reader.png, reader.info);
+  reader.bit_depth = png_get_bit_depth(reader.png, reader.info);
   return true;
 }
 
-bool is_grey16(const Reader& reader) {
-  return png_get_color_type(reader.png, reader.info) == PNG_COLOR_TYPE_GRAY &&
-         png_get_bit_depth(reader.png, reader.info) == 16;
-}
+bool is_grey16(const Reader& reader) { return reader.color_type == PNG_COLOR_TYPE_GRAY && reader.bit_depth == 16; }
 
-bool is_palette(const Reader& reader) { return png_get_color_type(reader.png, reader.info) == PNG_COLOR_TYPE_PALETTE; }
+bool has_alpha_channel(const Reader& reader) { return (reader.color_type & PNG_COLOR_MASK_ALPHA) != 0; }
 
-// Leaves RGB in the rows; for palettes one index a pixel at the start of each row.
+bool is_palette(const Reader& reader) { return reader.color_type == PNG_COLOR_TYPE_PALETTE; }
+
+// Leaves RGB or RGBA in the rows; for palettes one index a pixel at the start of each row.
 bool read_pixels(Reader& reader) {
   if (setjmp(png_jmpbuf(reader.png))) return false;
   if (is_palette(reader)) {
@@ -93,7 +95,6 @@ bool read_pixels(Reader& reader) {
   } else if (!is_grey16(reader)) {
     png_set_strip_16(reader.png);
     png_set_expand_gray_1_2_4_to_8(reader.png);
-    png_set_strip_alpha(reader.png);
     png_set_gray_to_rgb(reader.png);
   }
   png_set_interlace_handling(reader.png);
@@ -108,21 +109,56 @@ void read_end(Reader& reader) {
   png_read_end(reader.png, reader.info);
 }
 
-void expand_palette(Reader& reader) {
+// A palette's transparency is an alpha for each index, or 255.
+void read_palette(Reader& reader) {
+  png_bytep alphas = nullptr;
+  int transparent = 0;
+  Image& image = reader.image;
+  if (png_get_tRNS(reader.png, reader.info, &alphas, &transparent, nullptr) != 0 && alphas != nullptr) {
+    reader.alpha.resize(static_cast<size_t>(image.width * image.height));
+    for (int64_t y = 0; y < image.height; ++y) {
+      for (int64_t x = 0; x < image.width; ++x) {
+        const uint8_t index = image.pixels[static_cast<size_t>(y * image.width * 3 + x)];
+        reader.alpha[static_cast<size_t>(y * image.width + x)] = index < transparent ? alphas[index] : 255;
+      }
+    }
+  }
   png_colorp colours = nullptr;
   int count = 0;
   png_get_PLTE(reader.png, reader.info, &colours, &count);
-  std::array<std::array<uint8_t, 3>, 256> table{};  // indices past the palette are black
-  for (int i = 0; i < std::min(count, 256); ++i) table[i] = {colours[i].red, colours[i].green, colours[i].blue};
-  for (png_bytep row : reader.rows) {
-    for (int64_t x = reader.image.width - 1; x >= 0; --x) std::memcpy(row + x * 3, table[row[x]].data(), 3);
-  }
+  Palette palette{};
+  for (int i = 0; i < std::min(count, 256); ++i) palette[i] = {colours[i].red, colours[i].green, colours[i].blue};
+  expand_palette(image, palette);
 }
 
 void clip_grey16(Reader& reader) {
-  for (size_t i = 0; i * 2 < reader.grey16.size(); ++i) {
-    const uint8_t value = reader.grey16[i * 2] != 0 ? 255 : reader.grey16[i * 2 + 1];
+  for (size_t i = 0; i * 2 < reader.wide.size(); ++i) {
+    const uint8_t value = reader.wide[i * 2] != 0 ? 255 : reader.wide[i * 2 + 1];
     std::memset(reader.image.pixels.data() + i * 3, value, 3);
+  }
+}
+
+void split_alpha(Reader& reader) {
+  reader.alpha.resize(reader.wide.size() / 4);
+  for (size_t i = 0; i < reader.alpha.size(); ++i) {
+    std::memcpy(reader.image.pixels.data() + i * 3, reader.wide.data() + i * 4, 3);
+    reader.alpha[i] = reader.wide[i * 4 + 3];
+  }
+}
+
+// One colour of a grey or RGB picture is transparent. Pillow compares the low byte of its values with 8-bit pixels,
+// also where the file's values have 2, 4 or 16 bits; only of 1 bit it means what the file means.
+void find_transparent_color(Reader& reader) {
+  png_color_16p color = nullptr;
+  if (png_get_tRNS(reader.png, reader.info, nullptr, nullptr, &color) == 0 || color == nullptr) return;
+  std::array<uint8_t, 3> wanted = {static_cast<uint8_t>(color->red), static_cast<uint8_t>(color->green),
+                                   static_cast<uint8_t>(color->blue)};
+  if (reader.color_type == PNG_COLOR_TYPE_GRAY) {
+    wanted.fill(static_cast<uint8_t>(reader.bit_depth == 1 && color->gray != 0 ? 255 : color->gray));
+  }
+  reader.alpha.resize(reader.image.pixels.size() / 3);
+  for (size_t i = 0; i < reader.alpha.size(); ++i) {
+    reader.alpha[i] = std::memcmp(reader.image.pixels.data() + i * 3, wanted.data(), 3) == 0 ? 0 : 255;
   }
 }
 
@@ -164,15 +200,22 @@ DecodedFile decode_png(std::string_view bytes, const std::string& name) {
   const int64_t height = png_get_image_height(reader.png, reader.info);
   check_size(width, height, name);
   reader.image = Image(width, height);
-  if (is_grey16(reader)) reader.grey16.resize(static_cast<size_t>(width * height) * 2);
+  const int64_t size = is_grey16(reader) ? 2 : has_alpha_channel(reader) ? 4 : 0;  // bytes of a pixel in `wide`
+  reader.wide.resize(static_cast<size_t>(width * height * size));
   for (int64_t y = 0; y < height; ++y) {
-    reader.rows.push_back(is_grey16(reader) ? reader.grey16.data() + y * width * 2 : reader.image.at(0, y));
+    reader.rows.push_back(size > 0 ? reader.wide.data() + y * width * size : reader.image.at(0, y));
   }
   if (!read_pixels(reader)) throw DataError(describe(name, "a whole PNG file", reader.message));
-  if (!reader.grey16.empty()) clip_grey16(reader);
-  if (is_palette(reader)) expand_palette(reader);
+  if (is_palette(reader)) {
+    read_palette(reader);
+  } else if (has_alpha_channel(reader)) {
+    split_alpha(reader);
+  } else {
+    if (is_grey16(reader)) clip_grey16(reader);
+    find_transparent_color(reader);
+  }
   read_end(reader);
-  return {std::move(reader.image), orientation(reader)};
+  return {std::move(reader.image), orientation(reader), std::move(reader.alpha)};
 }
 
 std::string encode_png(const Image& image) {

@@ -27,11 +27,11 @@ bool is_webp(std::string_view bytes) {
 
 DecodedFile decode_webp(std::string_view bytes, const std::string& name) {
   const WebPData data{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
-  int width = 0, height = 0;
-  if (WebPGetInfo(data.bytes, data.size, &width, &height) == 0) {
+  WebPBitstreamFeatures features;
+  if (WebPGetFeatures(data.bytes, data.size, &features) != VP8_STATUS_OK) {
     throw DataError(describe(name, "a whole WebP file", "a damaged header"));
   }
-  check_size(width, height, name);
+  check_size(features.width, features.height, name);
 
   // The decoder of animations also reads still pictures, and gives the first frame on its canvas as Pillow does.
   const std::unique_ptr<WebPAnimDecoder, decltype(&WebPAnimDecoderDelete)> decoder(WebPAnimDecoderNew(&data, nullptr),
@@ -43,9 +43,15 @@ DecodedFile decode_webp(std::string_view bytes, const std::string& name) {
   }
   WebPAnimInfo canvas;
   WebPAnimDecoderGetInfo(decoder.get(), &canvas);
-  DecodedFile file{Image(canvas.canvas_width, canvas.canvas_height), 1};
-  uint8_t* rgb = file.image.pixels.data();
-  for (int64_t i = 0; i < file.image.width * file.image.height; ++i) std::memcpy(rgb + i * 3, rgba + i * 4, 3);
+  check_size(canvas.canvas_width, canvas.canvas_height, name);
+  DecodedFile file;
+  file.image = Image(canvas.canvas_width, canvas.canvas_height);
+  const size_t pixels = file.image.pixels.size() / 3;
+  if (features.has_alpha != 0) file.alpha.resize(pixels);
+  for (size_t i = 0; i < pixels; ++i) {
+    std::memcpy(file.image.pixels.data() + i * 3, rgba + i * 4, 3);
+    if (features.has_alpha != 0) file.alpha[i] = rgba[i * 4 + 3];
+  }
   const WebPDemuxer* demuxer = WebPAnimDecoderGetDemuxer(decoder.get());
   file.orientation = read_orientation(chunk(demuxer, "EXIF"), chunk(demuxer, "XMP "));
   return file;

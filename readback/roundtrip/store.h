@@ -134,8 +134,10 @@ class Store {
   std::vector<ScoreRow> scores(Direction direction, const std::string& metric) const;
   std::vector<FloorRow> floors(Direction direction, const std::string& metric) const;
   std::vector<SetCurve> set_curves() const;
-  bool has_image(const std::string& relative) const;           // false also for a file that a power failure emptied
-  image::Image load_image(const std::string& relative) const;  // Errors: DataError, StoreError (outside the folder)
+  bool has_image(const std::string& relative) const;  // false also for a file that a power failure emptied
+  // What the store wrote itself has no transparency: originals were laid on white when they were read.
+  // Errors: DataError, StoreError (outside the folder).
+  image::Image load_image(const std::string& relative) const;
 
   // Writing. Each call is one transaction: all of its rows or none. Errors: StoreError.
   void add_samples(std::span<const SampleRow> samples);  // rows that are there already stay

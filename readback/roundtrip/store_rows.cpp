@@ -239,7 +239,7 @@ image::Image Store::load_image(const std::string& relative) const {
   if (!is_inside(relative)) {
     throw StoreError(describe(impl_->folder.string(), "a path within the run folder", "\"" + relative + "\""));
   }
-  return image::load(impl_->folder / relative);
+  return image::load(impl_->folder / relative, image::Alpha::kOnWhite);
 }
 
 }  // namespace readback::roundtrip

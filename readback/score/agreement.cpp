@@ -10,7 +10,7 @@
 #include <unordered_map>
 
 #include "readback/base/error.h"
-#include "readback/base/files.h"
+#include "readback/base/lines.h"
 #include "readback/score/text/words.h"
 #include "readback/text/unicode.h"
 
@@ -42,13 +42,11 @@ struct Line {
 
 // Lines with `count` columns between tabs; empty ones are left out, and so are blanks around columns.
 std::vector<Line> read_columns(const fs::path& path, size_t count, const std::string& layout) {
-  const std::string text = read_file(path);
+  const std::string text = read_text(path);
   std::vector<Line> lines;
   int64_t number = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string line = text.substr(begin, end - begin);
-    begin = end + 1;
+  for (const std::string_view view : lines_of(text)) {
+    const std::string line(view);
     ++number;
     Line columns{fmt::format("{}, line {}", path.string(), number), {}};
     if (text::encode_utf8(text::decode_utf8(line)) != line) columns.fail("text in UTF-8", "other bytes");

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "readback/base/error.h"
-#include "readback/base/files.h"
+#include "readback/base/lines.h"
 #include "readback/text/unicode.h"
 
 namespace readback::text {
@@ -26,7 +26,7 @@ constexpr std::array kRoles = {"bos_token", "eos_token", "unk_token", "sep_token
 
 std::string read(const fs::path& path) {
   try {
-    return read_file(path);
+    return read_text(path);
   } catch (const DataError& error) {
     throw CheckpointError(error.what());
   }
@@ -66,19 +66,7 @@ VocabularyMap vocabulary_of(const json& object, const fs::path& path) {
   return vocabulary;
 }
 
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    if (end < text.size() && line.ends_with('\r')) line.remove_suffix(1);
-    lines.push_back(line);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
-
-// A token a line; white space at its end does not count.
+// A token a line; white space at its end does not count. A blank line is a token too: ids are line numbers.
 VocabularyMap read_vocabulary_lines(const fs::path& path) {
   const std::string text = read_utf8(path);
   VocabularyMap vocabulary;
@@ -129,7 +117,9 @@ void read_plain(const fs::path& folder, TokenizerModel kind, TokenizerFiles& fil
   files.vocabulary = vocabulary_of(read_object(folder / "vocab.json"), folder / "vocab.json");
   const fs::path path = folder / "merges.txt";
   const std::string text = read_utf8(path);
-  for (const std::string_view line : lines_of(text)) {
+  std::vector<std::string_view> lines = lines_of(text);
+  while (!lines.empty() && lines.back().empty()) lines.pop_back();  // blank lines at the end are no merges
+  for (const std::string_view line : lines) {
     if (!line.starts_with("#version")) files.merges.push_back(merge_of(line, path));
   }
 }

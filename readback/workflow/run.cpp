@@ -94,6 +94,9 @@ class Run {
   RunResult operator()(caption::Captioner& captioner, generate::Generator& generator,
                        const std::filesystem::path& folder, const std::string& command) {
     plan_.options = roundtrip::resolve(plan_.options, captioner.defaults(), generator.defaults());
+    if (const std::string remarks = dataset_->remarks(); !remarks.empty()) {
+      context_.progress().note(plan_.options.dataset + ": " + remarks);
+    }
     Store store = Store::open_for_writing(folder, manifest(captioner, generator, command), option_defaults());
     RunResult result{.folder = folder, .samples = std::ssize(plan_.samples), .metrics = metrics_};
     result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);

@@ -258,6 +258,7 @@ TEST_F(AdapterTest, TheModelCardNamesTheBase) {
   EXPECT_EQ(base("---\nlicense: mit\nbase_model: owner/name\n---\n"), "owner/name");
   EXPECT_EQ(base("---\nbase_model: 'owner/name' \n---\n"), "owner/name");
   EXPECT_EQ(base("---\nbase_model:\n- owner/name\n---\n"), "owner/name");
+  EXPECT_EQ(base("\xEF\xBB\xBF---\r\nbase_model:\r\n- owner/name\r\n---\r\n"), "owner/name");
   for (const char* card :
        {"base_model: owner/name\n", "---\n---\nbase_model: owner/name\n", "---\nbase_model:\n---\n", ""})
     EXPECT_THROW(base(card), CheckpointError) << card;

@@ -283,6 +283,22 @@ TEST_F(ScoreImages, SetsAgainstFoldersAndSavedStatistics) {
                             " --real " + path("real"));
   EXPECT_NEAR(none.at("FID").at("value"), 0, 1e-6);
 
+  // FID drops alpha, as torch-fidelity does; what compares pair by pair lays it on white.
+  const fs::path files = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/image/files";
+  for (const char* folder : {"clear", "dropped", "laid"}) fs::create_directories(folder_ / folder);
+  for (const char* name : {"rgba.png", "grey-alpha.png"}) {
+    fs::copy(files / name, folder_ / "clear" / name);
+    image::save(image::load(files / name, image::Alpha::kDropped), folder_ / "dropped" / name);
+    image::save(image::load(files / name, image::Alpha::kOnWhite), folder_ / "laid" / name);
+  }
+  const std::string of_clear = "images --inception " + weights + " --metrics fid,psnr --generated " + path("clear");
+  const json dropped = metrics(of_clear + " --real " + path("dropped")),
+             laid = metrics(of_clear + " --real " + path("laid"));
+  EXPECT_NEAR(dropped.at("FID").at("value"), 0, 1e-6);
+  EXPECT_LT(dropped.at("PSNR").at("value"), 50);
+  EXPECT_GT(laid.at("FID").at("value"), 1e-3);
+  EXPECT_EQ(laid.at("PSNR").at("value"), 100);
+
   const std::string statistics = " --real " + path("real.safetensors");
   expect_refused(head + statistics + " --metrics kid", 2, {"folder of images"});
   expect_refused(head + statistics + " --metrics psnr", 2, {"folder of images"});

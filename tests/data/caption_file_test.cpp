@@ -65,6 +65,22 @@ TEST_F(CaptionFileTest, ReadsEveryFormat) {
          {"1", "2", "3"}, {{"a cat"}, {""}, {"{ not JSON"}});
 }
 
+TEST_F(CaptionFileTest, FilesOfWindowsReadTheSame) {
+  expect("lines.txt",
+         "\xEF\xBB\xBF"
+         "a cat\r\n\r\na dog\r\n",
+         {"1", "2", "3"}, {{"a cat"}, {""}, {"a dog"}});
+  expect("lines.jsonl",
+         "\xEF\xBB\xBF"
+         "{\"id\": 1, \"caption\": \"a\"}\r\n\r\n{\"id\": 2.0, \"caption\": \"b\"}\r\n",
+         {"1", "2"}, {{"a"}, {"b"}});
+  EXPECT_NE(message("utf16.txt", std::string("\xFF\xFE"
+                                             "a\0",
+                                             4))
+                .find("got UTF-16"),
+            std::string::npos);
+}
+
 TEST_F(CaptionFileTest, SaysWhereAFileIsWrong) {
   EXPECT_NE(message("cut.json", R"([{"image_id": 7, "caption": "a c)").find("cut.json"), std::string::npos);
   EXPECT_NE(message("entry.json", R"([{"image_id": 7, "caption": "a"}, {"image_id": 8}])").find("entry 2"),

@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/data/emoji_scenes.h"
+#include "readback/data/ids.h"
 #include "readback/image/codec.h"
 
 namespace readback::data {
@@ -118,7 +120,7 @@ TEST_F(DatasetTest, BadFoldersAreDataErrors) {
   EXPECT_TRUE(contains(message<DataError>(folder_.string()), "without any"));
   picture("a.png");
   EXPECT_TRUE(contains(message<DataError>(path("a.png")), "a folder of images, got a file"));
-  write_file(path("a.txt"), "\xFF\xFE caption");
+  write_file(path("a.txt"), "\xFF caption");
   EXPECT_TRUE(contains(message<DataError>(folder_.string()), "UTF-8"));
 }
 
@@ -135,6 +137,119 @@ TEST_F(DatasetTest, CocoKeepsTheFilesOrderAndAllCaptions) {
   EXPECT_EQ(data->sample(1).references, (std::vector<std::string>{"x"}));
   EXPECT_EQ(data->load_image(0).width, 9);
   EXPECT_THROW(data->load_image(1), DataError);  // listed but missing
+}
+
+TEST(Ids, NumbersAndTheirTextsAreOne) {
+  for (const char* text : {"7", "\"7\"", "7.0", "7e0"}) EXPECT_EQ(id_of(nlohmann::json::parse(text), "x"), "7") << text;
+  EXPECT_EQ(id_of(nlohmann::json(-3), "x"), "-3");
+  EXPECT_EQ(id_of(nlohmann::json("07"), "x"), "07");
+  for (const char* text : {"7.5", "1e300", "true", "null", "[7]", "{}"}) {
+    EXPECT_THROW(id_of(nlohmann::json::parse(text), "x"), DataError) << text;
+  }
+  EXPECT_EQ(image_key("000000000790.jpg"), "790");
+  EXPECT_EQ(image_key("790"), "790");
+  EXPECT_EQ(image_key("000.TIFF"), "0");
+  EXPECT_EQ(image_key("fox.v2.gif"), "fox.v2");
+  EXPECT_EQ(image_key("fox.v2"), "fox.v2");
+}
+
+// 7 and "7" are one id, whichever list says which.
+TEST_F(DatasetTest, CocoIdsMayBeNumbersHereAndStringsThere) {
+  picture("a.png");
+  picture("b.png");
+  const auto open = [&](const std::string& first, const std::string& second) {
+    write_file(path("c.json"), R"({"images": [{"id": )" + first + R"(, "file_name": "a.png"}, {"id": "x", "file_name":
+      "b.png"}], "annotations": [{"image_id": )" +
+                                   second + R"(, "caption": "one"}, {"image_id": "x", "caption": "two"}]})");
+    return open_dataset("coco:" + path("c.json") + ":" + folder_.string(), {});
+  };
+  for (const auto& [first, second] : {std::pair{"7", "7"}, {"7", "\"7\""}, {"\"7\"", "7"}, {"7", "7.0"}}) {
+    const auto data = open(first, second);
+    EXPECT_EQ(data->sample(0).references, (std::vector<std::string>{"one"})) << first << " " << second;
+    EXPECT_EQ(data->sample(1).references, (std::vector<std::string>{"two"}));
+    EXPECT_EQ(data->remarks(), "");
+  }
+  EXPECT_THROW(open("7.5", "7.5"), DataError);
+  write_file(path("c.json"), R"({"images": [{"id": 7, "file_name": "a.png"}, {"id": "7", "file_name": "b.png"}],
+    "annotations": []})");
+  EXPECT_TRUE(contains(message<DataError>("coco:" + path("c.json") + ":" + folder_.string()), "a second b.png"));
+}
+
+TEST_F(DatasetTest, CountsWhatIsLeftOut) {
+  for (const char* name : {"a.png", "b.png", "c.png"}) picture(name);
+  const std::string spec = "coco:" + path("c.json") + ":" + folder_.string();
+  const std::string images = R"({"images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"},
+    {"id": 3, "file_name": "c.png"}], "annotations": [)";
+  write_file(path("c.json"), images + R"({"image_id": 1, "caption": "x"}, {"image_id": 8, "caption": "y"},
+    {"image_id": 9, "caption": "z"}]})");
+  const auto data = open_dataset(spec, {});
+  EXPECT_EQ(data->remarks(), "2 captions of images that are not listed left out, 2 images without captions");
+  EXPECT_TRUE(contains(data->description(), "3 images; " + data->remarks()));
+  // Nothing but captions of other images is a mistake.
+  write_file(path("c.json"), images + R"({"image_id": 8, "caption": "y"}]})");
+  EXPECT_TRUE(contains(message<DataError>(spec), "captions of other ids only: 8"));
+
+  write_file(path("b.txt"), "a caption");
+  EXPECT_EQ(open_dataset(folder_.string(), {})->remarks(), "2 images without captions");
+  fs::remove(path("b.txt"));
+  EXPECT_EQ(open_dataset(folder_.string(), {})->remarks(), "");  // pictures alone
+}
+
+TEST_F(DatasetTest, ReadsEveryKindThatItTakesForAPicture) {
+  const fs::path files = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/image/files";
+  for (const char* name : {"444.jpg", "rgb.png", "lossy.webp", "rgb.bmp", "palette.gif", "raw.tiff"}) {
+    fs::copy_file(files / name, folder_ / name);
+  }
+  fs::copy_file(files / "lzw.tiff", folder_ / "lzw.TIF");
+  const auto data = open_dataset(folder_.string(), {});
+  ASSERT_EQ(data->size(), 7);
+  for (int64_t i = 0; i < data->size(); ++i) EXPECT_EQ(data->load_image(i).width, 19) << data->sample(i).id;
+}
+
+TEST_F(DatasetTest, RefusesKindsThatItCannotReadBeforeWorkBegins) {
+  picture("a.png");
+  const std::string avif(
+      "\0\0\0\x1C"
+      "ftypavif",
+      12);
+  write_file(path("photo.avif"), avif);
+  EXPECT_TRUE(contains(message<DataError>(folder_.string()), "photo.avif: expected a picture: JPEG")) << "by name";
+  fs::remove(path("photo.avif"));
+  write_file(path("._photo.heic"), avif);  // what macOS leaves beside files is no picture, and neither is a text
+  write_file(path("notes.md"), avif);
+  EXPECT_EQ(open_dataset(folder_.string(), {})->size(), 1);
+  write_file(path("photo.jpg"), avif);
+  EXPECT_TRUE(contains(message<DataError>(folder_.string()), "an AVIF picture. Convert it")) << "by content";
+  write_file(path("c.json"), R"({"images": [{"id": 1, "file_name": "photo.jpg"}], "annotations": []})");
+  EXPECT_TRUE(contains(message<DataError>("coco:" + path("c.json") + ":" + folder_.string()), "photo.jpg"));
+}
+
+TEST_F(DatasetTest, TransparentPicturesAreLaidOnWhite) {
+  const fs::path files = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/image/files";
+  fs::copy_file(files / "rgba.png", folder_ / "rgba.png");
+  const auto data = open_dataset(folder_.string(), {});
+  EXPECT_EQ(data->load_image(0), image::load(files / "rgba.png", image::Alpha::kOnWhite));
+  EXPECT_NE(data->load_image(0), image::load(files / "rgba.png", image::Alpha::kDropped));
+}
+
+TEST_F(DatasetTest, CasesOfRealPeople) {
+  const fs::path cases = fs::path(READBACK_SOURCE_DIR) / "../shared/data/cases";
+  if (!fs::exists(cases)) GTEST_SKIP() << "no ../shared/data/cases";
+  const std::string folder = (cases / "coco-ids").string();
+  const auto mixed = open_dataset("coco:" + folder + "/mixed.json:" + folder, {});
+  const auto ok = open_dataset("coco:" + folder + "/ok.json:" + folder, {});
+  for (int64_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(mixed->sample(i).references.size(), 1u);
+    EXPECT_EQ(mixed->sample(i).references, ok->sample(i).references);
+  }
+  const auto formats = open_dataset((cases / "formats").string(), {});
+  ASSERT_EQ(formats->size(), 3);
+  for (int64_t i = 0; i < 3; ++i) {
+    const image::Image picture = formats->load_image(i);
+    EXPECT_EQ(picture.width, 64);
+    EXPECT_EQ(picture.height, 48);
+  }
+  EXPECT_EQ(formats->load_image(0), formats->load_image(2));  // BMP and TIFF lose nothing
 }
 
 TEST_F(DatasetTest, BadCocoFilesAreDataErrors) {

@@ -162,7 +162,8 @@ TEST(EmojiScenes, NoisyCaptionsAreWrongPartlyWrongOrTerse) {
   int wrong = 0, one_thing_wrong = 0, terse = 0;
   for (int64_t i = 0; i < kCount; ++i) {
     const Scene scene = make_scene(Split::kTest, i);
-    Random random(1, Purpose::kTest, "noise", static_cast<uint64_t>(i)), same(1, Purpose::kTest, "noise", static_cast<uint64_t>(i));
+    Random random(1, Purpose::kTest, "noise", static_cast<uint64_t>(i)),
+        same(1, Purpose::kTest, "noise", static_cast<uint64_t>(i));
     const std::string caption = noisy_caption(scene, random);
     EXPECT_EQ(caption, noisy_caption(scene, same));
     const Reading read = parse_caption(caption);

@@ -73,6 +73,18 @@ TEST_F(JudgementsTest, ExpertsScoresAreJudgementsOfCaptionsThatAreNotTheImagesOw
   EXPECT_EQ(found.left_out, 1);
 }
 
+TEST_F(JudgementsTest, FilesOfWindowsReadTheSame) {
+  const std::string judgements = "1.jpg\t2.jpg.1#0\t1\t2\t2\n";
+  const auto windows = [](std::string text) {
+    for (size_t at = 0; (at = text.find('\n', at)) != text.npos; at += 2) text.insert(at, 1, '\r');
+    return "\xEF\xBB\xBF" + text;
+  };
+  const Judgements plain = read(kExpert, judgements), found = read(kExpert, windows(judgements), windows(kCaptions));
+  EXPECT_EQ(found.captions.candidates, plain.captions.candidates);
+  EXPECT_EQ(found.captions.references, plain.captions.references);
+  EXPECT_EQ(plain.captions.candidates, (Texts{"A cat .", "A cat .", "A cat ."}));
+}
+
 TEST_F(JudgementsTest, CrowdFlowersJudgedCaptionsAreNoReferences) {
   const Judgements found = read(kCrowdFlower,
                                 "1.jpg\t1.jpg#0\t0.6666666667\t2\t1\n"

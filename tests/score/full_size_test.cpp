@@ -80,7 +80,7 @@ TEST_F(FullSize, Inception) {
 TEST_F(FullSize, Dino) {
   std::vector<image::Image> pictures;
   for (const fs::path& file : list_images(folder / "a")) {
-    pictures.push_back(image::load(file));
+    pictures.push_back(image::load(file, image::Alpha::kOnWhite));
     if (pictures.size() == 3) break;
   }
   const image::Image* const images[] = {&pictures[0], &pictures[1], &pictures[2]};
@@ -113,7 +113,7 @@ TEST_F(FullSize, Speed) {
   Clock::time_point start = Clock::now();
   ASSERT_EQ(extractor.extract(files).at(models::InceptionLayer::k2048).size(0), static_cast<int64_t>(files.size()));
   const double from_files = static_cast<double>(files.size()) / seconds_since(start);
-  const image::Image picture = image::load(files.front());
+  const image::Image picture = image::load(files.front(), image::Alpha::kOnWhite);
   const std::vector<const image::Image*> pictures(static_cast<size_t>(size), &picture);
   extractor.extract(pictures);
   start = Clock::now();

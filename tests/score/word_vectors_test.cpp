@@ -52,6 +52,15 @@ TEST_F(WordVectorsFile, ReadsWord2vecAndWindows) {
   EXPECT_EQ(vectors.size(), 2);
   EXPECT_EQ(vectors.find("dog"), (Numbers{1, 2, 3}));
   EXPECT_EQ(vectors.find("cat"), (Numbers{4, 5, 6}));
+  EXPECT_EQ(read("\xEF\xBB\xBF"
+                 "dog 1 2\r\ncat 3 4\r\n")
+                .find("dog"),
+            (Numbers{1, 2}));
+  EXPECT_NE(refused(std::string("\xFF\xFE"
+                                "d\0",
+                                4))
+                .find("got UTF-16"),
+            std::string::npos);
 }
 
 TEST_F(WordVectorsFile, WordsMayHoldBlanksAndLookLikeNumbers) {

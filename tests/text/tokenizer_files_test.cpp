@@ -89,6 +89,22 @@ TEST(TokenizerFiles, LinesMayEndAsOnWindows) {
   EXPECT_EQ(tokenizer->encode("dog cat"), (std::vector<int64_t>{2, 1}));
 }
 
+// Blank lines count where a line's number is an id, and are nothing at the end of merges.
+TEST(TokenizerFiles, MarksAreDroppedAndBlankLinesAreJudged) {
+  const Folder bert;
+  bert.write("vocab.txt",
+             "\xEF\xBB\xBF"
+             "[PAD]\r\n[UNK]\r\n\r\ndog");
+  EXPECT_EQ(load_bert_tokenizer(bert.path())->encode("dog cat"), (std::vector<int64_t>{3, 1}));
+  const Folder clip;
+  clip.write("vocab.json", R"({"a": 0, "b</w>": 1, "ab</w>": 2, "<|endoftext|>": 3})");
+  clip.write("merges.txt",
+             "\xEF\xBB\xBF"
+             "#version: 0.2\r\na b</w>\r\n\r\n");
+  EXPECT_EQ(load_clip_tokenizer(clip.path())->encode("ab"), (std::vector<int64_t>{2}));
+  expect_refused("bert", {{"vocab.txt", std::string("\xFF\xFE[\0", 4)}}, "got UTF-16");
+}
+
 TEST(TokenizerFiles, LengthsBeyondAnyTextAreNone) {
   const Folder folder;
   folder.write("vocab.txt", "[UNK]\n");

@@ -23,6 +23,7 @@ from transformers import (
     CLIPImageProcessorPil,
     ViTImageProcessorPil,
 )
+from transformers.image_transforms import convert_to_rgb
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = ROOT / "tests/goldens/image"
@@ -187,22 +188,220 @@ def webp_files():
     return {f"{name}.webp": data for name, data in files.items()}
 
 
+def bmp(width, height, bits, rows, compression=0, palette=b"", header=40, masks=b"", colors=0, top_down=False):
+    """`rows`: from the bottom up, or a stream of runs."""
+    data = b"".join(row + b"\0" * (-len(row) % 4) for row in rows) if isinstance(rows, list) else rows
+    if header == 12:
+        info = struct.pack("<IHHHH", 12, width, height, 1, bits)
+    else:
+        info = struct.pack("<IIiHHIIIIII", header, width, -height if top_down else height, 1, bits, compression,
+                           len(data), 2835, 2835, colors, 0)
+        if header > 40:
+            info += masks.ljust(header - 40, b"\0")
+            masks = b""
+    offset = 14 + len(info) + len(masks) + len(palette)
+    return struct.pack("<2sIHHI", b"BM", offset + len(data), 0, 0, offset) + info + masks + palette + data
+
+
+def bmp_files():
+    image, random = scene(), np.random.RandomState(2)
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray((np.mgrid[0:HEIGHT, 0:WIDTH][1] * 13).astype(np.uint8)))
+    palette = {bits: random.randint(0, 256, 4 * 2**bits, dtype=np.uint8).tobytes() for bits in (1, 4, 8)}
+    small = {bits: packed(random.randint(0, 2**bits, (HEIGHT, WIDTH)), bits) for bits in (1, 4, 8)}
+    words = [row.tobytes() for row in random.randint(0, 65536, (HEIGHT, WIDTH)).astype("<u2")]
+    longs = [row.tobytes() for row in random.randint(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)]
+    triples = [row.tobytes() for row in random.randint(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)]
+    runs = (b"\x05\x02\x00\x00" b"\x00\x03\x01\x02\x03\x00\x02\x07\x00\x00" b"\x00\x02\x01\x01\x03\x04\x00\x00"
+            b"\x09\x05\x00\x00\x00\x01")
+    halves = (b"\x05\x2a\x00\x00" b"\x00\x05\x12\x34\x50\x00\x00\x00" b"\x00\x02\x01\x01\x04\x9b\x00\x00\x05\xcd\x00\x01")
+    files = {
+        "rgb": saved(image, format="BMP"),
+        "rgba": saved(rgba, format="BMP"),
+        "grey": saved(image.convert("L"), format="BMP"),
+        "bilevel": saved(image.convert("1"), format="BMP"),
+        "palette": saved(image.quantize(17), format="BMP"),
+        "top-down": bmp(WIDTH, HEIGHT, 24, triples, top_down=True),
+        "os2": bmp(WIDTH, HEIGHT, 24, triples, header=12),
+        "os2-palette": bmp(WIDTH, HEIGHT, 4, small[4], palette=palette[4][:48], header=12),
+        "few-colors": bmp(WIDTH, HEIGHT, 8, small[8], palette=palette[8][:40], colors=10),
+        "rgb-32": bmp(WIDTH, HEIGHT, 32, longs),
+        "rgb-16": bmp(WIDTH, HEIGHT, 16, words),
+        "fields-565": bmp(WIDTH, HEIGHT, 16, words, 3, masks=struct.pack("<3I", 0xF800, 0x7E0, 0x1F)),
+        "fields-555": bmp(WIDTH, HEIGHT, 16, words, 3, masks=struct.pack("<3I", 0x7C00, 0x3E0, 0x1F)),
+        "fields-xbgr": bmp(WIDTH, HEIGHT, 32, longs, 3, masks=struct.pack("<3I", 0xFF000000, 0xFF0000, 0xFF00)),
+        "fields-rgba": bmp(WIDTH, HEIGHT, 32, longs, 3, header=108,
+                           masks=struct.pack("<4I", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)),
+        "fields-none": bmp(WIDTH, HEIGHT, 32, longs, 3, header=124),
+        "rle-8": bmp(5, 4, 8, runs, 1, palette=palette[8]),
+        "rle-4": bmp(5, 4, 4, halves, 2, palette=palette[4]),
+    }
+    for bits, rows in small.items():
+        files[f"palette-{bits}"] = bmp(WIDTH, HEIGHT, bits, rows, palette=palette[bits])
+    return {f"{name}.bmp": data for name, data in files.items()}
+
+
+def gif_files():
+    image = scene()
+    palette = image.quantize(17)
+    small = Image.fromarray(np.random.RandomState(3).randint(0, 17, (5, 7), dtype=np.uint8), "P")
+    small.putpalette(palette.getpalette())
+    files = {
+        "palette": saved(palette, format="GIF"),
+        "grey": saved(image.convert("L"), format="GIF"),
+        "flat": saved(palette, format="GIF", interlace=0),
+        "interlaced": saved(palette, format="GIF", interlace=1),
+        "transparent": saved(palette, format="GIF", transparency=3),
+        "grey-transparent": saved(image.convert("L"), format="GIF", transparency=7),
+        "animated": saved(palette, format="GIF", save_all=True, append_images=[ImageOps.invert(image)], duration=40),
+    }
+    for name, options in {"part": {}, "part-transparent": {"transparency": 2}}.items():
+        data = bytearray(saved(small, format="GIF", **options))
+        frame = data.index(b",\0\0\0\0\x07\0\x05\0")
+        data[6:10] = struct.pack("<HH", 11, 9)  # a larger screen, of which the picture is a part
+        data[frame + 1:frame + 5] = struct.pack("<HH", 3, 2)
+        files[name] = bytes(data)
+    wide = bytearray(files["part"])
+    wide[6:10] = struct.pack("<HH", 4, 4)  # a smaller screen, which the picture leaves
+    files["past-screen"] = bytes(wide)
+    return {f"{name}.gif": data for name, data in files.items()}
+
+
+def tiff(width, height, rows, bits=8, samples=1, photometric=1, tags=(), order="<", planes=None):
+    """An uncompressed file of one strip (or one a plane). `tags`: (tag, type, values) of shorts (3) or longs (4)."""
+    strips = [b"".join(rows)] if planes is None else [b"".join(plane) for plane in planes]
+    offsets, at = [], 8
+    for strip in strips:
+        offsets.append(at)
+        at += len(strip)
+    entries = {256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * samples), 259: (3, [1]), 262: (3, [photometric]),
+               273: (4, offsets), 277: (3, [samples]), 278: (4, [height]), 279: (4, [len(s) for s in strips]),
+               284: (3, [1 if planes is None else 2])}
+    entries |= {tag: (kind, list(values)) for tag, kind, values in tags}
+    if 322 in entries:  # tiles instead of strips
+        entries = {tag: entry for tag, entry in entries.items() if tag not in (273, 278, 279)}
+    start = at + at % 2
+    more, directory = b"", struct.pack(order + "H", len(entries))
+    for tag, (kind, values) in sorted(entries.items()):
+        value = struct.pack(order + ("H" if kind == 3 else "I") * len(values), *values)
+        if len(value) > 4:
+            place = start + 2 + 12 * len(entries) + 4 + len(more)
+            more += value + b"\0" * (len(value) % 2)
+            value = struct.pack(order + "I", place)
+        directory += struct.pack(order + "HHI", tag, kind, len(values)) + value.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
+    return head + b"".join(strips) + b"\0" * (at % 2) + directory + b"\0\0\0\0" + more
+
+
+def tiff_files():
+    image, random = scene(), np.random.RandomState(4)
+    rgba = image.copy()
+    rgba.putalpha(Image.fromarray((np.mgrid[0:HEIGHT, 0:WIDTH][1] * 13).astype(np.uint8)))
+    bilevel, grey, palette = image.convert("1"), image.convert("L"), image.quantize(17)
+    rows = [row.tobytes() for row in np.asarray(image)]
+    four = random.randint(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
+    wide = random.randint(0, 65536, (HEIGHT, WIDTH, 4))
+    deep = random.randint(0, 600, (HEIGHT, WIDTH))
+    extra = lambda kind: [(338, 3, [kind])]
+    files = {
+        "raw": saved(image, format="TIFF"),
+        "rgba": saved(rgba, format="TIFF"),
+        "grey": saved(grey, format="TIFF"),
+        "grey-alpha": saved(rgba.convert("LA"), format="TIFF"),
+        "bilevel": saved(bilevel, format="TIFF"),
+        "palette": saved(palette, format="TIFF"),
+        "cmyk": saved(image.convert("CMYK"), format="TIFF"),
+        "ycbcr": saved(image.convert("YCbCr"), format="TIFF"),
+        "lzw": saved(image, format="TIFF", compression="tiff_lzw"),
+        "lzw-predictor": saved(image, format="TIFF", compression="tiff_lzw", tiffinfo={317: 2}),
+        "deflate": saved(rgba, format="TIFF", compression="tiff_adobe_deflate"),
+        "packbits": saved(image, format="TIFF", compression="packbits"),
+        "jpeg": saved(image, format="TIFF", compression="jpeg"),
+        "jpeg-grey": saved(grey, format="TIFF", compression="jpeg"),
+        "jpeg-ycbcr": saved(image.convert("YCbCr"), format="TIFF", compression="jpeg"),
+        "ycbcr-lzw": saved(image.convert("YCbCr"), format="TIFF", compression="tiff_lzw"),
+        "fax-3": saved(bilevel, format="TIFF", compression="group3"),
+        "fax-4": saved(bilevel, format="TIFF", compression="group4"),
+        "zstd": saved(image, format="TIFF", compression="zstd"),
+        "strips": saved(image, format="TIFF", compression="tiff_lzw", tiffinfo={278: 4}),
+        "pages": saved(image, format="TIFF", save_all=True, append_images=[ImageOps.invert(image)]),
+        "orientation-6": saved(image, format="TIFF", tiffinfo={274: 6}),
+        "orientation-4-lzw": saved(image, format="TIFF", compression="tiff_lzw", tiffinfo={274: 4}),
+        "orientation-5-ycbcr": saved(image.convert("YCbCr"), format="TIFF", compression="tiff_lzw", tiffinfo={274: 5}),
+        "big-endian": tiff(WIDTH, HEIGHT, rows, 8, 3, 2, order=">"),
+        "white-is-zero": tiff(WIDTH, HEIGHT, [row.tobytes() for row in np.asarray(grey)], photometric=0),
+        "planes": tiff(WIDTH, HEIGHT, None, 8, 3, 2, planes=[[r.tobytes() for r in np.asarray(image)[:, :, c]] for c in range(3)]),
+        "premultiplied": tiff(WIDTH, HEIGHT, [r.tobytes() for r in four], 8, 4, 2, extra(1)),
+        "unspecified": tiff(WIDTH, HEIGHT, [r.tobytes() for r in four], 8, 4, 2, extra(0)),
+        "unsaid": tiff(WIDTH, HEIGHT, [r.tobytes() for r in four], 8, 4, 2),
+        "rgb-16": tiff(WIDTH, HEIGHT, [r[:, :3].astype("<u2").tobytes() for r in wide], 16, 3, 2),
+        "rgba-16-big-endian": tiff(WIDTH, HEIGHT, [r.astype(">u2").tobytes() for r in wide], 16, 4, 2, extra(2), ">"),
+        "grey-16": tiff(WIDTH, HEIGHT, [r.astype("<u2").tobytes() for r in deep], 16),
+        "grey-16-big-endian": tiff(WIDTH, HEIGHT, [r.astype(">u2").tobytes() for r in deep], 16, order=">"),
+        "signed-16": tiff(WIDTH, HEIGHT, [(r - 200).astype("<i2").tobytes() for r in deep], 16, tags=[(339, 3, [2])]),
+        "signed-32": tiff(WIDTH, HEIGHT, [(r - 200).astype("<i4").tobytes() for r in deep], 32, tags=[(339, 3, [2])]),
+        "float": tiff(WIDTH, HEIGHT, [(r * 0.7 - 99).astype("<f4").tobytes() for r in deep], 32, tags=[(339, 3, [3])]),
+    }
+    for bits in (2, 4):
+        small = packed(random.randint(0, 2**bits, (HEIGHT, WIDTH)), bits)
+        colors = [(320, 3, [int(v) for v in random.randint(0, 65536, 3 * 2**bits)])]
+        files[f"grey-{bits}"] = tiff(WIDTH, HEIGHT, small, bits)
+        files[f"grey-{bits}-inverted"] = tiff(WIDTH, HEIGHT, small, bits, photometric=0)
+        files[f"palette-{bits}"] = tiff(WIDTH, HEIGHT, small, bits, photometric=3, tags=colors)
+    tiles = np.zeros((2, 2, 16, 16, 3), np.uint8)
+    for y in range(HEIGHT):
+        for x in range(WIDTH):
+            tiles[y // 16, x // 16, y % 16, x % 16] = np.asarray(image)[y, x]
+    places = [8 + 768 * i for i in range(2)]
+    tiled = tiff(WIDTH, HEIGHT, [tiles[0, 0].tobytes(), tiles[0, 1].tobytes()], 8, 3, 2,
+                 [(322, 4, [16]), (323, 4, [16]), (324, 4, places), (325, 4, [768, 768])])
+    files["tiles"] = tiled
+    return {f"{name}.tiff": data for name, data in files.items()}
+
+
+def transparent_files():
+    """PNG files whose transparency is said by a colour or a palette in other ways than Pillow writes."""
+    random = np.random.RandomState(5)
+    small = {depth: random.randint(0, 2**depth, (HEIGHT, WIDTH)) for depth in (1, 2, 4, 8)}
+    deep = random.randint(0, 3, (HEIGHT, WIDTH, 3)).astype(">u2")
+    short = lambda *values: chunk(b"tRNS", struct.pack(f">{len(values)}H", *values))
+    files = {f"grey-{depth}-transparent": png(WIDTH, HEIGHT, depth, 0, packed(rows, depth), short(1))
+             for depth, rows in small.items()}
+    files["grey-16-transparent"] = png(WIDTH, HEIGHT, 16, 0, [row[:, 0].tobytes() for row in deep], short(2))
+    files["rgb-16-transparent"] = png(WIDTH, HEIGHT, 16, 2, [(row * 256).astype(">u2").tobytes() for row in deep],
+                                      short(1, 2, 0))
+    return {f"{name}.png": data for name, data in files.items()}
+
+
+def opened(data):
+    """As it should be looked at; Pillow refuses the whole picture for a broken EXIF block, readback looks past it."""
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, TypeError, struct.error):
+        return image
+
+
 def decoded(data):
-    with Image.open(io.BytesIO(data)) as image:
-        try:
-            image = ImageOps.exif_transpose(image)
-        except (SyntaxError, TypeError, struct.error):  # Pillow refuses the whole picture for a broken EXIF block; readback looks past it
-            pass
-        return image.convert("RGB")
+    return opened(data).convert("RGB")
+
+
+def on_white(data):
+    """What transformers' processors make of a file that Pillow has opened."""
+    return Image.fromarray(convert_to_rgb(opened(data), return_numpy=True))
 
 
 def write_files():
     table = {}
-    for name, data in (jpeg_files() | png_files() | webp_files()).items():
-        image = decoded(data)
+    files = jpeg_files() | png_files() | transparent_files() | webp_files() | bmp_files() | gif_files() | tiff_files()
+    for name, data in files.items():
+        image, laid = decoded(data), on_white(data)
         (GOLDENS / "files").mkdir(parents=True, exist_ok=True)
         (GOLDENS / "files" / name).write_bytes(data)
         table[name] = {"width": image.width, "height": image.height, "pixels": image.tobytes().hex()}
+        if laid.tobytes() != image.tobytes():
+            table[name]["on_white"] = laid.tobytes().hex()
     (GOLDENS / "files.json").write_text("{\n" + ",\n".join(
         f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in sorted(table.items())) + "\n}\n")
 

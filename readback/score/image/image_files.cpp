@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cctype>
 #include <functional>
 #include <map>
 #include <set>
@@ -11,6 +10,7 @@
 #include <utility>
 
 #include "readback/base/error.h"
+#include "readback/data/ids.h"
 #include "readback/image/codec.h"
 
 namespace readback::score {
@@ -20,18 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kAllowMissing = "Give --allow-missing to leave them out";
-
-std::string lower_extension(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return extension;
-}
-
-bool is_image(const fs::path& path) {
-  const std::string extension = lower_extension(path);
-  return extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".webp";
-}
 
 using Files = std::map<std::string, fs::path>;
 
@@ -45,16 +33,6 @@ Files files_by(const fs::path& folder, const std::function<std::string(const fs:
     throw DataError(describe(folder.string(), "one image of each name", "a second one: " + data::listed(twice)));
   }
   return files;
-}
-
-bool is_number(const std::string& id) {
-  return !id.empty() && std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isdigit(c); });
-}
-
-// What ids and file names are compared by: numbers without leading zeros, names without an image's extension.
-std::string plain_id(const fs::path& path) {
-  const std::string id = (is_image(path) ? path.stem() : path.filename()).string();
-  return is_number(id) ? id.substr(std::min(id.find_first_not_of('0'), id.size() - 1)) : id;
 }
 
 // True for ids as read_caption_file gives them to files without ids: 1, 2, 3 …
@@ -71,10 +49,12 @@ std::vector<fs::path> list_images(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (is_image(entry.path()) && entry.is_regular_file()) files.push_back(entry.path());
+    if (!entry.is_regular_file()) continue;
+    image::refuse_unreadable_kind(entry.path());
+    if (image::has_image_name(entry.path())) files.push_back(entry.path());
   }
   if (files.empty()) {
-    throw DataError(describe(folder.string(), "a folder with .png, .jpg, .jpeg or .webp files",
+    throw DataError(describe(folder.string(), std::string("a folder with images: ") + image::kReadableKinds,
                              error ? error.message() : "none of them"));
   }
   std::sort(files.begin(), files.end());
@@ -117,19 +97,20 @@ MatchedImages match_images(const fs::path& generated, const fs::path& real, bool
 
 CaptionedImages match_captions(const fs::path& images, const data::CaptionFile& captions,
                                const std::optional<data::CaptionFile>& references, bool allow_missing) {
-  const Files files = files_by(images, plain_id);
+  const Files files = files_by(images, data::image_key);
   std::unordered_map<std::string, size_t> references_of;
   for (size_t i = 0; references && i < references->ids.size(); ++i) {
-    references_of.emplace(plain_id(references->ids[i]), i);
+    references_of.emplace(data::image_key(references->ids[i]), i);
   }
   CaptionedImages matched;
-  const bool any = std::ranges::any_of(captions.ids, [&](const auto& id) { return files.contains(plain_id(id)); });
+  const bool any =
+      std::ranges::any_of(captions.ids, [&](const auto& id) { return files.contains(data::image_key(id)); });
   matched.by_line = !any && are_lines(captions) && captions.ids.size() == files.size();
   const std::vector<fs::path> sorted = list_images(images);
   std::set<fs::path> captioned;
   std::vector<std::string> without_image, without_references, without_caption;
   for (size_t i = 0; i < captions.ids.size(); ++i) {
-    const std::string id = plain_id(captions.ids[i]);
+    const std::string id = data::image_key(captions.ids[i]);
     const auto file = files.find(id);
     if (!matched.by_line && file == files.end()) {
       without_image.push_back(captions.ids[i]);
@@ -181,7 +162,7 @@ std::vector<std::shared_ptr<const image::Image>> load_images(std::span<const fs:
   at::parallel_for(0, static_cast<int64_t>(entries.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       auto& [path, picture] = *entries[static_cast<size_t>(i)];
-      picture = std::make_shared<image::Image>(image::load(path));
+      picture = std::make_shared<image::Image>(image::load(path, image::Alpha::kOnWhite));
     }
   });
   std::vector<std::shared_ptr<const image::Image>> images;

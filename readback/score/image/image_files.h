@@ -12,8 +12,8 @@
 
 namespace readback::score {
 
-// The .png, .jpg and .jpeg files of a folder, sorted by name as torch-fidelity takes them, and .webp files.
-// Errors: DataError when there are none.
+// The pictures of a folder (image::has_image_name), sorted by name. torch-fidelity takes .png, .jpg and .jpeg only.
+// Errors: DataError when there are none, and for a picture of a kind that is not read.
 std::vector<std::filesystem::path> list_images(const std::filesystem::path& folder);
 
 struct MatchedImages {
@@ -37,7 +37,8 @@ struct CaptionedImages {
 CaptionedImages match_captions(const std::filesystem::path& images, const data::CaptionFile& captions,
                                const std::optional<data::CaptionFile>& references, bool allow_missing);
 
-// Decoded on several threads, each file once; one entry a path. Errors: DataError.
+// Decoded on several threads, each file once; one entry a path. Transparent pictures are laid on white, as
+// transformers gives them to CLIP and DINO; PSNR and SSIM compare the same pixels. Errors: DataError.
 std::vector<std::shared_ptr<const image::Image>> load_images(std::span<const std::filesystem::path> paths);
 
 }  // namespace readback::score

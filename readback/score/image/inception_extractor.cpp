@@ -42,7 +42,8 @@ models::InceptionFeatures InceptionExtractor::extract(std::span<const image::Ima
 models::InceptionFeatures InceptionExtractor::extract(std::span<const std::filesystem::path> files,
                                                       const Context& context) const {
   return extract(
-      static_cast<int64_t>(files.size()), [&](int64_t i) { return image::load(files[i]); }, context);
+      static_cast<int64_t>(files.size()), [&](int64_t i) { return image::load(files[i], image::Alpha::kDropped); },
+      context);
 }
 
 models::InceptionFeatures InceptionExtractor::extract(int64_t count,

@@ -30,7 +30,8 @@ class InceptionExtractor {
   // A row per picture, fp32 on the CPU, for each layer of the options; pictures may differ in size. A picture's
   // features do not depend on its neighbours (beyond the last bits of fp32). Errors: DataError, Interrupted.
   models::InceptionFeatures extract(std::span<const image::Image* const> images) const;
-  // Files are decoded batch by batch. EXIF orientation is applied, which torch-fidelity does not do.
+  // Files are decoded batch by batch. Alpha is dropped, as torch-fidelity does. EXIF orientation is applied, which
+  // torch-fidelity does not do.
   models::InceptionFeatures extract(std::span<const std::filesystem::path> files, const Context& context = {}) const;
   // picture(i) for i in 0 … count − 1, called from several threads.
   models::InceptionFeatures extract(int64_t count, const std::function<image::Image(int64_t)>& picture,

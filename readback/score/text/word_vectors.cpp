@@ -12,6 +12,8 @@
 
 #include "readback/base/error.h"
 #include "readback/base/file_digest.h"
+#include "readback/base/lines.h"
+#include "readback/base/random.h"
 #include "readback/text/unicode.h"
 
 namespace readback::score {
@@ -22,26 +24,33 @@ constexpr size_t kLongestLine = 1 << 20;  // bytes
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-// Without the blanks that word2vec puts at the end, and without Windows' carriage return.
+// Without the blanks that word2vec puts at the end.
 std::string_view trim_end(std::string_view line) {
-  while (!line.empty() && (is_blank(line.back()) || line.back() == '\r')) line.remove_suffix(1);
+  while (!line.empty() && is_blank(line.back())) line.remove_suffix(1);
   return line;
 }
 
+// Blank lines at the end are none; others are errors, as lines without a word and numbers are.
 std::vector<std::string_view> split_lines(std::string_view bytes, const std::string& where) {
-  std::vector<std::string_view> lines;
-  while (!bytes.empty()) {
-    const auto* end = static_cast<const char*>(std::memchr(bytes.data(), '\n', bytes.size()));
-    const size_t length = end == nullptr ? bytes.size() : static_cast<size_t>(end - bytes.data());
-    if (length > kLongestLine) {
-      throw CheckpointError(describe(fmt::format("{}, line {}", where, lines.size() + 1), "a word and its numbers",
+  std::vector<std::string_view> lines = lines_of(bytes);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (lines[i].size() > kLongestLine) {
+      throw CheckpointError(describe(fmt::format("{}, line {}", where, i + 1), "a word and its numbers",
                                      "a line of more than 1 MiB", "Is it a file of word vectors in text?"));
     }
-    lines.push_back(trim_end(bytes.substr(0, length)));
-    bytes.remove_prefix(std::min(bytes.size(), length + 1));
+    lines[i] = trim_end(lines[i]);
   }
   while (!lines.empty() && lines.back().empty()) lines.pop_back();
   return lines;
+}
+
+// As a checkpoint's readers say it.
+std::string_view text_of(std::string_view bytes, const std::string& where) {
+  try {
+    return without_mark(bytes, where);
+  } catch (const DataError& error) {
+    throw CheckpointError(error.what());
+  }
 }
 
 int64_t count_fields(std::string_view line) {
@@ -147,7 +156,7 @@ Line read_line(std::string_view text, std::span<float> numbers) {
 
 WordVectors::WordVectors(const std::filesystem::path& path)
     : name_(path.filename().string()), file_(checkpoint::MappedFile::open(path)) {
-  std::vector<std::string_view> texts = split_lines(file_->bytes(), path.string());
+  std::vector<std::string_view> texts = split_lines(text_of(file_->bytes(), path.string()), path.string());
   const std::optional<Header> header = texts.empty() ? std::nullopt : read_header(texts.front());
   const size_t first = header ? 1 : 0;
   if (texts.size() == first) throw CheckpointError(describe(path.string(), "words with their vectors", "none"));
