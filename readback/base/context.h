@@ -62,7 +62,7 @@ class Context {
   Context() = default;  // is never stopped and tells nobody
   explicit Context(std::stop_token stop, Progress* progress = nullptr, Observer* observer = nullptr)
       : stop_(std::move(stop)), progress_(progress), observer_(observer) {}
-  explicit Context(Progress& progress) : progress_(&progress) {}
+  Context(Progress& progress) : progress_(&progress) {}  // is never stopped
 
   bool stopped() const { return stop_.stop_requested(); }
   // Long loops call it between units of work. Errors: Interrupted once a stop was requested.

@@ -153,11 +153,7 @@ Capabilities BlipCaptioner::capabilities() const {
 }
 
 DecodingOptions BlipCaptioner::defaults() const {
-  return {.prompt = kBlipPrompt,
-          .max_length = 20,
-          .min_length = 5,
-          .num_beams = 3,
-          .top_p = 0.9};
+  return {.prompt = kBlipPrompt, .num_beams = 3, .max_length = 20, .min_length = 5, .top_p = 0.9};
 }
 
 // [CLS] gives way to the model's begin token, and the final [SEP] to what is to come.

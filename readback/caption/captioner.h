@@ -18,16 +18,15 @@ namespace readback::caption {
 // Names and meaning as in transformers' generate(). What is left open is the backend's to say (Captioner::defaults).
 struct DecodingOptions {
   std::optional<std::string> prompt;
-  std::optional<int64_t> max_length;
-  std::optional<int64_t> min_length;
+  int64_t num_captions = 1;
+  std::optional<int64_t> num_beams;  // the search's
+  std::optional<int64_t> max_length, min_length;
+  std::optional<double> length_penalty;  // the search's
   std::optional<double> repetition_penalty;
   bool do_sample = false;
-  std::optional<int64_t> num_beams;      // the search's
-  std::optional<double> length_penalty;  // the search's
-  std::optional<double> top_p;           // sampling's
-  std::optional<int64_t> top_k;          // sampling's
-  std::optional<double> temperature;     // sampling's
-  int64_t num_captions = 1;
+  std::optional<double> top_p;        // sampling's
+  std::optional<int64_t> top_k;       // sampling's
+  std::optional<double> temperature;  // sampling's
   uint64_t seed = 0;
 
   static constexpr auto options() {

@@ -83,7 +83,7 @@ PolicyBatch Rollouts::draw(const OddBatch& odd, std::vector<BatchRow>& rows, Fig
 Rollouts::Sampled Rollouts::sample(const at::Tensor& images, std::vector<BatchRow>& rows) const {
   const std::vector<int64_t> prompt = prompt_of(pair_);
   const caption::DecodingOptions decoding =
-      caption::resolve({.max_length = options_.max_length, .do_sample = true, .num_captions = options_.samples}, {});
+      caption::resolve({.num_captions = options_.samples, .max_length = options_.max_length, .do_sample = true}, {});
   std::vector<Random> streams;
   for (BatchRow& row : rows) {
     const uint64_t seed = row.random.next64();

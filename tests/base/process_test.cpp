@@ -123,21 +123,13 @@ TEST(Process, StartsWithDefaultSignals) {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-// In a process of its own, since the request is never taken back.
-TEST(Process, EndsWithAnInterrupt) {
-  const auto interrupted = [] {
-    std::thread([] {
-      std::this_thread::sleep_for(100ms);
-      request_interrupt();
-    }).detach();
-    try {
-      shell("exec sleep 60");
-    } catch (const Interrupted&) {
-      std::_Exit(42);
-    }
-    std::_Exit(0);
-  };
-  EXPECT_EXIT(interrupted(), testing::ExitedWithCode(42), "");
+TEST(Process, EndsWhenAStopIsRequested) {
+  std::stop_source stop;
+  std::jthread later([&] {
+    std::this_thread::sleep_for(100ms);
+    stop.request_stop();
+  });
+  EXPECT_THROW(run_process({.arguments = {"/bin/sh", "-c", "exec sleep 60"}}, Context(stop.get_token())), Interrupted);
 }
 
 }  // namespace

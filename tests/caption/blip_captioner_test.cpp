@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "../device.h"
+#include "../unwrap.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/image/codec.h"
@@ -26,7 +27,7 @@ std::vector<Request> requests() {
   std::vector<Request> all;
   for (int i = 0; i < 8; ++i) {
     all.push_back({image::load(kGoldens + "/images/" + std::to_string(i) + ".png", image::Alpha::kOnWhite),
-                   std::to_string(i), 0});
+                   std::to_string(i), 0, {}, {}});
   }
   return all;
 }
@@ -45,7 +46,7 @@ void expect_same(const std::vector<Caption>& actual, const std::vector<Caption>&
   for (size_t i = 0; i < actual.size(); ++i) {
     EXPECT_EQ(actual[i].token_ids, expected[i].token_ids);
     EXPECT_EQ(actual[i].text, expected[i].text);
-    EXPECT_NEAR(actual[i].log_probability, expected[i].log_probability, 1e-4);
+    EXPECT_NEAR(*actual[i].log_probability, *expected[i].log_probability, 1e-4);
   }
 }
 
@@ -73,7 +74,7 @@ TEST(BlipCaptioner, EqualsTransformersTokenForToken) {
     options.num_captions = golden["options"].value("num_return_sequences", 1);
     options.length_penalty = golden["options"].value("length_penalty", 1.0);
     options.repetition_penalty = golden["options"].value("repetition_penalty", 1.0);
-    const auto captions = captioner.caption(requests(), options);
+    const auto captions = values_of(captioner.caption(requests(), options));
     ASSERT_EQ(captions.size(), golden["captions"].size());
     for (size_t i = 0; i < captions.size(); ++i) {
       ASSERT_EQ(captions[i].size(), golden["captions"][i].size());
@@ -81,7 +82,7 @@ TEST(BlipCaptioner, EqualsTransformersTokenForToken) {
         const nlohmann::json& expected = golden["captions"][i][j];
         EXPECT_EQ(captions[i][j].token_ids, expected["token_ids"].get<std::vector<int64_t>>());
         EXPECT_EQ(captions[i][j].text, expected["text"].get<std::string>());
-        EXPECT_NEAR(captions[i][j].log_probability, expected["log_probability"].get<double>(), 1e-4);
+        EXPECT_NEAR(*captions[i][j].log_probability, expected["log_probability"].get<double>(), 1e-4);
       }
     }
   }
@@ -91,17 +92,17 @@ TEST(BlipCaptioner, GivesTheSameAloneInABatchAndInAnotherOrder) {
   BlipCaptioner captioner = load();
   for (const DecodingOptions& options : {DecodingOptions{}, sampling()}) {
     std::vector<Request> all = requests();
-    const auto together = captioner.caption(all, options);
+    const auto together = values_of(captioner.caption(all, options));
     for (size_t i = 0; i < all.size(); ++i) {
-      expect_same(captioner.caption(std::span(all).subspan(i, 1), options).front(), together[i]);
+      expect_same(values_of(captioner.caption(std::span(all).subspan(i, 1), options)).front(), together[i]);
     }
     std::reverse(all.begin(), all.end());
-    const auto reversed = captioner.caption(all, options);
+    const auto reversed = values_of(captioner.caption(all, options));
     for (size_t i = 0; i < together.size(); ++i) expect_same(reversed[reversed.size() - 1 - i], together[i]);
     // More than one batch.
     std::vector<Request> many;
     for (int i = 0; i < 9; ++i) many.insert(many.end(), all.begin(), all.end());
-    const auto result = captioner.caption(many, options);
+    const auto result = values_of(captioner.caption(many, options));
     ASSERT_EQ(result.size(), many.size());
     for (size_t i = 0; i < many.size(); ++i) expect_same(result[i], reversed[i % all.size()]);
   }
@@ -111,10 +112,10 @@ TEST(BlipCaptioner, CandidatesContinueFromTheRequestsIndex) {
   BlipCaptioner captioner = load();
   std::vector<Request> all = requests();
   DecodingOptions options = sampling();
-  const auto five = captioner.caption(all, options);
+  const auto five = values_of(captioner.caption(all, options));
   options.num_captions = 2;
   for (Request& request : all) request.candidate = 3;
-  const auto last = captioner.caption(all, options);
+  const auto last = values_of(captioner.caption(all, options));
   for (size_t i = 0; i < all.size(); ++i) expect_same(last[i], {five[i][3], five[i][4]});
 }
 
@@ -126,11 +127,11 @@ TEST(BlipCaptioner, ScoresATextAsItScoredItsCaption) {
   for (size_t i = 0; i < 3; ++i) {
     std::vector<std::string> texts;
     std::vector<double> expected;
-    const auto captions = captioner.caption(std::span(all).subspan(i, 1), options);
+    const auto captions = values_of(captioner.caption(std::span(all).subspan(i, 1), options));
     for (const Caption& caption : captions[0]) {
       if (!says_its_tokens(caption)) continue;
       texts.push_back(caption.text);
-      expected.push_back(caption.log_probability);
+      expected.push_back(*caption.log_probability);
       EXPECT_NEAR(captioner.log_probability(all[i].image, caption.text), expected.back(), 1e-4) << caption.text;
     }
     ASSERT_GT(texts.size(), 3u);
@@ -254,11 +255,11 @@ TEST(BlipCaptioner, CaptionsInHalfPrecision) {
     BlipCaptioner captioner = load(dtype);
     for (const DecodingOptions& options : {DecodingOptions{}, sampling()}) {
       std::vector<double> own, float32;
-      const auto captions = captioner.caption(all, options);
+      const auto captions = values_of(captioner.caption(all, options));
       for (size_t i = 0; i < all.size(); ++i) {
         for (const Caption& caption : captions[i]) {
           if (!says_its_tokens(caption)) continue;
-          own.push_back(caption.log_probability);
+          own.push_back(*caption.log_probability);
           float32.push_back(exact.log_probability(all[i].image, caption.text));
         }
       }

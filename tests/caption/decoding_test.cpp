@@ -79,8 +79,21 @@ class ToyModel final : public StepModel {
   std::vector<std::vector<int64_t>> sequences_;
 };
 
-std::vector<std::vector<Decoded>> run(const std::vector<int64_t>& names, const DecodingOptions& options,
+// Every option has a value.
+DecodingOptions complete(const DecodingOptions& options) {
+  return with_defaults(options, {.num_beams = 3,
+                                 .max_length = 20,
+                                 .min_length = 5,
+                                 .length_penalty = 1,
+                                 .repetition_penalty = 1,
+                                 .top_p = 0.9,
+                                 .top_k = 0,
+                                 .temperature = 1});
+}
+
+std::vector<std::vector<Decoded>> run(const std::vector<int64_t>& names, const DecodingOptions& asked,
                                       ToyModel* given = nullptr) {
+  const DecodingOptions options = complete(asked);
   ToyModel own(names);
   ToyModel& model = given ? *given : own;
   std::vector<Random> streams;
@@ -106,6 +119,7 @@ std::map<std::string, DecodingOptions> ways() {
   all["greedy"] = {.num_beams = 1};
   all["beams"] = {.num_captions = 3, .num_beams = 4, .repetition_penalty = 1.2};
   all["sampling"] = {.num_captions = 6, .repetition_penalty = 1.1, .do_sample = true, .temperature = 1.2, .seed = 4};
+  for (auto& [name, options] : all) options = complete(options);
   return all;
 }
 

@@ -26,7 +26,7 @@ TEST(Distribution, EqualsTransformersAfterEveryFilter) {
   const nlohmann::json cases = nlohmann::json::parse(metadata.at("options"));
   ASSERT_GE(cases.size(), 10u);
   for (size_t i = 0; i < cases.size(); ++i) {
-    DecodingOptions options;
+    DecodingOptions options{.min_length = 5, .repetition_penalty = 1, .top_p = 0.9, .top_k = 0, .temperature = 1};
     options.do_sample = true;
     options.min_length = cases[i].value("min_length", 0);
     options.repetition_penalty = cases[i].value("repetition_penalty", 1.0);
@@ -44,7 +44,7 @@ TEST(Distribution, EqualsTransformersAfterEveryFilter) {
 }
 
 TEST(Distribution, PenalizeLeavesItsArgumentAlone) {
-  DecodingOptions options;
+  DecodingOptions options{.min_length = 5, .repetition_penalty = 1, .top_p = 0.9, .top_k = 0, .temperature = 1};
   options.repetition_penalty = 2.0;
   options.min_length = 3;
   const at::Tensor scores = at::tensor({1.0f, -1.0f, 4.0f, 5.0f}).unsqueeze(0);
@@ -59,7 +59,7 @@ TEST(Distribution, PenalizeLeavesItsArgumentAlone) {
 }
 
 TEST(Distribution, PenalizesEachSequenceByItsOwnLength) {
-  DecodingOptions options;
+  DecodingOptions options{.min_length = 5, .repetition_penalty = 1, .top_p = 0.9, .top_k = 0, .temperature = 1};
   options.repetition_penalty = 2.0;
   options.min_length = 3;
   const at::Tensor scores = at::tensor({1.0f, -1.0f, 4.0f, 5.0f}).expand({2, 4}).contiguous();

@@ -68,16 +68,18 @@ class Captioner : public caption::Captioner {
   explicit Captioner(const data::Dataset& dataset) : dataset_(dataset) {
     for (int64_t i = 0; i < dataset.size(); ++i) samples_[dataset.sample(i).id] = i;
   }
-  std::vector<std::vector<caption::Caption>> caption(std::span<const caption::Request> requests,
-                                                     const caption::DecodingOptions& options) override {
-    std::vector<std::vector<caption::Caption>> result;
+  std::vector<Result<std::vector<caption::Caption>>> caption(std::span<const caption::Request> requests,
+                                                             const caption::DecodingOptions& options,
+                                                             const Context&) override {
+    std::vector<Result<std::vector<caption::Caption>>> result;
     for (const caption::Request& request : requests) {
-      result.emplace_back();
+      std::vector<caption::Caption> captions;
       for (int64_t k = 0; k < options.num_captions; ++k) {
         Random random(options.seed, Purpose::kTest, request.sample, request.candidate + k);
-        result.back().push_back(
-            {options.do_sample || !seen(request) ? say(request, random, options) : said(request), {}, -1});
+        captions.push_back(
+            {options.do_sample || !seen(request) ? say(request, random, options) : said(request), {}, -1.0});
       }
+      result.push_back(std::move(captions));
     }
     return result;
   }
@@ -106,13 +108,13 @@ class Captioner : public caption::Captioner {
 class Generator : public generate::Generator {
  public:
   explicit Generator(const data::Dataset& dataset) : dataset_(dataset) {}
-  std::vector<generate::Picture> generate(std::span<const generate::Request> requests,
-                                          const generate::GenerationOptions& options) override {
-    std::vector<generate::Picture> result;
+  std::vector<Result<generate::Picture>> generate(std::span<const generate::Request> requests,
+                                                  const generate::GenerationOptions& options, const Context&) override {
+    std::vector<Result<generate::Picture>> result;
     for (const generate::Request& request : requests) {
       generate::Picture picture;
       picture.seed = derive_seed(options.seed, Purpose::kPictureSeed, request.sample, static_cast<uint64_t>(request.candidate));
-      Random random(picture.seed, Purpose::kTest, "drawing");
+      Random random(*picture.seed, Purpose::kTest, "drawing");
       picture.image = dataset_.sample(0).truth.empty() ? find(request.prompt, random) : draw(request.prompt, random);
       result.push_back(std::move(picture));
     }
@@ -155,7 +157,7 @@ class Likeness : public score::Metric {
              ""};
   }
   const score::MetricInfo& info() const override { return info_; }
-  std::vector<double> score(std::span<const score::Comparison> comparisons) override {
+  std::vector<double> score(std::span<const score::Comparison> comparisons, const Context&) override {
     std::vector<double> values;
     for (const score::Comparison& c : comparisons) {
       if (info_.inputs == score::Inputs::kImages) {
@@ -229,9 +231,9 @@ roundtrip::Store make_run(const std::filesystem::path& folder, const data::Datas
   options.generation.num_inference_steps = 20;
   Captioner captioner(dataset);
   Generator generator(dataset);
-  const roundtrip::Plan plan = roundtrip::make_plan(options, dataset);
+  const roundtrip::Plan plan = roundtrip::make_plan(roundtrip::resolve(options, {}, {}), dataset);
   auto store = roundtrip::Store::open_for_writing(
-      folder, {roundtrip::identity(options),
+      folder, {roundtrip::identity(plan.options, {}),
                {{"dataset", dataset.digest()}, {"captioner", "0123456789abcdef"}, {"generator", "fedcba9876543210"}},
                {{"version", "0.1.0"},
                 {"dataset", dataset.description()},
@@ -239,8 +241,7 @@ roundtrip::Store make_run(const std::filesystem::path& folder, const data::Datas
                 {"generator", generator.description()},
                 {"command", "readback run emoji-scenes --limit 24 --num-candidates 6 --output run"},
                 {"machine", "a test"}}});
-  Progress progress;
-  roundtrip::execute(plan, dataset, captioner, generator, store, progress);
+  roundtrip::execute(plan, dataset, captioner, generator, store, {});
 
   score::MetricContext context;
   bool truth = false;
@@ -255,7 +256,7 @@ roundtrip::Store make_run(const std::filesystem::path& folder, const data::Datas
   if (truth) {
     for (const char* name : {"oracle-text", "oracle-image"}) metrics.push_back(score::make_metric(name, context));
   }
-  roundtrip::measure(store, metrics, progress);
+  roundtrip::measure(store, metrics, {});
   return store;
 }
 

@@ -53,11 +53,20 @@ class Dataset : public data::Dataset {
 
 class Captioner : public caption::Captioner {
  public:
-  std::vector<std::vector<caption::Caption>> caption(std::span<const caption::Request> requests,
-                                                     const caption::DecodingOptions& options) override {
-    std::vector<std::vector<caption::Caption>> result;
+  std::vector<Result<std::vector<caption::Caption>>> caption(std::span<const caption::Request> requests,
+                                                             const caption::DecodingOptions& options,
+                                                             const Context& context) override {
+    std::vector<Result<std::vector<caption::Caption>>> result;
+    largest_batch = std::max(largest_batch, requests.size());
+    calls += 1;
     for (const caption::Request& request : requests) {
-      before(request);
+      context.check();
+      try {
+        before(request);
+      } catch (const DataError& error) {
+        result.push_back(Failure{error.what()});
+        continue;
+      }
       if (delay_us > 0) ::usleep(static_cast<useconds_t>(delay_us));
       std::vector<caption::Caption> captions;
       for (int64_t k = 0; k < options.num_captions; ++k) {
@@ -66,44 +75,55 @@ class Captioner : public caption::Captioner {
           error = static_cast<int>(Random(options.seed, Purpose::kTest, request.sample, request.candidate + k).below(41)) - 20;
         }
         const int read = shade(request.image) + error;
-        captions.push_back({text(read), {1, read, 2}, -0.1 * std::abs(error)});
+        captions.push_back({text(read), std::vector<int64_t>{1, read, 2}, -0.1 * std::abs(error)});
       }
       result.push_back(captions);
     }
-    largest_batch = std::max(largest_batch, requests.size());
-    calls += 1;
     return result;
   }
   std::string description() const override { return "fake captioner"; }
+  caption::Capabilities capabilities() const override { return {.honours_seeds = honours_seeds}; }
+  caption::DecodingOptions defaults() const override { return {.max_length = 20}; }
 
   std::function<void(const caption::Request&)> before = [](const caption::Request&) {};
   int delay_us = 0;
+  bool honours_seeds = true;
   size_t largest_batch = 0, calls = 0;
 };
 
 class Generator : public generate::Generator {
  public:
-  std::vector<generate::Picture> generate(std::span<const generate::Request> requests,
-                                          const generate::GenerationOptions& options) override {
-    std::vector<generate::Picture> result;
+  std::vector<Result<generate::Picture>> generate(std::span<const generate::Request> requests,
+                                                  const generate::GenerationOptions& options,
+                                                  const Context& context) override {
+    std::vector<Result<generate::Picture>> result;
+    largest_batch = std::max(largest_batch, requests.size());
+    calls += 1;
     for (const generate::Request& request : requests) {
-      before(request);
+      context.check();
+      try {
+        before(request);
+      } catch (const DataError& error) {
+        result.push_back(Failure{error.what()});
+        continue;
+      }
       if (delay_us > 0) ::usleep(static_cast<useconds_t>(delay_us));
       generate::Picture picture;
       picture.seed = derive_seed(options.seed, Purpose::kPictureSeed, request.sample, static_cast<uint64_t>(request.candidate));
-      const int error = static_cast<int>(Random(picture.seed, Purpose::kTest, "noise").below(2 * spread + 1)) - spread;
+      const int error = static_cast<int>(Random(*picture.seed, Purpose::kTest, "noise").below(2 * spread + 1)) - spread;
       picture.image = grey(shade(request.prompt) + error);
       picture.truncated_tokens = shade(request.prompt) % 50 == 0 ? 3 : 0;
       result.push_back(std::move(picture));
     }
-    largest_batch = std::max(largest_batch, requests.size());
-    calls += 1;
     return result;
   }
   std::string description() const override { return "fake generator"; }
+  generate::Capabilities capabilities() const override { return {.honours_seeds = honours_seeds}; }
+  generate::GenerationOptions defaults() const override { return {.num_inference_steps = 50}; }
 
   std::function<void(const generate::Request&)> before = [](const generate::Request&) {};
   int delay_us = 0, spread = 0;
+  bool honours_seeds = true;
   size_t largest_batch = 0, calls = 0;
 };
 
@@ -118,7 +138,7 @@ class ShadeMetric : public score::Metric {
               inputs,
               ""} {}
   const score::MetricInfo& info() const override { return info_; }
-  std::vector<double> score(std::span<const score::Comparison> comparisons) override {
+  std::vector<double> score(std::span<const score::Comparison> comparisons, const Context&) override {
     std::vector<double> values;
     for (const score::Comparison& c : comparisons) {
       if (info_.inputs == score::Inputs::kImages) {
@@ -152,7 +172,7 @@ inline RunOptions options(int64_t candidates = 5, int64_t batch_size = 7) {
 }
 
 inline Manifest manifest(const RunOptions& options) {
-  return {identity(options), {{"dataset", "d"}, {"captioner", "c"}}, {{"version", "test"}}};
+  return {identity(options, {}), {{"dataset", "d"}, {"captioner", "c"}}, {{"version", "test"}}};
 }
 
 // A folder that goes with the test.
@@ -173,12 +193,13 @@ class Folder {
 
 // Plan, execute, measure; what `readback run` does.
 inline Summary run(const std::filesystem::path& folder, const RunOptions& options, const data::Dataset& dataset,
-                   caption::Captioner& captioner, generate::Generator& generator) {
-  Progress progress;
-  const Plan plan = make_plan(options, dataset);
-  Store store = Store::open_for_writing(folder, manifest(options));
-  const Summary summary = execute(plan, dataset, captioner, generator, store, progress);
-  measure(store, metrics(), progress);
+                   caption::Captioner& captioner, generate::Generator& generator, const Context& context = {},
+                   int64_t processes = 1) {
+  const Plan plan =
+      make_plan(resolve(options, captioner.defaults(), generator.defaults()), dataset, processes);
+  Store store = Store::open_for_writing(folder, manifest(plan.options));
+  const Summary summary = execute(plan, dataset, captioner, generator, store, context);
+  measure(store, metrics(), context);
   return summary;
 }
 

@@ -37,14 +37,14 @@ TEST(DISABLED_SharedModelsChild, Run) {
   std::string folder, misused;
   World world;
   job >> folder >> world.generator.delay_us >> misused;
-  std::signal(SIGINT, [](int) { request_interrupt(); });
+  const Context context(stop_on_sigint());
   world.generator.before = [&](const generate::Request& request) {
     if (request.sample == misused) throw UsageError("misused");
   };
-  const Ranks ranks(find_launch());
+  const Ranks ranks(find_launch(), context);
   try {
     if (!ranks.is_root()) {
-      serve_models(ranks, world.captioner, world.generator);
+      serve_models(ranks, world.captioner, world.generator, context);
       if (misused == "fair") {
         EXPECT_GT(world.captioner.calls, 0u);
         EXPECT_GT(world.generator.calls, 0u);
@@ -53,9 +53,8 @@ TEST(DISABLED_SharedModelsChild, Run) {
       return;
     }
     RunOptions options = fakes::options(5, 11);
-    options.processes = ranks.size();
     SharedModels models(ranks, world.captioner, world.generator);
-    fakes::run(folder, options, world.dataset, models.captioner(), models.generator());
+    fakes::run(folder, options, world.dataset, models.captioner(), models.generator(), context, ranks.size());
     EXPECT_LE(world.generator.largest_batch, 11u);
   } catch (const Interrupted&) {
     ::_exit(kInterrupted);

@@ -51,12 +51,12 @@ TrainOptions train_options(int64_t steps) {
   return options;
 }
 
-void train_unified(const std::string& order, const fs::path& folder, int64_t batch_size, const Ranks& ranks) {
+void train_unified(const std::string& order, const fs::path& folder, int64_t batch_size, const Ranks& ranks,
+                   const Context& context = {}) {
   at::set_num_threads(1);
-  Progress silent;
   UnifiedTaskOptions options = unified(batch_size, ranks);
   options.order = order;
-  train(*make_unified_task(options, silent), train_options(20), folder, silent, ranks);
+  train(*make_unified_task(options, context), train_options(20), folder, context, ranks);
 }
 
 // $READBACK_JOB: the order of steps and a folder.
@@ -64,9 +64,9 @@ TEST(DISABLED_RanksChild, TrainUnified) {
   std::istringstream job(std::getenv("READBACK_JOB"));
   std::string order, folder;
   job >> order >> folder;
-  std::signal(SIGINT, [](int) { request_interrupt(); });
+  const Context context(stop_on_sigint());
   try {
-    train_unified(order, folder, 2, Ranks(find_launch()));
+    train_unified(order, folder, 2, Ranks(find_launch(), context), context);
   } catch (const Interrupted&) {
     ::_exit(kInterrupted);
   } catch (const RankError&) {
