@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <mutex>
 
 #include "readback/base/device.h"
 #include "readback/base/error.h"
@@ -25,7 +26,16 @@ void Machine::add_to(CLI::App& verb) {
   verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
 }
 
-c10::Device Machine::resolve_device() const { return parse_device(device, local_rank); }
+c10::Device Machine::resolve_device() const {
+  const c10::Device resolved = parse_device(device, local_rank);
+  static std::once_flag said;
+  if (device == "auto" && local_rank == 0 && cuda().gpu && !resolved.is_cuda()) {
+    std::call_once(said, [] {
+      fmt::print(stderr, "readback: --device auto takes the CPU, though there is a GPU: {}\n", cuda().reason);
+    });
+  }
+  return resolved;
+}
 c10::ScalarType Machine::resolve_dtype() const { return parse_dtype(dtype, resolve_device()); }
 void Machine::apply_threads() const {
   if (threads > 0) at::set_num_threads(threads);

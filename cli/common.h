@@ -52,5 +52,6 @@ void add_score(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);
 void add_finetune(CLI::App& app);
+void add_doctor(CLI::App& app);
 
 }  // namespace readback::cli

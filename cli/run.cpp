@@ -6,29 +6,22 @@
 
 #include <algorithm>
 #include <ctime>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "readback/base/device.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/base/machine.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/roundtrip/curves.h"
 #include "readback/roundtrip/set_curves.h"
 #include "readback/roundtrip/shared_models.h"
 #include "readback/score/registry.h"
+#include "readback/version.h"
 
 namespace readback::cli {
 
 namespace {
-
-std::string processor() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown processor";
-}
 
 nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const caption::Captioner& captioner,
                      const generate::Generator& generator) {
@@ -42,7 +35,7 @@ nlohmann::json about(const RunFlags& flags, const data::Dataset& dataset, const 
           {"captioner", captioner.description()},
           {"generator", generator.description()},
           {"machine",
-           fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
+           fmt::format("{}, {} threads, {} {}", processor_name(), at::get_num_threads(), system.sysname, system.machine)},
           {"device", flags.machine.resolve_device().str()},
           {"batch_size", flags.options.batch_size},
           {"processes", flags.options.processes},

@@ -1,9 +1,15 @@
 # One folder = one target = one namespace. These two functions are all the build logic the folders need.
 
-# readback_library(text DEPS base): readback/text/**/*.cpp -> static library readback_text.
+# readback_library(text DEPS base PUBLIC unicode.h): readback/text/**/*.cpp -> static library readback_text, and a part
+# of libreadback, which other projects link. The headers behind PUBLIC are installed; * stands for those of a folder.
 # With TORCH it includes ATen through one shared precompiled header (7 s a file otherwise).
 function(readback_library name)
-  cmake_parse_arguments(arg "TORCH" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "TORCH" "" "DEPS;LIBS;PUBLIC" ${ARGN})
+  list(TRANSFORM arg_PUBLIC PREPEND "${PROJECT_SOURCE_DIR}/readback/${name}/")
+  if(arg_PUBLIC)
+    file(GLOB headers CONFIGURE_DEPENDS ${arg_PUBLIC})
+    target_sources(libreadback PUBLIC FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${headers})
+  endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/readback/${name}/*.cpp")
   list(TRANSFORM arg_DEPS PREPEND readback_)
   if(NOT sources)  # a folder of headers only
@@ -16,6 +22,9 @@ function(readback_library name)
   target_include_directories(readback_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
   target_compile_options(readback_${name} PRIVATE ${READBACK_WARNINGS})
   target_link_libraries(readback_${name} PUBLIC ${arg_DEPS} ${arg_LIBS})
+  target_sources(libreadback PRIVATE $<TARGET_OBJECTS:readback_${name}>)
+  list(REMOVE_ITEM arg_LIBS fmt::fmt-header-only)  # nothing is left of it when our files are compiled
+  target_link_libraries(libreadback PRIVATE ${arg_LIBS})
   if(arg_TORCH)
     target_link_libraries(readback_${name} PUBLIC LibTorch::LibTorch)
     if(TARGET readback_pch)
