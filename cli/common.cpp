@@ -26,16 +26,20 @@ void Machine::add_to(CLI::App& verb) {
   verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
 }
 
+void note_unused_gpu(const std::string& device, c10::Device resolved) {
+  static std::once_flag said;
+  if (device != "auto" || resolved.is_cuda() || !cuda().gpu) return;
+  std::call_once(said, [] {
+    fmt::print(stderr, "readback: --device auto takes the CPU, though there is a GPU: {}\n", cuda().reason);
+  });
+}
+
 c10::Device Machine::resolve_device() const {
   const c10::Device resolved = parse_device(device, local_rank);
-  static std::once_flag said;
-  if (device == "auto" && local_rank == 0 && cuda().gpu && !resolved.is_cuda()) {
-    std::call_once(said, [] {
-      fmt::print(stderr, "readback: --device auto takes the CPU, though there is a GPU: {}\n", cuda().reason);
-    });
-  }
+  if (local_rank == 0) note_unused_gpu(device, resolved);
   return resolved;
 }
+
 c10::ScalarType Machine::resolve_dtype() const { return parse_dtype(dtype, resolve_device()); }
 void Machine::apply_threads() const {
   if (threads > 0) at::set_num_threads(threads);

@@ -25,6 +25,9 @@ struct Machine {
   void apply_threads() const;
 };
 
+// Says once, on standard error, why `--device auto` does not take the GPU that is there.
+void note_unused_gpu(const std::string& device, c10::Device resolved);
+
 // A bar on standard error when that is a terminal; otherwise a line every few seconds. On rank 0 only.
 std::unique_ptr<Progress> make_progress(const Ranks& ranks = {});
 

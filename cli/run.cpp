@@ -11,7 +11,7 @@
 #include "readback/base/device.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
-#include "readback/base/machine.h"
+#include "readback/base/hardware.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/roundtrip/curves.h"
 #include "readback/roundtrip/set_curves.h"

@@ -22,7 +22,14 @@ function(readback_library name)
   target_include_directories(readback_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
   target_compile_options(readback_${name} PRIVATE ${READBACK_WARNINGS})
   target_link_libraries(readback_${name} PUBLIC ${arg_DEPS} ${arg_LIBS})
-  target_sources(libreadback PRIVATE $<TARGET_OBJECTS:readback_${name}>)
+  if(READBACK_SHARED AND NOT arg_PUBLIC)  # nobody outside sees into this folder
+    set(archive $<TARGET_FILE:readback_${name}>)
+    target_link_options(libreadback PRIVATE
+      "LINKER:--whole-archive,${archive},--no-whole-archive,--exclude-libs,libreadback_${name}.a")
+    set_property(TARGET libreadback APPEND PROPERTY LINK_DEPENDS ${archive})
+  else()
+    target_sources(libreadback PRIVATE $<TARGET_OBJECTS:readback_${name}>)
+  endif()
   list(REMOVE_ITEM arg_LIBS fmt::fmt-header-only)  # nothing is left of it when our files are compiled
   target_link_libraries(libreadback PRIVATE ${arg_LIBS})
   if(arg_TORCH)

@@ -1,30 +1,25 @@
-// What the machine is: processor, memory, and what a container may use of them.
+// Where models compute.
 #pragma once
 #include <cstdint>
-#include <filesystem>
-#include <optional>
 #include <string>
-#include <vector>
+
+#include "readback/base/device.h"
 
 namespace readback {
 
-std::string processor_name();  // "AMD EPYC 9554 64-Core Processor"; "unknown processor" where the kernel does not say
-
-// Of "AVX2", "AVX-512", "AVX-512 BF16" and "AMX BF16" those that the processor has and the operating system allows.
-std::vector<std::string> processor_features();
-
-struct Memory {
-  uint64_t total = 0, available = 0;  // bytes; 0: unknown
+struct MachineOptions {
+  std::string device = "auto", dtype = "auto";
 };
-Memory machine_memory();
 
-// What cgroups (of either version) allow this process, a container's limits among them. None: no limit.
-struct ContainerLimits {
-  std::optional<uint64_t> memory;  // bytes
-  std::optional<double> cores;
+struct Machine {
+  c10::Device device{c10::kCPU};
+  c10::ScalarType dtype = c10::kFloat;
 };
-// Of the process whose /proc/self is `process`, on the hierarchy mounted at `cgroups`.
-ContainerLimits container_limits(const std::filesystem::path& process = "/proc/self",
-                                 const std::filesystem::path& cgroups = "/sys/fs/cgroup");
+
+// What the options mean here; see base/device.h. Errors: UsageError.
+inline Machine open_machine(const MachineOptions& options, int64_t local_rank = 0) {
+  const c10::Device device = parse_device(options.device, local_rank);
+  return {device, parse_dtype(options.dtype, device)};
+}
 
 }  // namespace readback

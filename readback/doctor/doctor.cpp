@@ -13,7 +13,7 @@
 #include "readback/base/cache.h"
 #include "readback/base/device.h"
 #include "readback/base/error.h"
-#include "readback/base/machine.h"
+#include "readback/base/hardware.h"
 #include "readback/base/process.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/score/text/meteor/tables.h"

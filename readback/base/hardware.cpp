@@ -1,4 +1,4 @@
-#include "readback/base/machine.h"
+#include "readback/base/hardware.h"
 
 #include <algorithm>
 #include <fstream>
