@@ -13,8 +13,10 @@ namespace {
 
 void print(const doctor::Finding& finding, const std::string& format) {
   if (format == "jsonl") {
-    const nlohmann::ordered_json line = {{"subject", finding.subject}, {"state", doctor::name(finding.state)},
-                                         {"found", finding.found},     {"next", finding.next},
+    const nlohmann::ordered_json line = {{"subject", finding.subject},
+                                         {"state", doctor::name(finding.state)},
+                                         {"found", finding.found},
+                                         {"next", finding.next},
                                          {"details", finding.details}};
     fmt::print("{}\n", line.dump());
     return;

@@ -87,10 +87,10 @@ c10::Device parse_device(const std::string& name, int64_t local_rank) {
   if (!valid) throw UsageError(describe("device", "auto, cpu, cuda or cuda:N", "'" + name + "'"));
   const int devices = cuda().devices;
   if (devices == 0)
-    throw UsageError(describe("device " + name, "a usable CUDA device", cuda().reason, "The device cpu is always there"));
+    throw UsageError(
+        describe("device " + name, "a usable CUDA device", cuda().reason, "The device cpu is always there"));
   if (name == "cuda") return in_turn();
-  if (index >= devices)
-    throw UsageError(describe("device " + name, "an index below " + std::to_string(devices), name));
+  if (index >= devices) throw UsageError(describe("device " + name, "an index below " + std::to_string(devices), name));
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 

@@ -19,9 +19,9 @@ struct Cuda {
 };
 const Cuda& cuda();
 
-// "auto" (CUDA when libtorch_cuda and a device are there; cuda() says why not), "cpu", "cuda", "cuda:1". Without an index the processes of a
-// machine take its devices in turn, by `local_rank`. Loads libtorch_cuda on demand.
-// Errors: UsageError, also for CUDA without a usable device (cuda().reason is in the message).
+// "auto" (CUDA when libtorch_cuda and a device are there; cuda() says why not), "cpu", "cuda", "cuda:1". Without an
+// index the processes of a machine take its devices in turn, by `local_rank`. Loads libtorch_cuda on demand. Errors:
+// UsageError, also for CUDA without a usable device (cuda().reason is in the message).
 c10::Device parse_device(const std::string& name, int64_t local_rank = 0);
 
 // "auto": bfloat16 where the processor multiplies it natively (AVX-512 BF16, AMX) or on CUDA; float32 elsewhere.

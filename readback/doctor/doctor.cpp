@@ -5,8 +5,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/headeronly/version.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include "readback/base/assets.h"
@@ -33,7 +37,8 @@ std::string gigabytes(uint64_t bytes) {
 
 Finding processor() {
   const auto features = processor_features();
-  Finding finding{"processor", State::kGood, fmt::format("{}: {}", processor_name(), fmt::join(features, ", ")), "",
+  Finding finding{"processor",
+                  fmt::format("{}: {}", processor_name(), fmt::join(features, ", ")),
                   {{"name", processor_name()}, {"features", features}}};
   if (features.empty()) {
     finding.state = State::kGap;
@@ -46,7 +51,8 @@ Finding processor() {
 Finding threads(const ContainerLimits& limits) {
   const int threads = at::get_num_threads();
   const unsigned cores = std::thread::hardware_concurrency();
-  Finding finding{"threads", State::kGood, fmt::format("{}, on {} logical cores", threads, cores), "",
+  Finding finding{"threads",
+                  fmt::format("{}, on {} logical cores", threads, cores),
                   {{"threads", threads}, {"logical_cores", cores}}};
   if (!limits.cores) return finding;
   finding.details["container_cores"] = *limits.cores;
@@ -62,8 +68,8 @@ Finding threads(const ContainerLimits& limits) {
 Finding memory(const ContainerLimits& limits) {
   const Memory machine = machine_memory();
   uint64_t usable = machine.available;
-  Finding finding{"memory", State::kGood,
-                  fmt::format("{} free of {}", gigabytes(machine.available), gigabytes(machine.total)), "",
+  Finding finding{"memory",
+                  fmt::format("{} free of {}", gigabytes(machine.available), gigabytes(machine.total)),
                   {{"total", machine.total}, {"available", machine.available}}};
   if (limits.memory && *limits.memory < machine.total) {
     finding.found += fmt::format(", of which this container may use {}", gigabytes(*limits.memory));
@@ -73,8 +79,9 @@ Finding memory(const ContainerLimits& limits) {
   if (usable < 6 * kGigabyte) {
     finding.state = State::kGap;
     finding.next =
-        "The small world needs 1 GB, Stable Diffusion 1 with BLIP 6 GB in float32 and 4 GB in bfloat16: close other "
-        "programs, or give the container more";
+        "The weights of Stable Diffusion 1 and BLIP alone take more than 5 GB in float32, half of that in bfloat16: "
+        "close "
+        "other programs, or give the container more. The small world fits";
   }
   return finding;
 }
@@ -84,17 +91,16 @@ Finding engine() {
   Dl_info library{};
   const bool known = ::dladdr(reinterpret_cast<const void*>(&at::get_num_threads), &library) != 0;
   const std::string path = known ? library.dli_fname : "unknown";
-  const std::string version =
-      fmt::format("{}.{}.{}", TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH);
-  return {"engine", State::kGood, fmt::format("libtorch {}, {}", version, path), "",
-          {{"libtorch", version}, {"library", path}}};
+  const std::string version = fmt::format("{}.{}.{}", TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH);
+  return {"engine", fmt::format("libtorch {}, {}", version, path), {{"libtorch", version}, {"library", path}}};
 }
 
 Finding gpu() {
   const Cuda& found = cuda();
-  Finding finding{"gpu", State::kGood, "", "",
-                  {{"names", found.names}, {"driver", found.driver}, {"usable", found.devices},
-                   {"reason", found.reason}}};
+  Finding finding{
+      "gpu",
+      "",
+      {{"names", found.names}, {"driver", found.driver}, {"usable", found.devices}, {"reason", found.reason}}};
   const std::string names = fmt::format("{} (driver for CUDA {})", fmt::join(found.names, ", "), found.driver);
   if (found.devices > 0) {
     finding.found = names;
@@ -109,7 +115,7 @@ Finding gpu() {
 }
 
 Finding assets() {
-  Finding finding{"assets", State::kGood, "", "", {}};
+  Finding finding{"assets", "", {}};
   try {
     finding.found = assets_dir().string();
     finding.details["folder"] = finding.found;
@@ -132,8 +138,11 @@ fs::path existing(fs::path path) {
 Finding cache() {
   const fs::path folder = cache_folder();
   std::error_code error;
-  const uint64_t free = fs::space(existing(folder), error).available;
-  Finding finding{"cache", State::kGood, fmt::format("{}, {} free", folder.string(), gigabytes(free)), "",
+  const fs::path place = existing(folder);
+  const uint64_t free = fs::space(place, error).available;
+  if (!error && ::access(place.c_str(), W_OK) != 0) error = {errno, std::generic_category()};
+  Finding finding{"cache",
+                  fmt::format("{}, {} free", folder.string(), gigabytes(free)),
                   {{"folder", folder.string()}, {"available", free}}};
   if (error) {
     finding.state = State::kGap;
@@ -147,7 +156,7 @@ Finding cache() {
 }
 
 Finding hub() {
-  Finding finding{"hub", State::kGood, "", "", {{"folder", nullptr}, {"models", 0}}};
+  Finding finding{"hub", "", {{"folder", nullptr}, {"models", 0}}};
   for (const fs::path& folder : checkpoint::hub_caches()) {
     std::error_code error;
     int64_t models = 0;
@@ -165,7 +174,7 @@ Finding hub() {
 
 Finding meteor() {
   const fs::path path = score::meteor_tables_path();
-  Finding finding{"meteor", State::kGood, path.string(), "", {{"file", path.string()}}};
+  Finding finding{"meteor", path.string(), {{"file", path.string()}}};
   try {
     score::MeteorTables::load(path);
   } catch (const Error& error) {
@@ -177,7 +186,7 @@ Finding meteor() {
 }
 
 Finding java(const fs::path& program) {
-  Finding finding{"java", State::kGood, "", "", {{"program", program.string()}}};
+  Finding finding{"java", "", {{"program", program.string()}}};
   if (program.empty()) {
     finding.state = State::kGap;
     finding.found = "none in JAVA_HOME or PATH; only SPICE needs it";
@@ -200,7 +209,7 @@ Finding java(const fs::path& program) {
 
 Finding spice(const fs::path& java) {
   const fs::path folder = score::spice_folder();
-  Finding finding{"spice", State::kGood, folder.string(), "", {{"folder", folder.string()}}};
+  Finding finding{"spice", folder.string(), {{"folder", folder.string()}}};
   if (const std::string absence = score::spice_absence(folder, java); !absence.empty()) {
     finding.state = State::kGap;
     finding.found = "SPICE cannot be computed";
@@ -213,9 +222,12 @@ Finding spice(const fs::path& java) {
 
 const char* name(State state) {
   switch (state) {
-    case State::kGood: return "good";
-    case State::kGap: return "gap";
-    case State::kMissing: return "missing";
+    case State::kGood:
+      return "good";
+    case State::kGap:
+      return "gap";
+    case State::kMissing:
+      return "missing";
   }
   return "";
 }
@@ -223,8 +235,8 @@ const char* name(State state) {
 std::vector<Finding> examine() {
   const ContainerLimits limits = container_limits();
   const fs::path java_program = score::find_java();
-  return {processor(), threads(limits), memory(limits), engine(), gpu(),
-          assets(), cache(), hub(), meteor(), java(java_program), spice(java_program)};
+  return {processor(), threads(limits), memory(limits),     engine(),           gpu(), assets(), cache(),
+          hub(),       meteor(),        java(java_program), spice(java_program)};
 }
 
 }  // namespace readback::doctor

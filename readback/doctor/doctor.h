@@ -14,12 +14,12 @@ enum class State {
 const char* name(State state);  // "good", "gap", "missing"
 
 struct Finding {
-  std::string subject;  // "processor", "threads", "memory", "engine", "gpu", "assets", "cache", "hub", "meteor", "java",
-                        // "spice"
-  State state = State::kGood;
+  std::string subject;  // "processor", "threads", "memory", "engine", "gpu", "assets", "cache", "hub", "meteor",
+                        // "java", "spice"
   std::string found;               // a line for people
-  std::string next;                // what to do; empty when good
   nlohmann::ordered_json details;  // the same for programs: bytes, paths, versions
+  State state = State::kGood;
+  std::string next;  // what to do; empty when good
 };
 
 // Looks at everything, in the order of Finding::subject. Takes a second where there is a Java or a GPU. Throws nothing

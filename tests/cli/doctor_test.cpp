@@ -49,8 +49,8 @@ class Doctor : public Cli {
 
 TEST_F(Doctor, SaysWhatIsHere) {
   const auto found = findings();
-  for (const char* subject : {"processor", "threads", "memory", "engine", "gpu", "assets", "cache", "hub", "meteor",
-                              "java", "spice"}) {
+  for (const char* subject :
+       {"processor", "threads", "memory", "engine", "gpu", "assets", "cache", "hub", "meteor", "java", "spice"}) {
     ASSERT_TRUE(found.contains(subject)) << subject;
     const nlohmann::json& finding = found.at(subject);
     EXPECT_FALSE(finding.at("found").get<std::string>().empty()) << subject;
