@@ -32,11 +32,12 @@ foreach(_part MAJOR MINOR PATCH)
 endforeach()
 set(LibTorch_VERSION "${_version_MAJOR}.${_version_MINOR}.${_version_PATCH}")
 
+list(JOIN LibTorch_FOLDERS ", " _looked)
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch
   REQUIRED_VARS LibTorch_CPU_LIBRARY LibTorch_C10_LIBRARY LibTorch_INCLUDE_DIR
   VERSION_VAR LibTorch_VERSION
-  REASON_FAILURE_MESSAGE "looked in ${LibTorch_FOLDERS}. Run `./dev setup`, or set LIBTORCH to an unpacked torch wheel's torch/ folder.")
+  REASON_FAILURE_MESSAGE "looked in ${_looked}. Run `./dev setup`, or set LIBTORCH to an unpacked torch wheel's torch/ folder.")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::c10 SHARED IMPORTED)
