@@ -5,11 +5,13 @@
 # With TORCH it includes ATen through one shared precompiled header (7 s a file otherwise).
 function(readback_library name)
   cmake_parse_arguments(arg "TORCH" "" "DEPS;LIBS;PUBLIC" ${ARGN})
-  list(TRANSFORM arg_PUBLIC PREPEND "${PROJECT_SOURCE_DIR}/readback/${name}/")
-  if(arg_PUBLIC)
-    file(GLOB headers CONFIGURE_DEPENDS ${arg_PUBLIC})
+  foreach(pattern ${arg_PUBLIC})
+    file(GLOB headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/readback/${name}/${pattern}")
+    if(NOT headers)
+      message(FATAL_ERROR "readback_library(${name}): there is no ${pattern}")
+    endif()
     target_sources(libreadback PUBLIC FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${headers})
-  endif()
+  endforeach()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/readback/${name}/*.cpp")
   list(TRANSFORM arg_DEPS PREPEND readback_)
   if(NOT sources)  # a folder of headers only

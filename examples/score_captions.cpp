@@ -18,7 +18,7 @@ int main(int argc, char** argv) try {
   for (const auto& group : scores.groups) {
     const auto intervals = readback::score::bootstrap(group.aggregate);
     for (size_t i = 0; i < intervals.size(); ++i) {
-      std::printf("%s\t%.4f\t%.4f to %.4f\n", group.scores[i].name.c_str(), intervals[i].mean, intervals[i].low,
+      std::printf("%s\t%.4f\t%.4f to %.4f\n", group.scores[i].title.c_str(), intervals[i].mean, intervals[i].low,
                   intervals[i].high);
     }
   }

@@ -40,9 +40,9 @@ case $part in
     printf 'a red fox on a hill\na boat near the shore\n' >candidates.txt
     printf 'a red fox stands on a hill\na small boat near the shore\n' >references.txt
     build/score_captions candidates.txt references.txt | tee scores.txt
-    for metric in bleu-1 bleu-4 rouge-l cider; do
-      expected=$("$readback" score captions --predictions candidates.txt --references references.txt --format jsonl \
-        --metrics bleu,rouge,cider | sed -n "s/.*\"metric\":\"$metric\".*\"value\":\([0-9.]*\).*/\1/p")
+    for metric in BLEU-1 BLEU-4 ROUGE-L CIDEr; do
+      expected=$("$readback" score captions --predictions candidates.txt --references references.txt --format json \
+        --metrics bleu,rouge,cider | sed -n "/\"$metric\"/,/value/s/.*\"value\": \([0-9.]*\).*/\1/p")
       [ -n "$expected" ] || fail "score captions prints no $metric"
       same "$metric" "$(printf '%.4f' "$expected")" "$(sed -n "s/^$metric\t\([0-9.]*\)\t.*/\1/p" scores.txt)"
     done
