@@ -37,7 +37,8 @@ Cuda ask_driver() {
   int gpus = 0, error = initialise(0);
   if (error == 0) error = count(&gpus);
   cuda.gpu = error != kNoDevice && error != kStubLibrary && (error != 0 || gpus > 0);
-  cuda.reason = cuda.gpu ? "the NVIDIA driver's error " + std::to_string(error) : "an NVIDIA driver without devices";
+  cuda.reason = cuda.gpu ? "the NVIDIA driver's error " + std::to_string(error) + ". Look with nvidia-smi what it lacks"
+                         : "an NVIDIA driver without devices";
   for (int gpu = 0; gpu < gpus; ++gpu) {
     char text[256] = "";
     cuda.names.emplace_back(name(text, sizeof text, gpu) == 0 ? text : "unknown");
