@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <sstream>
 #include <thread>
 
@@ -26,6 +27,14 @@ void MachineFlags::add_to(CLI::App& verb) {
 
 void add_recipe_flag(CLI::App& verb, std::string& recipe) {
   verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
+}
+
+void note_unused_gpu(const std::string& device, c10::Device resolved) {
+  static std::once_flag said;
+  if (device != "auto" || resolved.is_cuda() || !cuda().gpu) return;
+  std::call_once(said, [] {
+    fmt::print(stderr, "readback: --device auto takes the CPU, though there is a GPU: {}\n", cuda().reason);
+  });
 }
 
 namespace {

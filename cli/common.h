@@ -27,6 +27,9 @@ void stop_on_signals();
 // The context of a verb's calls: stopped by these signals, with `progress` to report to.
 Context context_with(Progress& progress);
 
+// Says once, on standard error, why `--device auto` does not take the GPU that is there.
+void note_unused_gpu(const std::string& device, c10::Device resolved);
+
 // A bar on standard error when that is a terminal; otherwise a line every few seconds. On rank 0 only.
 std::unique_ptr<Progress> make_progress(const Ranks& ranks = {});
 
@@ -54,5 +57,6 @@ void add_score(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);
 void add_finetune(CLI::App& app);
+void add_doctor(CLI::App& app);
 
 }  // namespace readback::cli

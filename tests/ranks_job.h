@@ -8,11 +8,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace readback {
+
+// Stops when this process gets SIGINT.
+inline std::stop_token stop_on_sigint() {
+  static std::stop_source source;
+  static volatile std::sig_atomic_t asked = 0;
+  std::signal(SIGINT, [](int) { asked = 1; });
+  static std::jthread watch([](std::stop_token end) {
+    while (!end.stop_requested() && !asked) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (asked) source.request_stop();
+  });
+  return source.get_token();
+}
 
 inline int free_port() {
   const int listener = ::socket(AF_INET, SOCK_STREAM, 0);

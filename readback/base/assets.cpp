@@ -10,6 +10,9 @@ namespace readback {
 
 namespace fs = std::filesystem;
 
+// Only programs that link readback::readback have it: assets/place.cpp.
+[[gnu::weak, gnu::visibility("default")]] const char* assets_place();
+
 fs::path assets_dir() {
   std::vector<fs::path> places;
   if (const char* chosen = std::getenv("READBACK_ASSETS"); chosen != nullptr && *chosen != '\0') {
@@ -17,8 +20,8 @@ fs::path assets_dir() {
   } else {
     std::error_code unknown;
     const fs::path program = fs::read_symlink("/proc/self/exe", unknown);
-    if (!unknown) places = {program.parent_path() / "../share/readback", program.parent_path() / "../../../assets"};
-    places.push_back(fs::path(__FILE__).parent_path() / "../../assets");
+    if (!unknown) places = {program.parent_path() / "../share/readback"};
+    if (assets_place != nullptr) places.push_back(fs::path(assets_place()).parent_path());
   }
   std::string looked;
   for (const fs::path& place : places) {

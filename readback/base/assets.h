@@ -4,8 +4,8 @@
 
 namespace readback {
 
-// $READBACK_ASSETS when set; else the first that holds emoji-scenes/ of ../share/readback and ../../../assets, seen
-// from the program's folder, and assets/ of the source tree that was built. Errors: DataError listing where it looked.
+// $READBACK_ASSETS when set; else the first that holds emoji-scenes/ of ../share/readback, seen from the program's
+// folder, and the assets of the readback that the program was linked with. Errors: DataError listing where it looked.
 std::filesystem::path assets_dir();
 
 }  // namespace readback

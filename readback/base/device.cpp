@@ -14,22 +14,35 @@ namespace readback {
 
 namespace {
 
-// What CUDA offers here: a number of devices, or why there are none.
-struct Cuda {
-  int devices = 0;
-  std::string reason;
-};
+constexpr int kStubLibrary = 34, kNoDevice = 100;  // what cuInit answers where no GPU is
 
 // Asks the driver itself: much cheaper than loading libtorch_cuda, which would also print when there is no driver.
 Cuda ask_driver() {
-  void* driver = ::dlopen("libcuda.so.1", RTLD_NOW);
-  if (driver == nullptr) return {0, "no NVIDIA driver (libcuda.so.1)"};
-  const auto initialise = reinterpret_cast<int (*)(unsigned)>(::dlsym(driver, "cuInit"));
-  const auto count = reinterpret_cast<int (*)(int*)>(::dlsym(driver, "cuDeviceGetCount"));
   Cuda cuda;
-  if (initialise == nullptr || count == nullptr) return {0, "an NVIDIA driver without cuInit"};
-  if (const int error = initialise(0); error != 0) return {0, "the NVIDIA driver's error " + std::to_string(error)};
-  if (count(&cuda.devices) != 0 || cuda.devices == 0) return {0, "an NVIDIA driver without devices"};
+  void* driver = ::dlopen("libcuda.so.1", RTLD_NOW);
+  if (driver == nullptr) {
+    cuda.reason = "no NVIDIA driver (libcuda.so.1)";
+    return cuda;
+  }
+  const auto initialise = reinterpret_cast<int (*)(unsigned)>(::dlsym(driver, "cuInit"));
+  const auto version = reinterpret_cast<int (*)(int*)>(::dlsym(driver, "cuDriverGetVersion"));
+  const auto count = reinterpret_cast<int (*)(int*)>(::dlsym(driver, "cuDeviceGetCount"));
+  const auto name = reinterpret_cast<int (*)(char*, int, int)>(::dlsym(driver, "cuDeviceGetName"));
+  if (!initialise || !version || !count || !name) {
+    cuda.reason = "an NVIDIA driver without cuInit, cuDriverGetVersion, cuDeviceGetCount or cuDeviceGetName";
+    return cuda;
+  }
+  if (int number = 0; version(&number) == 0)
+    cuda.driver = std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+  int gpus = 0, error = initialise(0);
+  if (error == 0) error = count(&gpus);
+  cuda.gpu = error != kNoDevice && error != kStubLibrary && (error != 0 || gpus > 0);
+  cuda.reason = cuda.gpu ? "the NVIDIA driver's error " + std::to_string(error) + ". Look with nvidia-smi what it lacks"
+                         : "an NVIDIA driver without devices";
+  for (int gpu = 0; gpu < gpus; ++gpu) {
+    char text[256] = "";
+    cuda.names.emplace_back(name(text, sizeof text, gpu) == 0 ? text : "unknown");
+  }
   return cuda;
 }
 
@@ -49,30 +62,36 @@ void set_arithmetic() {
 // ATen learns of CUDA when libtorch_cuda registers itself; it asks once, so nothing may ask before this.
 Cuda load_cuda() {
   Cuda cuda = ask_driver();
-  if (cuda.devices == 0) return cuda;
+  if (cuda.names.empty()) return cuda;
+  cuda.reason.clear();
   // Found as libtorch_cpu was: by the program's own list of library folders.
-  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) return {0, ::dlerror()};
-  if (!at::hasCUDA()) return {0, "a libtorch_cuda that finds no usable device"};
-  set_arithmetic();
-  cuda.devices = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
-  if (cuda.devices == 0) cuda.reason = "a libtorch_cuda that finds no usable device";
-  return cuda;
-}
-
-const Cuda& cuda_once() {
-  static const Cuda cuda = load_cuda();
+  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    cuda.reason = std::string(::dlerror()) +
+                  ". Install what libtorch_cuda needs (in readback's source tree: ./dev setup --cuda), or "
+                  "use the libtorch of a complete torch installation";
+    return cuda;
+  }
+  if (at::hasCUDA()) set_arithmetic();
+  if (at::hasCUDA()) cuda.devices = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
+  if (cuda.devices == 0)
+    cuda.reason = "libtorch_cuda finds no usable device. Install a newer driver: this one knows CUDA " + cuda.driver;
   return cuda;
 }
 
 }  // namespace
 
+const Cuda& cuda() {
+  static const Cuda cuda = load_cuda();
+  return cuda;
+}
+
 c10::Device parse_device(const std::string& name, int64_t local_rank) {
   const c10::Device cpu(c10::kCPU);
   if (name == "cpu") return cpu;
   const auto in_turn = [&] {
-    return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(local_rank % cuda_once().devices));
+    return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(local_rank % cuda().devices));
   };
-  if (name == "auto") return cuda_once().devices > 0 ? in_turn() : cpu;
+  if (name == "auto") return cuda().devices > 0 ? in_turn() : cpu;
   int index = 0;
   bool valid = name == "cuda";
   if (name.starts_with("cuda:")) {
@@ -80,13 +99,13 @@ c10::Device parse_device(const std::string& name, int64_t local_rank) {
     const auto [stop, error] = std::from_chars(name.data() + 5, end, index);
     valid = error == std::errc() && stop == end && index >= 0;
   }
-  if (!valid) throw UsageError(describe("--device", "auto, cpu, cuda or cuda:N", "'" + name + "'"));
-  const Cuda& cuda = cuda_once();
-  if (cuda.devices == 0)
-    throw UsageError(describe("--device " + name, "a usable CUDA device", cuda.reason, "Use --device cpu"));
+  if (!valid) throw UsageError(describe("device", "auto, cpu, cuda or cuda:N", "'" + name + "'"));
+  const int devices = cuda().devices;
+  if (devices == 0)
+    throw UsageError(
+        describe("device " + name, "a usable CUDA device", cuda().reason, "The device cpu is always there"));
   if (name == "cuda") return in_turn();
-  if (index >= cuda.devices)
-    throw UsageError(describe("--device " + name, "an index below " + std::to_string(cuda.devices), name));
+  if (index >= devices) throw UsageError(describe("device " + name, "an index below " + std::to_string(devices), name));
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
@@ -95,7 +114,7 @@ c10::ScalarType parse_dtype(const std::string& name, c10::Device device) {
   if (name == "bfloat16") return c10::kBFloat16;
   if (name == "float16") return c10::kHalf;
   if (name == "auto") return device.is_cuda() || cpu_has_bfloat16() ? c10::kBFloat16 : c10::kFloat;
-  throw UsageError(describe("--dtype", "auto, float32, bfloat16 or float16", "'" + name + "'"));
+  throw UsageError(describe("dtype", "auto, float32, bfloat16 or float16", "'" + name + "'"));
 }
 
 std::string dtype_name(c10::ScalarType dtype) {

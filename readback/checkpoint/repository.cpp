@@ -24,6 +24,8 @@ fs::path environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+}  // namespace
+
 // huggingface_hub's own variables, in its order.
 std::vector<fs::path> hub_caches() {
   std::vector<fs::path> caches;
@@ -37,6 +39,8 @@ std::vector<fs::path> hub_caches() {
   add("HOME", ".cache/huggingface/hub");
   return caches;
 }
+
+namespace {
 
 bool is_hub_id(const std::string& name) {
   const auto legal = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/'; };

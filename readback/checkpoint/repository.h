@@ -14,6 +14,9 @@ namespace readback::checkpoint {
 
 class UnchangedFiles;
 
+// Where hub ids are looked up, in this order: huggingface_hub's caches.
+std::vector<std::filesystem::path> hub_caches();
+
 class Repository {
  public:
   // `name`: a folder, a shipped repository ("emoji-scenes/captioner", in the assets), or "owner/name" looked up in

@@ -18,10 +18,12 @@ TEST(Device, AutoTakesCudaExactlyWhereItIsUsable) {
     EXPECT_EQ(parse_device("cuda"), c10::Device(c10::kCUDA, 0));
   } catch (const UsageError& error) {
     cuda = false;
-    EXPECT_NE(std::string(error.what()).find("--device cuda: expected a usable CUDA device, got "), std::string::npos)
+    EXPECT_NE(std::string(error.what()).find("device cuda: expected a usable CUDA device, got "), std::string::npos)
         << error.what();
   }
   EXPECT_EQ(parse_device("auto").is_cuda(), cuda);
+  EXPECT_EQ(readback::cuda().devices > 0, cuda);
+  EXPECT_EQ(readback::cuda().reason.empty(), cuda);
 }
 
 TEST(Device, UnknownNamesAndFarIndicesAreUsageErrors) {

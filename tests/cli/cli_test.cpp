@@ -23,7 +23,7 @@ nlohmann::json first_line(const std::string& text) { return nlohmann::json::pars
 
 TEST_F(Cli, EveryVerbHasHelpWithExamples) {
   for (const char* verb :
-       {"demo", "caption", "generate", "embed", "run", "report", "score", "dataset", "train", "finetune"}) {
+       {"demo", "caption", "generate", "embed", "run", "report", "score", "dataset", "train", "finetune", "doctor"}) {
     const Result result = run(std::string(verb) + " --help");
     EXPECT_EQ(result.status, 0) << verb;
     EXPECT_NE(result.out.find("Examples:"), std::string::npos) << verb;

@@ -84,7 +84,7 @@ class Planner : public Listener {
  public:
   Planner() : Listener(Inputs::kReferences) {}
   bool prefers_all_at_once() const override { return true; }
-  void prepare(std::span<const Comparison> comparisons, Progress&) override {
+  void prepare(std::span<const Comparison> comparisons, const Context&) override {
     prepared.emplace_back(comparisons.begin(), comparisons.end());
   }
   std::vector<std::vector<Comparison>> prepared;
