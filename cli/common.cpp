@@ -25,6 +25,12 @@ void MachineFlags::add_to(CLI::App& verb) {
   add_recipe_flag(verb, recipe);
 }
 
+Machine MachineFlags::open(int64_t local_rank) const {
+  const Machine machine = open_machine(options, local_rank);
+  if (local_rank == 0) note_unused_gpu(options.device, machine.device);
+  return machine;
+}
+
 void add_recipe_flag(CLI::App& verb, std::string& recipe) {
   verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
 }

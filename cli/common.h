@@ -16,7 +16,8 @@ struct MachineFlags {
   MachineOptions options;
   std::string recipe;  // read before the flags are (with_recipe); here for --help
   void add_to(CLI::App& verb);
-  Machine open(int64_t local_rank = 0) const { return open_machine(options, local_rank); }
+  // Says once when `auto` takes the CPU though there is a GPU.
+  Machine open(int64_t local_rank = 0) const;
 };
 // --recipe alone, for verbs whose options have a machine of their own.
 void add_recipe_flag(CLI::App& verb, std::string& recipe);
