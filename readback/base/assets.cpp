@@ -18,7 +18,7 @@ fs::path assets_dir() {
     std::error_code unknown;
     const fs::path program = fs::read_symlink("/proc/self/exe", unknown);
     if (!unknown) places = {program.parent_path() / "../share/readback", program.parent_path() / "../../../assets"};
-    places.push_back(fs::path(__FILE__).parent_path() / "../../assets");
+    places.push_back(fs::path(READBACK_SOURCE_DIR) / "assets");
   }
   std::string looked;
   for (const fs::path& place : places) {

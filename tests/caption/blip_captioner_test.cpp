@@ -9,11 +9,12 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/image/codec.h"
+#include "tests/source_dir.h"
 
 namespace readback::caption {
 namespace {
 
-const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/caption";
+const std::string kGoldens = tests::source_dir().string() + "/tests/goldens/caption";
 
 BlipCaptioner load() { return BlipCaptioner(checkpoint::Repository(kGoldens + "/blip"), at::kCPU, at::kFloat); }
 

@@ -7,6 +7,7 @@
 
 #include "readback/base/error.h"
 #include "readback/checkpoint/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace readback::caption {
 namespace {
@@ -16,7 +17,7 @@ constexpr int64_t kEnd = 3;
 TEST(Distribution, EqualsTransformersAfterEveryFilter) {
   std::map<std::string, std::string> metadata;
   const checkpoint::TensorMap golden = checkpoint::load_safetensors(
-      std::string(READBACK_SOURCE_DIR) + "/tests/goldens/caption/distributions.safetensors", &metadata);
+      tests::source_dir().string() + "/tests/goldens/caption/distributions.safetensors", &metadata);
   std::vector<std::vector<int64_t>> prefixes;
   const at::Tensor ids = golden.at("prefixes");
   for (int64_t s = 0; s < ids.size(0); ++s) {
@@ -62,7 +63,8 @@ TEST(Draw, FollowsTheWeights) {
   std::vector<double> counts(weights.size());
   constexpr int kDraws = 40000;
   for (int i = 0; i < kDraws; ++i) {
-    counts[static_cast<size_t>(draw(weights, Random(1, Purpose::kTest, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
+    counts[static_cast<size_t>(
+        draw(weights, Random(1, Purpose::kTest, "frequencies", static_cast<uint64_t>(i % 200)), i / 200))]++;
   }
   double chi_square = 0;
   for (size_t i : {0, 2, 3, 5}) {
@@ -88,7 +90,8 @@ TEST(Draw, ChangesRarelyWhenWeightsChangeLittle) {
   int changed = 0;
   for (int64_t i = 0; i < 200; ++i) {
     const auto row = [](const at::Tensor& t) { return std::span<const float>(t.data_ptr<float>(), 30000); };
-    changed += draw(row(weights), Random(1, Purpose::kTest, "moved"), i) != draw(row(moved), Random(1, Purpose::kTest, "moved"), i);
+    changed += draw(row(weights), Random(1, Purpose::kTest, "moved"), i) !=
+               draw(row(moved), Random(1, Purpose::kTest, "moved"), i);
   }
   EXPECT_LE(changed, 1);
 }

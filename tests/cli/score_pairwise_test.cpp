@@ -11,6 +11,7 @@
 #include "../models/hashed.h"
 #include "program.h"
 #include "readback/image/codec.h"
+#include "tests/source_dir.h"
 
 namespace readback {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const fs::path kGoldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/score";
+const fs::path kGoldens = tests::source_dir() / "tests/goldens/score";
 const std::string kVectors = (kGoldens / "wmd/vectors.txt").string();
 
 class Score : public Cli {

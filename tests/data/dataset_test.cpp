@@ -10,6 +10,7 @@
 #include "readback/base/files.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/image/codec.h"
+#include "tests/source_dir.h"
 
 namespace readback::data {
 namespace {
@@ -156,8 +157,8 @@ TEST_F(DatasetTest, BadCocoFilesAreDataErrors) {
 }
 
 TEST_F(DatasetTest, CocoMini) {
-  const fs::path mini = fs::path(READBACK_SOURCE_DIR) / "../shared/data/coco-mini";
-  if (!fs::exists(mini)) GTEST_SKIP() << "no ../shared/data/coco-mini";
+  SKIP_WITHOUT_SHARED_DATA("coco-mini");
+  const fs::path mini = tests::shared_data("coco-mini");
   const auto data = open_dataset("coco:" + (mini / "captions.json").string() + ":" + (mini / "images").string(), {});
   ASSERT_EQ(data->size(), 76);
   for (int64_t i = 0; i < data->size(); ++i) EXPECT_EQ(data->sample(i).references.size(), 5u);

@@ -15,6 +15,7 @@
 #include "readback/base/progress.h"
 #include "readback/base/random.h"
 #include "readback/checkpoint/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace readback::generate {
 namespace {
@@ -23,7 +24,7 @@ namespace fs = std::filesystem;
 
 constexpr double kTolerance = 1e-4;  // of the largest value
 
-const fs::path kGoldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/generate";
+const fs::path kGoldens = tests::source_dir() / "tests/goldens/generate";
 
 StableDiffusion& pipeline() {
   static StableDiffusion loaded = [] {
@@ -239,7 +240,7 @@ TEST_F(BrokenPipeline, NoPipelineAtAll) {
 
 TEST_F(BrokenPipeline, TextEncoderOfAnotherWidth) {
   fs::remove_all(folder_ / "text_encoder");
-  fs::copy(fs::path(READBACK_SOURCE_DIR) / "tests/goldens/models/clip-text-sd1", folder_ / "text_encoder");
+  fs::copy(tests::source_dir() / "tests/goldens/models/clip-text-sd1", folder_ / "text_encoder");
   fs::remove(folder_ / "text_encoder/golden.safetensors");
   EXPECT_NE(error().find("cross_attention_dim"), std::string::npos);
 }
@@ -250,7 +251,7 @@ TEST_F(BrokenPipeline, TruncatedWeights) {
 }
 
 TEST_F(BrokenPipeline, SafetyCheckerBlanksWhatItFlags) {
-  const fs::path source = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/models/safety-checker";
+  const fs::path source = tests::source_dir() / "tests/goldens/models/safety-checker";
   fs::copy(source, folder_ / "safety_checker");
   change("model_index.json", "safety_checker", {"stable_diffusion", "StableDiffusionSafetyChecker"});
   EXPECT_NE(error().find("feature_extractor"), std::string::npos);

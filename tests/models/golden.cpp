@@ -9,12 +9,13 @@
 
 #include "readback/base/error.h"
 #include "readback/train/optimizer.h"
+#include "tests/source_dir.h"
 
 namespace readback::models {
 
 Golden::Golden(const std::string& name)
     : name(name),
-      repository(std::string(READBACK_SOURCE_DIR) + "/tests/goldens/models/" + name),
+      repository(tests::source_dir().string() + "/tests/goldens/models/" + name),
       values(checkpoint::load_safetensors(repository.path() / "golden.safetensors")) {
   at::set_num_threads(1);  // the models are tiny
   for (const auto& [key, tensor] : repository.tensors()) tensors[key] = tensor.clone();
