@@ -71,7 +71,7 @@ Launch find_launch() {
     const auto rank = number(launcher.rank);
     const auto size = number(launcher.size) ? number(launcher.size) : number(launcher.other_size);
     if (!rank || !size || *size == 1) continue;
-    Launch launch{.rank = *rank, .size = *size, .local_rank = number(launcher.local_rank).value_or(0), .address = {}};
+    Launch launch{.rank = *rank, .size = *size, .local_rank = number(launcher.local_rank).value_or(0)};
     if (*rank >= *size)
       throw UsageError(describe(launcher.rank, fmt::format("less than {}", *size), text(launcher.rank)));
     launch.address = find_address(launcher, *size);

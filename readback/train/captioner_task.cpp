@@ -55,7 +55,7 @@ class CaptionerTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, Progress& progress) {
+std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, Progress& /*progress*/) {
   return std::make_unique<CaptionerTask>(options);
 }
 

@@ -62,7 +62,7 @@ class ClipTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_clip_task(const TaskOptions& options, Progress& progress) {
+std::unique_ptr<Task> make_clip_task(const TaskOptions& options, Progress& /*progress*/) {
   return std::make_unique<ClipTask>(options);
 }
 

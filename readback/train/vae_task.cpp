@@ -83,7 +83,7 @@ class VaeTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_vae_task(const TaskOptions& options, Progress& progress) {
+std::unique_ptr<Task> make_vae_task(const TaskOptions& options, Progress& /*progress*/) {
   return std::make_unique<VaeTask>(options);
 }
 
