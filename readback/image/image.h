@@ -1,5 +1,6 @@
 // A picture in memory: 8-bit RGB, row by row, as Pillow's convert("RGB") gives it.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
