@@ -1,6 +1,7 @@
 // Any JSON as the configuration of any model: it is read, or a CheckpointError.
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "readback/base/error.h"
 #include "readback/checkpoint/config_reader.h"
@@ -38,7 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt(config, models::DinoConfig::read);
   attempt(config, models::UnetConfig::read);
   attempt(config, models::VaeConfig::read);
-  attempt(config, image::read_preprocess_options);
+  attempt(config, [](checkpoint::ConfigReader reader) { image::read_preprocess_options(std::move(reader)); });
   try {
     generate::NoiseSchedule::from_config(config);
   } catch (const CheckpointError&) {
