@@ -42,27 +42,36 @@ function(readback_library name)
   endif()
 endfunction()
 
-# readback_test(text): tests/text/*_test.cpp -> program test_text, the ctest entry `text`.
+# readback_test(text): tests/text/*_test.cpp -> program test_text; each of its suites is a ctest entry `text.SUITE` with
+# the label `text`. Those that SLOW names have the label `slow` too.
 function(readback_test name)
-  cmake_parse_arguments(arg "TORCH" "" "DEPS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp")
-  if(NOT sources)
-    return()
+  cmake_parse_arguments(arg "TORCH" "" "DEPS;SOURCES;SLOW" ${ARGN})
+  if(NOT arg_SOURCES)
+    file(GLOB arg_SOURCES CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp")
   endif()
-  add_executable(test_${name} ${sources} "${PROJECT_SOURCE_DIR}/tests/main.cpp")
+  add_executable(test_${name} ${arg_SOURCES})
   target_compile_options(test_${name} PRIVATE ${READBACK_WARNINGS})
-  target_compile_definitions(test_${name} PRIVATE READBACK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   list(TRANSFORM arg_DEPS PREPEND readback_)
   # GTest's archive lacks standard templates such as std::string::swap. Were ours named first, the linker would take these
   # from any of our object files, and libtorch with it.
-  target_link_libraries(test_${name} PRIVATE GTest::gtest stdc++ ${arg_DEPS})
+  target_link_libraries(test_${name} PRIVATE readback_test_main GTest::gtest stdc++ ${arg_DEPS})
   if(arg_TORCH)
     target_sources(test_${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests/far_device.cpp")
   endif()
   if(arg_TORCH AND TARGET readback_pch)
     target_precompile_headers(test_${name} REUSE_FROM readback_pch)
   endif()
-  # One process a folder: starting libtorch for each of hundreds of cases took longer than most of them.
-  add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
-  set_tests_properties(${name} PROPERTIES LABELS ${name})
+  set(entries "${CMAKE_CURRENT_BINARY_DIR}/test_${name}.cmake")
+  add_custom_command(TARGET test_${name} POST_BUILD VERBATIM COMMAND ${CMAKE_COMMAND} -D PROGRAM=$<TARGET_FILE:test_${name}>
+    -D NAME=${name} -D "SLOW=${arg_SLOW}" -D FOLDER=${PROJECT_SOURCE_DIR} -D RESULTS=${PROJECT_BINARY_DIR}/test-results
+    -D ENTRIES=${entries} -P "${PROJECT_SOURCE_DIR}/cmake/ListSuites.cmake")
+  file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/test_${name}_or_not.cmake" @ONLY CONTENT [[
+if(EXISTS "@entries@")
+  include("@entries@")
+else()
+  add_test(@name@.NOT_BUILT "@name@.NOT_BUILT")
+  set_tests_properties(@name@.NOT_BUILT PROPERTIES LABELS "@name@")
+endif()
+]])
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/test_${name}_or_not.cmake")
 endfunction()

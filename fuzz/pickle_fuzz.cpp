@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (const auto& [name, tensor] : checkpoint::load_pickle(file.path()))
         tensor.clone(at::MemoryFormat::Contiguous);
     } else {
-      checkpoint::PickleMachine machine(bytes, "fuzz", [](const std::string& key, at::ScalarType dtype, int64_t count) {
+      checkpoint::PickleMachine machine(bytes, "fuzz", [](const std::string&, at::ScalarType dtype, int64_t count) {
         if (count > 1000) throw CheckpointError("too large");
         return at::zeros({count}, dtype);
       });

@@ -57,7 +57,7 @@ struct JsonType;
 template <>
 struct JsonType<nlohmann::json> {
   static std::string name() { return "any value"; }
-  static bool matches(const nlohmann::json& value) { return true; }
+  static bool matches(const nlohmann::json&) { return true; }
 };
 template <>
 struct JsonType<bool> {

@@ -15,7 +15,7 @@ namespace {
 
 using Color = std::array<uint8_t, 3>;
 
-constexpr int kFine = 32, kCoarse = 16;
+constexpr int kFine = 32;
 constexpr int kLargeSides[] = {20, 29}, kSmallSides[] = {12, 17};  // scenes have 23 … 27 and 14, 15
 constexpr double kPalest = 0.4;
 constexpr size_t kShortlist = 6;  // objects that go from coarse to fine, for each region

@@ -34,7 +34,7 @@ class Scheduler {
   float init_noise_sigma() const { return init_noise_sigma_; }
 
   // The sample as the network wants to see it at forward `index`.
-  virtual at::Tensor scale_model_input(const at::Tensor& sample, int64_t index) const { return sample; }
+  virtual at::Tensor scale_model_input(const at::Tensor& sample, int64_t /*index*/) const { return sample; }
   // The sample after forward `index`; call with 0, 1, 2 … in order. `noise` is called by ancestral samplers only, once
   // a step at most.
   virtual at::Tensor step(const at::Tensor& model_output, int64_t index, const at::Tensor& sample,

@@ -59,7 +59,7 @@ class Metric {
   // Whether many comparisons cost much less at once. Who knows in advance what score() will be asked then gives it all
   // to prepare(), without images. Errors: as score()'s, and Interrupted.
   virtual bool prefers_all_at_once() const { return false; }
-  virtual void prepare(std::span<const Comparison> comparisons, const Context& context) {}
+  virtual void prepare(std::span<const Comparison> /*comparisons*/, const Context& /*context*/) {}
 };
 
 }  // namespace readback::score

@@ -56,7 +56,7 @@ class CaptionerTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Context& context) {
+std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Context& /*context*/) {
   return std::make_unique<CaptionerTask>(options);
 }
 

@@ -63,7 +63,7 @@ class ClipTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_clip_task(const TaskOptions& options, const Context& context) {
+std::unique_ptr<Task> make_clip_task(const TaskOptions& options, const Context& /*context*/) {
   return std::make_unique<ClipTask>(options);
 }
 

@@ -84,7 +84,7 @@ class VaeTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_vae_task(const TaskOptions& options, const Context& context) {
+std::unique_ptr<Task> make_vae_task(const TaskOptions& options, const Context& /*context*/) {
   return std::make_unique<VaeTask>(options);
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "readback/base/error.h"
+#include "tests/source_dir.h"
 
 namespace readback {
 namespace {
@@ -27,8 +28,8 @@ TEST_F(AssetsTest, FoundInTheSourceTree) {
 }
 
 TEST_F(AssetsTest, TheVariableWins) {
-  ::setenv("READBACK_ASSETS", READBACK_SOURCE_DIR "/tests/../assets", 1);
-  EXPECT_EQ(assets_dir(), std::filesystem::weakly_canonical(READBACK_SOURCE_DIR "/assets"));
+  ::setenv("READBACK_ASSETS", (tests::source_dir() / "tests/../assets").c_str(), 1);
+  EXPECT_EQ(assets_dir(), std::filesystem::weakly_canonical(tests::source_dir() / "assets"));
 }
 
 TEST_F(AssetsTest, AWrongVariableIsAnErrorThatSaysWhere) {

@@ -13,11 +13,12 @@
 #include "readback/base/files.h"
 #include "readback/image/codec.h"
 #include "readback/models/part.h"
+#include "tests/source_dir.h"
 
 namespace readback::caption {
 namespace {
 
-const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/caption";
+const std::string kGoldens = tests::source_dir().string() + "/tests/goldens/caption";
 
 BlipCaptioner load(at::ScalarType dtype = at::kFloat) {
   return BlipCaptioner(checkpoint::Repository(kGoldens + "/blip"), test_device(), dtype);

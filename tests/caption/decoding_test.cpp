@@ -1,3 +1,4 @@
+#include "tests/source_dir.h"
 #include "readback/caption/decoding.h"
 
 #include <ATen/ATen.h>
@@ -215,7 +216,7 @@ class TwoTokens final : public StepModel {
 TEST(Decoding, PromptsAndSetsOfEndTokensEqualTransformers) {
   std::map<std::string, std::string> metadata;
   const checkpoint::TensorMap golden = checkpoint::load_safetensors(
-      std::string(READBACK_SOURCE_DIR) + "/tests/goldens/caption/decoding.safetensors", &metadata);
+      tests::source_dir().string() + "/tests/goldens/caption/decoding.safetensors", &metadata);
   const auto prompts = nlohmann::json::parse(metadata.at("prompts")).get<std::vector<std::vector<int64_t>>>();
   const nlohmann::json cases = nlohmann::json::parse(metadata.at("cases"));
   ASSERT_GE(cases.size(), 18u);

@@ -8,6 +8,7 @@
 #include "../device.h"
 #include "readback/base/error.h"
 #include "readback/checkpoint/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace readback::caption {
 namespace {
@@ -17,7 +18,7 @@ constexpr int64_t kEnd = 3;
 TEST(Distribution, EqualsTransformersAfterEveryFilter) {
   std::map<std::string, std::string> metadata;
   const checkpoint::TensorMap golden = checkpoint::load_safetensors(
-      std::string(READBACK_SOURCE_DIR) + "/tests/goldens/caption/distributions.safetensors", &metadata);
+      tests::source_dir().string() + "/tests/goldens/caption/distributions.safetensors", &metadata);
   std::vector<std::vector<int64_t>> prefixes;
   const at::Tensor ids = golden.at("prefixes");
   for (int64_t s = 0; s < ids.size(0); ++s) {

@@ -2,6 +2,7 @@
 
 #include "readback/checkpoint/zip_archive.h"
 #include "tests/checkpoint/testing.h"
+#include "tests/source_dir.h"
 
 namespace readback::checkpoint {
 namespace {
@@ -51,8 +52,8 @@ TEST(LoadPickle, JoinsTheNamesOfNestedContainers) {
 }
 
 TEST(LoadPickle, ReadsTheAuthorsTokenMap) {
-  const auto path = std::filesystem::path(READBACK_SOURCE_DIR) / "../shared/data/paper-protocol/reindex.pth";
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no " << path;
+  SKIP_WITHOUT_SHARED_DATA("paper-protocol/reindex.pth");
+  const auto path = tests::shared_data("paper-protocol/reindex.pth");
   const TensorMap tensors = load_pickle(path);
   ASSERT_EQ(tensors.size(), 1u);
   const at::Tensor map = tensors.at("");

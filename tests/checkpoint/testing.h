@@ -12,10 +12,11 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "tests/source_dir.h"
 
 namespace readback::checkpoint {
 
-inline const std::filesystem::path kGoldens = std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/checkpoint";
+inline const std::filesystem::path kGoldens = tests::source_dir() / "tests/goldens/checkpoint";
 
 // The rule of tools/reference/checkpoint.py for the values of its tensors.
 inline at::Tensor golden_values(std::vector<int64_t> shape, at::ScalarType dtype = at::kFloat) {

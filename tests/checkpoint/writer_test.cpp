@@ -4,6 +4,7 @@
 
 #include "readback/checkpoint/repository.h"
 #include "tests/checkpoint/testing.h"
+#include "tests/source_dir.h"
 
 namespace readback::checkpoint {
 namespace {
@@ -62,10 +63,11 @@ TEST_F(Writer, PythonLoadsWhatWeWrite) {
       {"scalar", golden_values({})}, {"empty", golden_values({0, 4})}, {"transposed", golden_values({3, 5}).t()}};
   for (const auto& [name, dtype] : kEveryDtype) tensors[std::string("of.") + name] = golden_values({3, 5}, dtype);
   write_model(folder_, {{"model_type", "none"}}, tensors);
-  const Repository clip(std::string(READBACK_SOURCE_DIR) + "/tests/goldens/models/clip-text-sd1");
+  const Repository clip(tests::source_dir().string() + "/tests/goldens/models/clip-text-sd1");
   write_model(folder_ / "clip", clip.json(), clip.tensors(), {.dtype = at::kHalf});
-  const std::string command =
-      std::string(python) + " '" READBACK_SOURCE_DIR "/tools/reference/checkpoint.py' check '" + folder_.string() + "'";
+  const std::string command = std::string(python) + " '" +
+                              (tests::source_dir() / "tools/reference/checkpoint.py").string() + "' check '" +
+                              folder_.string() + "'";
   EXPECT_EQ(std::system(command.c_str()), 0);
 }
 

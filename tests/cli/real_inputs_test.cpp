@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "program.h"
+#include "tests/source_dir.h"
 #include "readback/base/files.h"
 #include "readback/checkpoint/safetensors.h"
 
@@ -16,8 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGoldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens";
-const fs::path kCases = fs::path(READBACK_SOURCE_DIR) / "../shared/data/cases";
+const fs::path kGoldens = tests::source_dir() / "tests/goldens";
+const fs::path kCases = tests::source_dir() / "../shared/data/cases";
 
 class RealInputs : public Cli {
  protected:

@@ -11,6 +11,7 @@
 #include "../models/hashed.h"
 #include "program.h"
 #include "readback/image/codec.h"
+#include "tests/source_dir.h"
 
 namespace readback {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const fs::path kGoldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/score";
+const fs::path kGoldens = tests::source_dir() / "tests/goldens/score";
 const std::string kVectors = (kGoldens / "wmd/vectors.txt").string();
 
 class Score : public Cli {
@@ -284,7 +285,7 @@ TEST_F(ScoreImages, SetsAgainstFoldersAndSavedStatistics) {
   EXPECT_NEAR(none.at("FID").at("value"), 0, 1e-6);
 
   // FID drops alpha, as torch-fidelity does; what compares pair by pair lays it on white.
-  const fs::path files = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/image/files";
+  const fs::path files = tests::source_dir() / "tests/goldens/image/files";
   for (const char* folder : {"clear", "dropped", "laid"}) fs::create_directories(folder_ / folder);
   for (const char* name : {"rgba.png", "grey-alpha.png"}) {
     fs::copy(files / name, folder_ / "clear" / name);

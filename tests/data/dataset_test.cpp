@@ -12,6 +12,7 @@
 #include "readback/data/emoji_scenes.h"
 #include "readback/data/ids.h"
 #include "readback/image/codec.h"
+#include "tests/source_dir.h"
 
 namespace readback::data {
 namespace {
@@ -196,7 +197,7 @@ TEST_F(DatasetTest, CountsWhatIsLeftOut) {
 }
 
 TEST_F(DatasetTest, ReadsEveryKindThatItTakesForAPicture) {
-  const fs::path files = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/image/files";
+  const fs::path files = tests::source_dir() / "tests/goldens/image/files";
   for (const char* name : {"444.jpg", "rgb.png", "lossy.webp", "rgb.bmp", "palette.gif", "raw.tiff"}) {
     fs::copy_file(files / name, folder_ / name);
   }
@@ -225,7 +226,7 @@ TEST_F(DatasetTest, RefusesKindsThatItCannotReadBeforeWorkBegins) {
 }
 
 TEST_F(DatasetTest, TransparentPicturesAreLaidOnWhite) {
-  const fs::path files = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/image/files";
+  const fs::path files = tests::source_dir() / "tests/goldens/image/files";
   fs::copy_file(files / "rgba.png", folder_ / "rgba.png");
   const auto data = open_dataset(folder_.string(), {});
   EXPECT_EQ(data->load_image(0), image::load(files / "rgba.png", image::Alpha::kOnWhite));
@@ -233,7 +234,7 @@ TEST_F(DatasetTest, TransparentPicturesAreLaidOnWhite) {
 }
 
 TEST_F(DatasetTest, CasesOfRealPeople) {
-  const fs::path cases = fs::path(READBACK_SOURCE_DIR) / "../shared/data/cases";
+  const fs::path cases = tests::source_dir() / "../shared/data/cases";
   if (!fs::exists(cases)) GTEST_SKIP() << "no ../shared/data/cases";
   const std::string folder = (cases / "coco-ids").string();
   const auto mixed = open_dataset("coco:" + folder + "/mixed.json:" + folder, {});
@@ -271,8 +272,8 @@ TEST_F(DatasetTest, BadCocoFilesAreDataErrors) {
 }
 
 TEST_F(DatasetTest, CocoMini) {
-  const fs::path mini = fs::path(READBACK_SOURCE_DIR) / "../shared/data/coco-mini";
-  if (!fs::exists(mini)) GTEST_SKIP() << "no ../shared/data/coco-mini";
+  SKIP_WITHOUT_SHARED_DATA("coco-mini");
+  const fs::path mini = tests::shared_data("coco-mini");
   const auto data = open_dataset("coco:" + (mini / "captions.json").string() + ":" + (mini / "images").string(), {});
   ASSERT_EQ(data->size(), 76);
   for (int64_t i = 0; i < data->size(); ++i) EXPECT_EQ(data->sample(i).references.size(), 5u);

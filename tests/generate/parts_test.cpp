@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "tests/source_dir.h"
 #include "readback/generate/denoiser.h"
 #include "readback/generate/picture_codec.h"
 #include "readback/generate/text_encoder.h"
@@ -15,7 +16,7 @@ namespace readback::generate {
 namespace {
 
 const checkpoint::Repository& repository() {
-  static const checkpoint::Repository opened(std::string(READBACK_SOURCE_DIR) + "/tests/goldens/generate/pipeline");
+  static const checkpoint::Repository opened(tests::source_dir().string() + "/tests/goldens/generate/pipeline");
   return opened;
 }
 

@@ -12,13 +12,14 @@
 #include "readback/base/files.h"
 #include "readback/checkpoint/safetensors.h"
 #include "readback/generate/noise_schedule.h"
+#include "tests/source_dir.h"
 
 namespace readback::generate {
 namespace {
 
 constexpr double kTolerance = 1e-5;  // of the largest value
 
-const std::filesystem::path kGoldens = std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/generate";
+const std::filesystem::path kGoldens = tests::source_dir() / "tests/goldens/generate";
 const nlohmann::json kSd14 = {{"_class_name", "PNDMScheduler"}, {"beta_schedule", "scaled_linear"},
                               {"beta_start", 0.00085},          {"beta_end", 0.012},
                               {"skip_prk_steps", true},         {"steps_offset", 1}};

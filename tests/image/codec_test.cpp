@@ -84,7 +84,7 @@ TEST(Codec, LaysTransparentPicturesOnWhiteAsTransformersDoes) {
 }
 
 TEST(Codec, GivesPillowsPixelsForPhotos) {
-  if (!fs::is_directory(testing::photos())) GTEST_SKIP() << "no photos in " << testing::photos();
+  SKIP_WITHOUT_SHARED_DATA("coco-mini/images");
   const nlohmann::json table = read_json(golden("coco-mini.json"));
   int64_t count = 0;
   for (const auto& [name, expected] : table.items()) {

@@ -7,16 +7,15 @@
 #include "readback/base/files.h"
 #include "readback/image/image.h"
 #include "readback/image/resize.h"
+#include "tests/source_dir.h"
 
 namespace readback::image::testing {
 
 inline std::filesystem::path golden(const std::string& name) {
-  return std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/image" / name;
+  return tests::source_dir() / "tests/goldens/image" / name;
 }
 
-inline std::filesystem::path photos() {
-  return std::filesystem::path(READBACK_SOURCE_DIR) / "../shared/data/coco-mini/images";
-}
+inline std::filesystem::path photos() { return tests::shared_data("coco-mini/images"); }
 
 // Pixels of a linear congruential generator.
 inline Image noise(int64_t width, int64_t height, uint32_t seed) {

@@ -8,6 +8,7 @@
 #include "readback/models/blip/blip.h"
 #include "readback/models/clip/clip.h"
 #include "readback/models/stable_diffusion/unet.h"
+#include "tests/source_dir.h"
 
 namespace readback::models {
 namespace {
@@ -16,7 +17,7 @@ constexpr double kOutputs = 1e-5, kGradients = 1e-4;
 
 struct GoldenAdapter {
   explicit GoldenAdapter(const std::string& name)
-      : folder(std::string(READBACK_SOURCE_DIR) + "/tests/goldens/lora/" + name),
+      : folder(tests::source_dir().string() + "/tests/goldens/lora/" + name),
         repository(folder),
         values(checkpoint::load_safetensors(folder + "/golden.safetensors")) {
     at::set_num_threads(1);

@@ -9,13 +9,14 @@
 
 #include "readback/base/error.h"
 #include "readback/train/optimizer.h"
+#include "tests/source_dir.h"
 
 namespace readback::models {
 
 Golden::Golden(const std::string& name, Loading loading)
     : name(name),
       loading(loading),
-      repository(READBACK_SOURCE_DIR "/tests/goldens/models/" + name),
+      repository(tests::source_dir().string() + "/tests/goldens/models/" + name),
       values(checkpoint::load_safetensors(repository.path() / "golden.safetensors")) {
   at::set_num_threads(1);  // the models are tiny
   for (auto& [key, tensor] : values) {

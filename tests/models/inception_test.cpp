@@ -9,6 +9,7 @@
 #include "golden.h"
 #include "hashed.h"
 #include "readback/base/error.h"
+#include "tests/source_dir.h"
 
 namespace readback::models {
 namespace {
@@ -32,7 +33,7 @@ at::Tensor golden_pixels() {
 
 TEST(Inception, EveryLayerAsTorchFidelity) {
   const auto golden =
-      checkpoint::load_safetensors(fs::path(READBACK_SOURCE_DIR) / "tests/goldens/models/inception/golden.safetensors");
+      checkpoint::load_safetensors(tests::source_dir() / "tests/goldens/models/inception/golden.safetensors");
   Inception inception = make(hashed_inception());
   at::NoGradGuard no_grad;
   std::set<InceptionLayer> all;
@@ -53,7 +54,7 @@ TEST(Inception, EveryLayerAsTorchFidelity) {
 
 TEST(Inception, FoldsTheNormsRunningStatistics) {
   const auto golden =
-      checkpoint::load_safetensors(fs::path(READBACK_SOURCE_DIR) / "tests/goldens/models/inception/golden.safetensors");
+      checkpoint::load_safetensors(tests::source_dir() / "tests/goldens/models/inception/golden.safetensors");
   checkpoint::TensorMap tensors = hashed_inception();
   tensors.at("Mixed_7c.branch_pool.bn.running_mean") += 0.01;
   at::NoGradGuard no_grad;
@@ -76,7 +77,7 @@ TEST(Inception, RefusesOtherPicturesLayersAndKeys) {
 }
 
 TEST(Inception, FindsWeightsInFilesAndFolders) {
-  const fs::path goldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens";
+  const fs::path goldens = tests::source_dir() / "tests/goldens";
   const fs::path folder = fs::temp_directory_path() / ("readback-inception-" + std::to_string(getpid()));
   fs::create_directories(folder);
   EXPECT_EQ(load_inception_tensors((goldens / "models/inception/golden.safetensors").string()).size(), 6);

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "tests/source_dir.h"
 #include "readback/report/report.h"
 #include "readback/roundtrip/curves.h"
 #include "readback/roundtrip/database.h"
@@ -24,7 +25,7 @@ Folder::~Folder() {
 }
 
 void copy_format_1(const fs::path& folder) {
-  fs::copy(fs::path(READBACK_SOURCE_DIR) / "tests/goldens/roundtrip/format-1", folder,
+  fs::copy(tests::source_dir() / "tests/goldens/roundtrip/format-1", folder,
            fs::copy_options::recursive | fs::copy_options::overwrite_existing);
 }
 

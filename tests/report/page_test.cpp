@@ -6,6 +6,7 @@
 #include "readback/base/files.h"
 #include "readback/data/dataset.h"
 #include "readback/report/report.h"
+#include "tests/source_dir.h"
 #include "worlds.h"
 
 namespace readback::report {
@@ -93,8 +94,8 @@ TEST(Page, RanksByTheFirstDistanceAndJudgesByTheTruth) {
 }
 
 TEST(Page, ShowsPhotosWithoutTruthAndStaysSmall) {
-  const fs::path photos = fs::path(READBACK_SOURCE_DIR) / "../shared/data/coco-mini";
-  if (!fs::exists(photos)) GTEST_SKIP() << photos << " is not there";
+  SKIP_WITHOUT_SHARED_DATA("coco-mini");
+  const fs::path photos = tests::shared_data("coco-mini");
   worlds::Folder folder("photos");
   const auto annotations = photos / "captions.json";
   data::DatasetOptions options;

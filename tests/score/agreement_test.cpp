@@ -11,6 +11,7 @@
 #include "readback/base/files.h"
 #include "readback/score/text/caption_scores.h"
 #include "readback/score/text/meteor/tables.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
@@ -155,8 +156,8 @@ TEST_F(JudgementsTest, AgreementLeavesOutWhatHasNoValue) {
 }
 
 TEST(Flickr8kExpert, AgreesWithPeopleAsPublished) {
-  const fs::path shared = fs::path(READBACK_SOURCE_DIR) / "../shared/data", folder = shared / "flickr8k-judgements";
-  if (!fs::exists(folder)) GTEST_SKIP() << folder << " is not there";
+  SKIP_WITHOUT_SHARED_DATA("flickr8k-judgements");
+  const fs::path shared = tests::shared_data(), folder = shared / "flickr8k-judgements";
   const Judgements judgements =
       read_judgements(kExpert, folder / "ExpertAnnotations.txt", folder / "Flickr8k.token.txt");
   EXPECT_EQ(judgements.ratings.size(), 16992u);

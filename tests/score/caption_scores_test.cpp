@@ -14,6 +14,7 @@
 #include "readback/checkpoint/safetensors.h"
 #include "readback/score/text/bleu.h"
 #include "readback/score/text/meteor/tables.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
@@ -21,8 +22,8 @@ namespace {
 using data::MatchedCaptions;
 using nlohmann::json;
 
-const std::filesystem::path kSource = READBACK_SOURCE_DIR;
-const std::filesystem::path kPublished = kSource / "../shared/data/caption-metrics";
+const std::filesystem::path kSource = tests::source_dir();
+const std::filesystem::path kPublished = tests::shared_data("caption-metrics");
 
 MatchedCaptions read(const std::string& predictions, const std::vector<std::string>& references) {
   std::vector<std::string> paths;
@@ -55,7 +56,7 @@ const MatchedCaptions kTwo = {
 
 // tools/reference/metrics.py: pycocoevalcap's values of every caption.
 TEST(CaptionScores, EqualPycocoevalcapOnKarpathysTestSplit) {
-  if (!std::filesystem::exists(kPublished)) GTEST_SKIP() << kPublished << " is not there";
+  SKIP_WITHOUT_SHARED_DATA("caption-metrics");
   std::map<std::string, std::string> means;
   const auto golden = checkpoint::load_safetensors(kSource / "tests/goldens/score/karpathy.safetensors", &means);
   CaptionScoreOptions options;
@@ -97,7 +98,7 @@ void expect_published(const Values& values, const json& expected, double toleran
 }
 
 TEST(CaptionScores, EqualWhatWasPublished) {
-  if (!std::filesystem::exists(kPublished)) GTEST_SKIP() << kPublished << " is not there";
+  SKIP_WITHOUT_SHARED_DATA("caption-metrics");
   const json expected = read_json(kPublished / "expected.json");
   const Values values = score(karpathy());
   expect_published(values, expected["karpathy_test"], expected["karpathy_test"]["tolerance"].get<double>() / 10);

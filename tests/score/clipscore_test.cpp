@@ -11,11 +11,12 @@
 #include "../models/hashed.h"
 #include "readback/base/files.h"
 #include "readback/score/clip_embedder.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
 
-const std::filesystem::path kGoldens = std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/score/clipscore";
+const std::filesystem::path kGoldens = tests::source_dir() / "tests/goldens/score/clipscore";
 
 struct Fixture {
   std::shared_ptr<ClipEmbedder> embedder =

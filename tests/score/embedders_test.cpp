@@ -17,6 +17,7 @@
 #include "readback/base/files.h"
 #include "readback/score/dino_embedder.h"
 #include "readback/score/sentence_embedder.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
@@ -24,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 using checkpoint::Repository;
 
-const fs::path kGoldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens";
+const fs::path kGoldens = tests::source_dir() / "tests/goldens";
 const fs::path kSentence = kGoldens / "score/sentence";
 
 double difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).cpu().abs().max().item<double>(); }

@@ -20,6 +20,7 @@
 #include "readback/score/image/kernel_distance.h"
 #include "readback/score/image/numpy_random.h"
 #include "readback/score/image/pixel.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
@@ -27,7 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 using models::picture;
 
-const fs::path kGoldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/score";
+const fs::path kGoldens = tests::source_dir() / "tests/goldens/score";
 
 const nlohmann::json& expected() {
   static const nlohmann::json values = read_json(kGoldens / "images.json");

@@ -11,6 +11,7 @@
 #include "readback/base/random.h"
 #include "readback/score/text/meteor/meteor.h"
 #include "readback/text/ptb_tokenizer.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
@@ -48,15 +49,15 @@ std::string plain(const std::string& text) {
   return result;
 }
 
-const fs::path kShared = fs::path(READBACK_SOURCE_DIR) / "../shared/data";
+const fs::path kShared = tests::shared_data();
 constexpr const char* kHowToMake =
     "METEOR has no tables; make them with `readback score prepare-meteor --package "
     "DIR/pycocoevalcap/meteor`";
 
 TEST(MeteorOfEnglish, EqualsTheJarOnKarpathysTestSplit) {
   if (!has_meteor_tables()) GTEST_SKIP() << kHowToMake;
+  SKIP_WITHOUT_SHARED_DATA("caption-metrics");
   const fs::path folder = kShared / "caption-metrics";
-  if (!fs::exists(folder)) GTEST_SKIP() << folder << " is not there";
   std::map<std::string, Texts> references;
   const json annotations = read_json(folder / "karpathy_test_gt.json");
   for (const json& entry : annotations["annotations"]) {
@@ -71,8 +72,8 @@ TEST(MeteorOfEnglish, EqualsTheJarOnKarpathysTestSplit) {
 
 TEST(MeteorOfEnglish, EqualsTheJarOnFlickr8k) {
   if (!has_meteor_tables()) GTEST_SKIP() << kHowToMake;
+  SKIP_WITHOUT_SHARED_DATA("flickr8k-judgements/Flickr8k.token.txt");
   const fs::path path = kShared / "flickr8k-judgements/Flickr8k.token.txt";
-  if (!fs::exists(path)) GTEST_SKIP() << path << " is not there";
   std::vector<std::pair<std::string, Texts>> captions;
   std::istringstream lines(read_file(path));
   std::string last;
@@ -111,8 +112,8 @@ double corpus_score(const Texts& candidates, const std::vector<Texts>& reference
 
 TEST(MeteorOfEnglish, EqualsWhatWasPublished) {
   if (!has_meteor_tables()) GTEST_SKIP() << kHowToMake;
+  SKIP_WITHOUT_SHARED_DATA("caption-metrics");
   const fs::path folder = kShared / "caption-metrics";
-  if (!fs::exists(folder)) GTEST_SKIP() << folder << " is not there";
   const json expected = read_json(folder / "expected.json");
 
   std::map<std::string, size_t> indices;

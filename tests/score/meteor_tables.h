@@ -10,11 +10,11 @@
 
 #include "readback/base/files.h"
 #include "readback/score/text/meteor/build.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 
-inline const std::filesystem::path kMeteorGoldens =
-    std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/score/meteor";
+inline const std::filesystem::path kMeteorGoldens = tests::source_dir() / "tests/goldens/score/meteor";
 
 inline std::string small_meteor_tables() {
   const auto read = [](const char* name) { return read_file(kMeteorGoldens / "tables" / name); };

@@ -11,6 +11,7 @@
 #include "readback/base/error.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/score/registry.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
@@ -45,8 +46,7 @@ struct Fixture {
   MetricContext context{{{"a red fox", "a fox"}, {"two blue dogs"}}, std::make_shared<EmbeddingCache>(embedder)};
 
   Fixture() {
-    const std::filesystem::path vectors =
-        std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/score/wmd/vectors.txt";
+    const std::filesystem::path vectors = tests::source_dir() / "tests/goldens/score/wmd/vectors.txt";
     context.dino = context.inception = context.sbert = context.clip;
     context.vectors = std::make_shared<const WordVectors>(vectors);
   }

@@ -18,6 +18,7 @@
 #include "readback/score/text/caption_scores.h"
 #include "readback/score/text/spice/prepare.h"
 #include "readback/text/ptb_tokenizer.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
@@ -238,7 +239,7 @@ TEST_F(FakeSpice, PreparationChecksDigests) {
   EXPECT_FALSE(fs::exists(preparation.output / "spice-1.0.jar"));
 }
 
-const fs::path kShared = fs::path(READBACK_SOURCE_DIR) / "../shared/data/caption-metrics";
+const fs::path kShared = tests::shared_data("caption-metrics");
 
 std::string tokens_of(const std::string& text) { return fmt::format("{}", fmt::join(text::ptb_tokens(text), " ")); }
 
@@ -275,7 +276,7 @@ TEST_F(SpiceItself, LosesOnlyTheCaptionThatItsHeapIsTooSmallFor) {
 }
 
 TEST_F(SpiceItself, EqualsWhatWasPublished) {
-  if (!fs::exists(kShared)) GTEST_SKIP() << kShared << " is not there";
+  SKIP_WITHOUT_SHARED_DATA("caption-metrics");
   const json expected = read_json(kShared / "expected.json");
   const auto known =
       read_json(kShared / "clipscore-example/refs.json").get<std::map<std::string, std::vector<std::string>>>();

@@ -12,6 +12,7 @@
 #include "readback/score/statistics/bootstrap.h"
 #include "readback/score/statistics/correlation.h"
 #include "readback/score/statistics/significance.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
@@ -19,8 +20,7 @@ namespace {
 using nlohmann::json;
 
 const json& golden() {
-  static const json value =
-      read_json(std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/score/statistics.json");
+  static const json value = read_json(tests::source_dir() / "tests/goldens/score/statistics.json");
   return value;
 }
 

@@ -9,13 +9,14 @@
 #include "readback/score/text/bleu.h"
 #include "readback/score/text/cider.h"
 #include "readback/score/text/rouge.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
 
 using nlohmann::json;
 
-const std::filesystem::path kSource = READBACK_SOURCE_DIR;
+const std::filesystem::path kSource = tests::source_dir();
 
 // tools/reference/metrics.py: pycocoevalcap's values for the same words.
 TEST(CaptionMetrics, EqualPycocoevalcap) {

@@ -13,13 +13,14 @@
 #include "readback/base/files.h"
 #include "readback/base/random.h"
 #include "readback/score/text/transport.h"
+#include "tests/source_dir.h"
 
 namespace readback::score {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGoldens = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/score/wmd";
+const fs::path kGoldens = tests::source_dir() / "tests/goldens/score/wmd";
 
 std::shared_ptr<const WordVectors> vectors() { return std::make_shared<WordVectors>(kGoldens / "vectors.txt"); }
 

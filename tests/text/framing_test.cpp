@@ -1,3 +1,4 @@
+#include "tests/source_dir.h"
 #include "readback/text/framing.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kTokenizer = fs::path(READBACK_SOURCE_DIR) / "tests/goldens/generate/pipeline/tokenizer";
+const fs::path kTokenizer = tests::source_dir() / "tests/goldens/generate/pipeline/tokenizer";
 
 TEST(Framing, IsTheTokenizersOwn) {
   const auto tokenizer = load_clip_tokenizer(kTokenizer);
@@ -46,7 +47,7 @@ TEST(Framing, PadsWithThePaddingTokenThatIsNamed) {
 }
 
 TEST(Framing, OfATokenizerWithoutItsTokensIsRefused) {
-  const auto bert = load_bert_tokenizer(fs::path(READBACK_SOURCE_DIR) / "assets/emoji-scenes/captioner");
+  const auto bert = load_bert_tokenizer(tests::source_dir() / "assets/emoji-scenes/captioner");
   try {
     clip_framing(*bert, 12, "somewhere/tokenizer");
     FAIL();

@@ -10,11 +10,13 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/source_dir.h"
+
 namespace readback::text::testing {
 
 using Json = nlohmann::ordered_json;
 
-inline std::filesystem::path goldens() { return std::filesystem::path(READBACK_SOURCE_DIR) / "tests/goldens/text"; }
+inline std::filesystem::path goldens() { return tests::source_dir() / "tests/goldens/text"; }
 
 inline Json golden(const std::string& name) {
   std::ifstream stream(goldens() / name);

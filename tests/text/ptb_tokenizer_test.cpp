@@ -9,6 +9,7 @@
 
 #include "readback/base/files.h"
 #include "readback/base/random.h"
+#include "tests/source_dir.h"
 #include "tests/text/goldens.h"
 
 namespace readback::text {
@@ -84,8 +85,8 @@ Captions load(const std::filesystem::path& data, const std::string& name) {
 }
 
 TEST(PtbTokenizer, EqualsCoreNlpOnEveryCaption) {
-  const std::filesystem::path data = std::filesystem::path(READBACK_SOURCE_DIR) / "../shared/data";
-  if (!std::filesystem::exists(data)) GTEST_SKIP() << data << " is not there";
+  SKIP_WITHOUT_SHARED_DATA();
+  const std::filesystem::path data = tests::shared_data();
   const Json corpora = testing::golden("ptb.json")["corpora"];
   ASSERT_EQ(corpora.size(), 7u);
   for (const auto& [name, golden] : corpora.items()) {

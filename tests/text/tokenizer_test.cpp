@@ -9,6 +9,7 @@
 #include <map>
 
 #include "readback/base/error.h"
+#include "tests/source_dir.h"
 #include "tests/text/goldens.h"
 
 namespace readback::text {
@@ -97,10 +98,10 @@ void expect_corpus(const Json& corpus, const fs::path& data, const std::string& 
   }
 }
 
-const fs::path kData = fs::path(READBACK_SOURCE_DIR) / "../shared/data";
+const fs::path kData = tests::shared_data();
 
 TEST(Tokenizers, EqualTransformersOnEveryCaption) {
-  if (!fs::exists(kData)) GTEST_SKIP() << "no captions in " << kData;
+  SKIP_WITHOUT_SHARED_DATA();
   const Json corpus = golden("corpus.json");
   for (const std::string kind : {"bert", "clip"}) {
     SCOPED_TRACE(kind);

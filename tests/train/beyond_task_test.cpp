@@ -14,12 +14,13 @@
 #include "readback/train/gradients.h"
 #include "readback/train/trainer.h"
 #include "readback/train/unified_task.h"
+#include "tests/source_dir.h"
 #include "training_folder.h"
 
 namespace readback::train {
 namespace {
 
-const std::string kTiny = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
+const std::string kTiny = tests::source_dir().string() + "/tests/goldens/";
 
 UnifiedTaskOptions plain_options() {
   UnifiedTaskOptions options;

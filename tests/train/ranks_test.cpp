@@ -13,12 +13,13 @@
 #include "readback/train/gradients.h"
 #include "readback/train/trainer.h"
 #include "readback/train/unified_task.h"
+#include "tests/source_dir.h"
 #include "training_folder.h"
 
 namespace readback::train {
 namespace {
 
-const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
+const std::string kGoldens = tests::source_dir().string() + "/tests/goldens/";
 constexpr int kInterrupted = 130, kRankError = 3;
 
 UnifiedTaskOptions unified(int64_t batch_size, const Ranks& ranks = {}) {

@@ -7,10 +7,11 @@
 
 #include "readback/train/trainer.h"
 #include "readback/train/unified_task.h"
+#include "tests/source_dir.h"
 
 namespace readback::train {
 
-inline const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
+inline const std::string kGoldens = tests::source_dir().string() + "/tests/goldens/";
 
 inline UnifiedTaskOptions task_options() {
   UnifiedTaskOptions options;

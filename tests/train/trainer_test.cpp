@@ -14,6 +14,7 @@
 #include "readback/base/files.h"
 #include "readback/base/folder_lock.h"
 #include "readback/checkpoint/safetensors.h"
+#include "tests/source_dir.h"
 #include "training_folder.h"
 
 namespace readback::train {
@@ -24,7 +25,7 @@ namespace fs = std::filesystem;
 TaskOptions vae_options() {
   TaskOptions options;
   options.task = "vae";
-  options.model = std::string(READBACK_SOURCE_DIR) + "/recipes/emoji-scenes/vae";
+  options.model = tests::source_dir().string() + "/recipes/emoji-scenes/vae";
   options.image_size = 16;
   options.batch_size = 2;
   options.seed = 3;
@@ -203,7 +204,7 @@ TEST(Tasks, UnknownNamesAndMissingPartsAreErrors) {
   options.task = "gan";
   EXPECT_THROW(make_task(options, silent), UsageError);
   options.task = "diffusion";
-  options.model = std::string(READBACK_SOURCE_DIR) + "/recipes/emoji-scenes/generator";
+  options.model = tests::source_dir().string() + "/recipes/emoji-scenes/generator";
   EXPECT_THROW(make_task(options, silent), UsageError);
   options.task = "vae";
   options.model = "/nowhere";

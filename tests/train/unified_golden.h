@@ -18,10 +18,11 @@
 #include "readback/train/batches.h"
 #include "readback/train/trained_parameters.h"
 #include "readback/train/unified_objective.h"
+#include "tests/source_dir.h"
 
 namespace readback::train {
 
-inline const std::string kGoldens = std::string(READBACK_SOURCE_DIR) + "/tests/goldens/";
+inline const std::string kGoldens = tests::source_dir().string() + "/tests/goldens/";
 constexpr int64_t kSize = 40, kLatent = 20, kReaderSize = 32, kUnknown = 1;
 
 inline nn::Weights load(const std::string& folder, const std::string& part = "") {

@@ -10,6 +10,7 @@
 #include "readback/data/emoji_scenes.h"
 #include "readback/train/soft_tokens.h"
 #include "readback/train/trained_parameters.h"
+#include "tests/source_dir.h"
 
 namespace readback::train {
 namespace {
@@ -60,8 +61,8 @@ TEST_F(SmallWorldBridge, SaysWhatItCoversAndRefusesTooLittle) {
 }
 
 TEST_F(SmallWorldBridge, AMapOfAnotherVocabularyIsRefused) {
-  const fs::path path = fs::path(READBACK_SOURCE_DIR) / "../shared/data/paper-protocol/reindex.pth";
-  if (!fs::exists(path)) GTEST_SKIP() << "no shared data";
+  SKIP_WITHOUT_SHARED_DATA("paper-protocol/reindex.pth");
+  const fs::path path = tests::shared_data("paper-protocol/reindex.pth");
   EXPECT_THROW(load_bridge(path, vocabularies), CheckpointError);
 }
 
@@ -81,8 +82,8 @@ class SizedTokenizer : public text::Tokenizer {
 };
 
 TEST(VocabularyBridge, ReadsTheAuthorsMap) {
-  const fs::path path = fs::path(READBACK_SOURCE_DIR) / "../shared/data/paper-protocol/reindex.pth";
-  if (!fs::exists(path)) GTEST_SKIP() << "no shared data";
+  SKIP_WITHOUT_SHARED_DATA("paper-protocol/reindex.pth");
+  const fs::path path = tests::shared_data("paper-protocol/reindex.pth");
   const SizedTokenizer captioner(30524), generator(49408);
   const VocabularyBridge bridge = load_bridge(path, {captioner, generator, 30524, 30522, 102});
   EXPECT_EQ(bridge.map.numel(), 49408);

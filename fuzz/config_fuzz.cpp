@@ -1,0 +1,48 @@
+// Any JSON as the configuration of any model: it is read, or a CheckpointError.
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "readback/base/error.h"
+#include "readback/checkpoint/config_reader.h"
+#include "readback/generate/noise_schedule.h"
+#include "readback/image/preprocess.h"
+#include "readback/models/bert/bert.h"
+#include "readback/models/blip/blip.h"
+#include "readback/models/clip/clip.h"
+#include "readback/models/dino/dino.h"
+#include "readback/models/stable_diffusion/unet.h"
+#include "readback/models/stable_diffusion/vae.h"
+
+using namespace readback;
+
+namespace {
+
+template <typename Read>
+void attempt(const nlohmann::json& config, const Read& read) {
+  try {
+    read(checkpoint::ConfigReader(config, "fuzz"));
+  } catch (const CheckpointError&) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const nlohmann::json config = nlohmann::json::parse(data, data + size, nullptr, /*allow_exceptions=*/false);
+  if (config.is_discarded()) return 0;
+  attempt(config, models::BertConfig::read);
+  attempt(config, models::BlipConfig::read);
+  attempt(config, models::ClipConfig::read);
+  attempt(config, models::ClipTextConfig::read);
+  attempt(config, models::ClipVisionConfig::read);
+  attempt(config, models::DinoConfig::read);
+  attempt(config, models::UnetConfig::read);
+  attempt(config, models::VaeConfig::read);
+  attempt(config, [](checkpoint::ConfigReader reader) { image::read_preprocess_options(std::move(reader)); });
+  try {
+    generate::NoiseSchedule::from_config(config);
+  } catch (const CheckpointError&) {
+  }
+  return 0;
+}
