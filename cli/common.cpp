@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "options.h"
+#include "readback/base/device.h"
 #include "readback/base/error.h"
 #include "readback/base/lines.h"
 

@@ -13,10 +13,10 @@ int main(int argc, char** argv) try {
   }
   const auto captioner = readback::caption::open("emoji-scenes/captioner", readback::open_machine({}));
   readback::caption::Request request;
-  request.image = readback::image::load(argv[1]);
+  request.image = readback::image::load(argv[1], readback::image::Alpha::kOnWhite);
   request.sample = argv[1];
   const auto captions = captioner->caption({&request, 1}, {});
-  std::cout << captions.front().front().text << "\n";
+  std::cout << captions.front().value().front().text << "\n";
   return 0;
 } catch (const readback::Error& error) {
   std::cerr << "caption_file: " << error.what() << "\n";

@@ -85,11 +85,6 @@ int64_t default_batch_size(const models::Blip& model) {
   return std::clamp<int64_t>((int64_t{256} << 20) / bytes, 1, 64);
 }
 
-std::string_view trim_left(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
-  return text;
-}
-
 }  // namespace
 
 std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,

@@ -74,19 +74,21 @@ class Executor {
   void run_group(const Group& group) {
     context_.check();
     originals_.clear();
+    for (int64_t i = group.first; i < group.last; ++i) keep_original(i);
     for (Direction direction : plan_.options.directions) {
       std::vector<Unit> units = stored_units(group, direction);
+      const int64_t all = std::ssize(units);
       const auto done = static_cast<int64_t>(std::ranges::count_if(units, [](const Unit& u) { return u.row.complete(); }));
+      std::erase_if(units, [&](const Unit& unit) { return unreadable_.contains(unit.sample); });
       context_.progress().advance(done);
-      if (done == std::ssize(units)) continue;
+      if (done == all) continue;
       if (direction == Direction::kI2T2I) {
         image_text_image(group, units);
       } else {
         text_image_text(group, units);
       }
-      context_.progress().advance(std::ssize(units) - done);
+      context_.progress().advance(all - done);
     }
-    for (int64_t i = group.first; i < group.last; ++i) keep_original(i);
   }
 
   // The group's candidates as far as they got, all of them: batches are cut by the plan, so that a resumed run computes
@@ -129,7 +131,8 @@ class Executor {
     return loaded ? &originals_.at(&sample) : nullptr;
   }
 
-  // The original is in the run folder whatever the directions are: metrics and pages show it.
+  // The original is in the run folder whatever the directions are: metrics and pages show it. A sample without one has
+  // failed in both.
   void keep_original(int64_t index) {
     const SampleRow& row = stored_[static_cast<size_t>(index)];
     if (row.image.empty() || !store_.has_image(row.image)) original(index);
@@ -174,11 +177,13 @@ class Executor {
 
   // Slices of at most batch_size units for each process, cut at fixed places of the group.
   void for_each_slice(const Group& group, std::vector<Unit>& units, const std::function<void(const Units&)>& work) {
-    const auto length = static_cast<size_t>(plan_.options.batch_size * plan_.processes);
-    for (size_t first = 0; first < units.size(); first += length) {
+    std::map<int64_t, Units> slices;
+    for (Unit& unit : units) {
+      const int64_t place = (index_of(unit) - group.first) * plan_.options.num_candidates + unit.row.key.candidate;
+      slices[place / (plan_.options.batch_size * plan_.processes)].push_back(&unit);
+    }
+    for (const auto& [index, slice] : slices) {
       context_.check();
-      Units slice;
-      for (size_t i = first; i < std::min(first + length, units.size()); ++i) slice.push_back(&units[i]);
       work(slice);
     }
   }

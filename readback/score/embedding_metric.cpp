@@ -18,7 +18,7 @@ class EmbeddingMetric : public Metric {
 
   const MetricInfo& info() const override { return info_; }
 
-  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& /*context*/) override {
     std::vector<double> values(comparisons.size(), std::numeric_limits<double>::quiet_NaN());
     std::vector<size_t> usable;
     for (size_t i = 0; i < comparisons.size(); ++i) {

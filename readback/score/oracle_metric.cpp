@@ -13,7 +13,7 @@ class OracleMetric : public Metric {
   explicit OracleMetric(MetricInfo info) : info_(std::move(info)) {}
   const MetricInfo& info() const override { return info_; }
 
-  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& /*context*/) override {
     const bool of_text = info_.inputs == Inputs::kTextTruth;
     std::vector<double> values;
     const image::Image* previous = nullptr;  // the same picture against another scene: read once

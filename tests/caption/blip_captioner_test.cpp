@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <future>
+#include <map>
 
 #include "../device.h"
 #include "../unwrap.h"
@@ -269,6 +271,64 @@ TEST(BlipCaptioner, CaptionsInHalfPrecision) {
       EXPECT_LT(error, tolerance(dtype, 8)) << dtype;  // measured: 1.5 to 4.5
     }
   }
+}
+
+// Four threads ask one captioner at once.
+TEST(BlipCaptioner, AnswersSeveralThreadsAtOnce) {
+  BlipCaptioner captioner = load();
+  ASSERT_TRUE(captioner.capabilities().concurrent);
+  const std::vector<Request> all = requests();
+  const DecodingOptions options = sampling();
+  const auto expected = values_of(captioner.caption(all, options));
+  std::vector<std::future<std::vector<std::vector<Caption>>>> answers;
+  for (int i = 0; i < 4; ++i) {
+    answers.push_back(std::async(std::launch::async, [&] { return values_of(captioner.caption(all, options)); }));
+  }
+  for (auto& answer : answers) {
+    const auto captions = answer.get();
+    for (size_t i = 0; i < all.size(); ++i) expect_same(captions[i], expected[i]);
+  }
+}
+
+// Each request may begin otherwise, and what it says is what it says alone.
+TEST(BlipCaptioner, RequestsMayHavePromptsOfTheirOwn) {
+  BlipCaptioner captioner = load();
+  std::vector<Request> some = requests();
+  some[1].prompt = "a dog";
+  some[2].prompt = "";
+  const DecodingOptions options{.min_length = 0};
+  const auto together = values_of(captioner.caption(some, options));
+  for (size_t i = 0; i < 4; ++i) {
+    expect_same(values_of(captioner.caption(std::span(some).subspan(i, 1), options)).front(), together[i]);
+  }
+}
+
+TEST(BlipCaptioner, RefusesExamples) {
+  BlipCaptioner captioner = load();
+  std::vector<Request> one = {requests().front()};
+  one[0].examples.emplace_back(std::string("a cat"));
+  EXPECT_THROW(captioner.caption(one, {}), UsageError);
+}
+
+TEST(BlipCaptioner, TellsItsTokensAndStopsWhenAsked) {
+  struct Listening : Observer {
+    void on_token(const TokenEvent& event) override {
+      texts[event.candidate] = event.text;
+      if (++heard == stop_after) stop.request_stop();
+    }
+    std::map<int64_t, std::string> texts;
+    int heard = 0, stop_after = -1;
+    std::stop_source stop;
+  } observer;
+  BlipCaptioner captioner = load();
+  std::vector<Request> one = {requests().front()};
+  const auto captions = values_of(captioner.caption(one, sampling(), Context({}, nullptr, &observer))).front();
+  ASSERT_EQ(observer.texts.size(), captions.size());
+  for (size_t i = 0; i < captions.size(); ++i) EXPECT_EQ(observer.texts[static_cast<int64_t>(i)], captions[i].text);
+  observer.heard = 0;
+  observer.stop_after = 3;
+  EXPECT_THROW(captioner.caption(one, sampling(), Context(observer.stop.get_token(), nullptr, &observer)), Interrupted);
+  EXPECT_LT(observer.heard, 20);
 }
 
 }  // namespace

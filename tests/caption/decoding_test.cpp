@@ -236,7 +236,9 @@ TEST(Decoding, PromptsAndSetsOfEndTokensEqualTransformers) {
       for (size_t i = 0; i < decoded[g].size(); ++i) {
         const nlohmann::json& text = expected["texts"][g].at(i);
         EXPECT_EQ(decoded[g][i].token_ids, text["token_ids"].get<std::vector<int64_t>>()) << g;
-        if (options.num_beams > 1) EXPECT_NEAR(decoded[g][i].score, text["score"].get<double>(), 1e-4);
+        if (options.num_beams > 1) {
+          EXPECT_NEAR(decoded[g][i].score, text["score"].get<double>(), 1e-4);
+        }
       }
     }
   }

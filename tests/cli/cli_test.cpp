@@ -24,7 +24,7 @@ nlohmann::json first_line(const std::string& text) { return nlohmann::json::pars
 TEST_F(Cli, EveryVerbHasHelpWithExamples) {
   for (const char* verb :
        {"demo", "caption", "generate", "embed", "run", "report", "score", "dataset", "train", "finetune", "doctor"}) {
-    const Result result = run(std::string(verb) + " --help");
+    const Outcome result = run(std::string(verb) + " --help");
     EXPECT_EQ(result.status, 0) << verb;
     EXPECT_NE(result.out.find("Examples:"), std::string::npos) << verb;
   }
@@ -35,7 +35,7 @@ TEST_F(Cli, UsageErrorsExitWithTwo) {
   EXPECT_EQ(run("caption --no-such-flag x.png").status, 2);
   EXPECT_EQ(run("caption --device tpu " + path("x.png")).status, 2);
   EXPECT_EQ(run("run emoji-scenes --directions sideways --output " + path("run")).status, 2);
-  const Result result = run("dataset describe no-such-data-set");
+  const Outcome result = run("dataset describe no-such-data-set");
   EXPECT_EQ(result.status, 2);
   EXPECT_NE(result.err.find("no-such-data-set"), std::string::npos) << result.err;
 }
@@ -43,14 +43,14 @@ TEST_F(Cli, UsageErrorsExitWithTwo) {
 TEST_F(Cli, RecipesAreFlagsThatTheCommandLineOverrides) {
   export_scenes(1);
   std::ofstream(path("recipe.toml")) << "num-beams = 2\nformat = \"jsonl\"\ndtype = \"float32\"\n";
-  const Result result = run("caption " + path("scenes/test-00000.png") + " --recipe " + path("recipe.toml"));
+  const Outcome result = run("caption " + path("scenes/test-00000.png") + " --recipe " + path("recipe.toml"));
   ASSERT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(first_line(result.out)["captions"].size(), 1u);
   EXPECT_EQ(
       run("caption " + path("scenes/test-00000.png") + " --format text --recipe " + path("recipe.toml")).out.front(),
       '/');
   std::ofstream(path("recipe.toml")) << "num-beems = 2\n";
-  const Result unknown = run("caption " + path("scenes/test-00000.png") + " --recipe " + path("recipe.toml"));
+  const Outcome unknown = run("caption " + path("scenes/test-00000.png") + " --recipe " + path("recipe.toml"));
   EXPECT_EQ(unknown.status, 2);
   EXPECT_NE(unknown.err.find("num-beems"), std::string::npos) << unknown.err;
 }
@@ -61,13 +61,13 @@ TEST_F(Cli, FinetuningGoesOnWithItsOptionsOnly) {
                                    << "dataset = \"emoji-scenes\"\nsamples = 4\nsteps = 2\nbatch-size = 1\n"
                                    << "losses = \"lm\"\nselect-by = [\"cider\", \"bleu-4\"]\n";
   const std::string command = "finetune --output " + path("tuned") + " " + path("tiny.toml");
-  const Result first = run(command);
+  const Outcome first = run(command);
   ASSERT_EQ(first.status, 0) << first.err;
   EXPECT_TRUE(fs::exists(path("tuned/captioner/model.safetensors")));
-  const Result again = run(command);
+  const Outcome again = run(command);
   EXPECT_EQ(again.status, 0) << again.err;
   EXPECT_NE(again.err.find("resuming at step 2 of 2"), std::string::npos) << again.err;
-  const Result other = run(command + " --select-by cider,rouge-l");
+  const Outcome other = run(command + " --select-by cider,rouge-l");
   EXPECT_EQ(other.status, 1);
   EXPECT_NE(other.err.find("select-by = cider bleu-4, got select-by = cider rouge-l"), std::string::npos) << other.err;
   std::filesystem::create_directories(path("pictures"));
@@ -77,7 +77,7 @@ TEST_F(Cli, FinetuningGoesOnWithItsOptionsOnly) {
 TEST_F(Cli, ABadImageAmongGoodOnesIsSaidAndTheRestIsCaptioned) {
   export_scenes(2);
   std::ofstream(path("broken.png")) << "not a picture";
-  const Result result = run("caption --format jsonl " + path("scenes/test-00000.png") + " " + path("broken.png") + " " +
+  const Outcome result = run("caption --format jsonl " + path("scenes/test-00000.png") + " " + path("broken.png") + " " +
                             path("missing.png") + " " + path("scenes/test-00001.png"));
   EXPECT_EQ(result.status, 1);
   EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 4);
@@ -90,11 +90,11 @@ TEST_F(Cli, ABadImageAmongGoodOnesIsSaidAndTheRestIsCaptioned) {
 TEST_F(Cli, OtherRepositoriesAreRefusedWithTheReason) {
   export_scenes(1);
   const std::string image = path("scenes/test-00000.png");
-  const Result other = run("caption --captioner emoji-scenes/clip " + image);
+  const Outcome other = run("caption --captioner emoji-scenes/clip " + image);
   EXPECT_EQ(other.status, 1);
   EXPECT_NE(other.err.find("clip"), std::string::npos) << other.err;
   EXPECT_EQ(run("generate --generator emoji-scenes/captioner --prompt x --output " + path("out")).status, 1);
-  const Result nothing = run("embed --model " + path("nothing") + " --texts x --output " + path("x.safetensors"));
+  const Outcome nothing = run("embed --model " + path("nothing") + " --texts x --output " + path("x.safetensors"));
   EXPECT_EQ(nothing.status, 1);
   EXPECT_NE(nothing.err.find("nothing"), std::string::npos) << nothing.err;
 }
@@ -102,7 +102,7 @@ TEST_F(Cli, OtherRepositoriesAreRefusedWithTheReason) {
 TEST_F(Cli, GeneratedPicturesAreNamedAndLongPromptsAreSaidToBeCut) {
   std::string prompt = "a fox on a blue background";
   for (int i = 0; i < 100; ++i) prompt += " and";
-  const Result result = run("generate --prompt '" + prompt +
+  const Outcome result = run("generate --prompt '" + prompt +
                             "' --num-images 2 --num-inference-steps 2 --format jsonl --output " + path("pictures"));
   ASSERT_EQ(result.status, 0) << result.err;
   const nlohmann::json line = first_line(result.out);
@@ -114,7 +114,7 @@ TEST_F(Cli, GeneratedPicturesAreNamedAndLongPromptsAreSaidToBeCut) {
 
 TEST_F(Cli, EmptyDataSetsAreErrors) {
   fs::create_directories(path("empty"));
-  const Result result = run("run " + path("empty") + " --output " + path("run"));
+  const Outcome result = run("run " + path("empty") + " --output " + path("run"));
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("empty"), std::string::npos) << result.err;
 }
@@ -130,7 +130,7 @@ TEST_F(Cli, CtrlCStopsARunThatTheSameCommandFinishesAndASecondProcessIsRefused) 
     ::_exit(127);
   }
   while (!fs::exists(folder_ / "run/run.sqlite")) std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  const Result second = run(arguments);
+  const Outcome second = run(arguments);
   EXPECT_EQ(second.status, 1);
   EXPECT_NE(second.err.find("nobody is writing"), std::string::npos) << second.err;
   ::kill(child, SIGINT);
@@ -138,13 +138,13 @@ TEST_F(Cli, CtrlCStopsARunThatTheSameCommandFinishesAndASecondProcessIsRefused) 
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 130);
 
-  const Result finished = run(arguments);
+  const Outcome finished = run(arguments);
   EXPECT_EQ(finished.status, 0) << finished.err;
   EXPECT_TRUE(fs::exists(folder_ / "run/results.json"));
-  const Result report = run("report " + path("run"));
+  const Outcome report = run("report " + path("run"));
   EXPECT_EQ(report.status, 0) << report.err;
   EXPECT_NE(read_file(folder_ / "run/report.html").find("</html>"), std::string::npos);
-  const Result other = run(arguments + " --seed 1");
+  const Outcome other = run(arguments + " --seed 1");
   EXPECT_EQ(other.status, 1);
   EXPECT_NE(other.err.find("seed"), std::string::npos) << other.err;
 }

@@ -32,7 +32,7 @@ class Doctor : public Cli {
   }
   // Finding by subject.
   std::map<std::string, nlohmann::json> findings(int status = 0) {
-    const Result result = run("doctor --format jsonl");
+    const Outcome result = run("doctor --format jsonl");
     EXPECT_EQ(result.status, status) << result.err;
     std::map<std::string, nlohmann::json> findings;
     std::istringstream lines(result.out);
@@ -59,7 +59,7 @@ TEST_F(Doctor, SaysWhatIsHere) {
   EXPECT_GT(found.at("memory").at("details").at("total"), 0);
   EXPECT_GT(found.at("threads").at("details").at("logical_cores"), 0);
   EXPECT_NE(found.at("engine").at("details").at("library").get<std::string>().find("libtorch"), std::string::npos);
-  const Result text = run("doctor");
+  const Outcome text = run("doctor");
   EXPECT_EQ(text.status, 0);
   EXPECT_NE(text.out.find("good     assets"), std::string::npos) << text.out;
 }
@@ -88,7 +88,7 @@ TEST_F(Doctor, AGpuThatCannotBeUsedIsSaidOnceAndWhy) {
   export_scenes(2);
   const std::string caption = "caption " + path("scenes/test-00000.png") + " " + path("scenes/test-00001.png");
   set("LD_LIBRARY_PATH", READBACK_FAKE_CUDA);
-  const Result result = run(caption);
+  const Outcome result = run(caption);
   ASSERT_EQ(result.status, 0) << result.err;
   const std::string note = "readback: --device auto takes the CPU, though there is a GPU: ";
   const size_t first = result.err.find(note);
@@ -102,7 +102,7 @@ TEST_F(Doctor, AGpuThatCannotBeUsedIsSaidOnceAndWhy) {
   EXPECT_NE(gpu.at("next").get<std::string>().find("Install"), std::string::npos) << gpu;
 
   EXPECT_EQ(run(caption + " --device cpu").err.find("GPU"), std::string::npos);  // nobody asked for it
-  const Result asked = run(caption + " --device cuda");
+  const Outcome asked = run(caption + " --device cuda");
   EXPECT_EQ(asked.status, 2);
   EXPECT_NE(asked.err.find(gpu.at("next").get<std::string>()), std::string::npos) << asked.err;
 }
@@ -111,7 +111,7 @@ TEST_F(Doctor, ADriverThatFailsIsAReasonToo) {
   export_scenes(1);
   set("LD_LIBRARY_PATH", READBACK_FAKE_CUDA);
   set("FAKE_CUDA_INIT", "803");
-  const Result result = run("caption " + path("scenes/test-00000.png"));
+  const Outcome result = run("caption " + path("scenes/test-00000.png"));
   EXPECT_EQ(result.status, 0);
   EXPECT_NE(result.err.find("the NVIDIA driver's error 803"), std::string::npos) << result.err;
 }
@@ -121,7 +121,7 @@ TEST_F(Doctor, AMachineWithoutAGpuStaysSilent) {
   set("LD_LIBRARY_PATH", READBACK_FAKE_CUDA);
   for (const char* answer : {"100", "34"}) {  // no device; a stub of the driver, as build machines have
     set("FAKE_CUDA_INIT", answer);
-    const Result result = run("caption " + path("scenes/test-00000.png"));
+    const Outcome result = run("caption " + path("scenes/test-00000.png"));
     EXPECT_EQ(result.status, 0);
     EXPECT_EQ(result.err.find("GPU"), std::string::npos) << result.err;
     EXPECT_EQ(findings().at("gpu").at("state"), "good");

@@ -12,7 +12,7 @@
 
 namespace readback {
 
-struct Result {
+struct Outcome {
   int status = 0;
   std::string out, err;
 };
@@ -26,7 +26,7 @@ class Cli : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  Result run(const std::string& arguments) const {
+  Outcome run(const std::string& arguments) const {
     const std::string command = std::string(READBACK_PROGRAM) + " " + arguments + " >" + (folder_ / "out").string() +
                                 " 2>" + (folder_ / "err").string();
     const int status = std::system(command.c_str());

@@ -23,7 +23,7 @@ const fs::path kCases = tests::source_dir() / "../shared/data/cases";
 class RealInputs : public Cli {
  protected:
   std::string captions_of(const std::string& images) const {
-    const Result result = run("caption --num-beams 3 --dtype float32 " + images);
+    const Outcome result = run("caption --num-beams 3 --dtype float32 " + images);
     EXPECT_EQ(result.status, 0) << result.err;
     return result.out;
   }
@@ -52,7 +52,7 @@ TEST_F(RealInputs, TransparentPicturesAreEmbeddedAsTransformersDoes) {
     const bool scene = name == "transparent-scene.png";
     images += " " + (kGoldens / (scene ? "score" : "image/files") / name).string();
   }
-  const Result result = run("embed --dtype float32 --output " + path("embeds.safetensors") + " --images" + images);
+  const Outcome result = run("embed --dtype float32 --output " + path("embeds.safetensors") + " --images" + images);
   ASSERT_EQ(result.status, 0) << result.err;
   const at::Tensor ours = checkpoint::load_safetensors(path("embeds.safetensors")).at("image_embeds");
   const at::Tensor theirs =
@@ -71,7 +71,7 @@ TEST_F(RealInputs, TransparentPicturesAreCaptionedAndScoredAsTransformersDoes) {
   fs::create_directory(path("images"));
   fs::copy_file(scene, path("images/scene.png"));
   write_file(path("captions.json"), nlohmann::json{{"scene", caption}}.dump());
-  const Result result = run("score pairs --clip emoji-scenes/clip --dtype float32 --format json --images " +
+  const Outcome result = run("score pairs --clip emoji-scenes/clip --dtype float32 --format json --images " +
                             path("images") + " --captions " + path("captions.json"));
   ASSERT_EQ(result.status, 0) << result.err;
   const nlohmann::json score = nlohmann::json::parse(result.out);
@@ -87,7 +87,7 @@ TEST_F(RealInputs, PromptFilesOfWindows) {
   write_file(path("utf16.txt"), std::string("\xFF\xFE"
                                             "a\0",
                                             4));
-  const Result result = run("generate --prompts " + path("utf16.txt") + " --output " + path("none"));
+  const Outcome result = run("generate --prompts " + path("utf16.txt") + " --output " + path("none"));
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("utf16.txt: expected text in UTF-8, got UTF-16"), std::string::npos) << result.err;
 }
@@ -96,7 +96,7 @@ TEST_F(RealInputs, RecipesOfWindows) {
   write_file(path("recipe.toml"),
              "\xEF\xBB\xBF"
              "num-beams = 3\r\nformat = \"jsonl\"\r\n\r\ndtype = \"float32\"\r\n");
-  const Result result =
+  const Outcome result =
       run("caption --recipe " + path("recipe.toml") + " " + (kGoldens / "score/transparent-scene.png").string());
   ASSERT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out.front(), '{');
@@ -116,7 +116,7 @@ TEST_F(RealInputs, ARunOfAnUnreadableKindIsRefusedBeforeItStarts) {
   write_file(path("photos/a.jpg"), std::string("\0\0\0\x1C"
                                                "ftypheic",
                                                12));
-  const Result result = run("run " + path("photos") + " --output " + path("run"));
+  const Outcome result = run("run " + path("photos") + " --output " + path("run"));
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("a.jpg: expected a picture: JPEG"), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("got a HEIF picture. Convert it"), std::string::npos) << result.err;
@@ -127,7 +127,7 @@ TEST_F(RealInputs, WhatADataSetLeavesOutIsSaid) {
   export_scenes(1);
   write_file(path("c.json"), R"({"images": [{"id": 1, "file_name": "test-00000.png"}], "annotations":
     [{"image_id": "1", "caption": "a fox"}, {"image_id": 2, "caption": "a bus"}]})");
-  const Result result = run("dataset describe coco:" + path("c.json") + ":" + path("scenes"));
+  const Outcome result = run("dataset describe coco:" + path("c.json") + ":" + path("scenes"));
   ASSERT_EQ(result.status, 0) << result.err;
   EXPECT_NE(result.out.find("1 caption of images that are not listed left out"), std::string::npos) << result.out;
   EXPECT_NE(result.out.find("a fox"), std::string::npos) << result.out;
@@ -143,8 +143,8 @@ TEST_F(RealInputs, SharedCases) {
   const std::string captions = captions_of(formats + "/a.bmp " + formats + "/a.gif " + formats + "/a.tiff");
   EXPECT_EQ(std::count(captions.begin(), captions.end(), '\n'), 3);
   const std::string ids = (kCases / "coco-ids").string();
-  const Result mixed = run("dataset describe coco:" + ids + "/mixed.json:" + ids);
-  const Result ok = run("dataset describe coco:" + ids + "/ok.json:" + ids);
+  const Outcome mixed = run("dataset describe coco:" + ids + "/mixed.json:" + ids);
+  const Outcome ok = run("dataset describe coco:" + ids + "/ok.json:" + ids);
   EXPECT_EQ(mixed.status, 0);
   EXPECT_EQ(mixed.out, ok.out);
   EXPECT_NE(mixed.out.find("a bus above a fox"), std::string::npos) << mixed.out;

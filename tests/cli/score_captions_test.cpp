@@ -29,7 +29,7 @@ class ScoreCaptions : public Cli {
 };
 
 TEST_F(ScoreCaptions, PrintsJsonAndEverySamplesScores) {
-  const Result result =
+  const Outcome result =
       run(files() + " --metrics bleu,rouge,cider,cider-d --format json --per-sample " + path("samples.jsonl"));
   ASSERT_EQ(result.status, 0) << result.err;
   const auto metrics = nlohmann::json::parse(result.out)["metrics"];
@@ -53,7 +53,7 @@ TEST_F(ScoreCaptions, PrintsJsonAndEverySamplesScores) {
 }
 
 TEST_F(ScoreCaptions, ComparesWithABaseline) {
-  const Result result = run(files() + " --baseline " + path("theirs.json") + " --metrics bleu,rouge --format json");
+  const Outcome result = run(files() + " --baseline " + path("theirs.json") + " --metrics bleu,rouge --format json");
   ASSERT_EQ(result.status, 0) << result.err;
   const auto rouge = nlohmann::json::parse(result.out)["metrics"]["ROUGE-L"];
   EXPECT_NEAR(rouge["value"].get<double>() - rouge["baseline"]["value"].get<double>(),
@@ -76,7 +76,7 @@ TEST_F(ScoreCaptions, TakesFrequenciesOfTheirSetOnly) {
   write_file(path("other.txt"), "eine Katze\nein Hund\n");
   ASSERT_EQ(
       run("score document-frequencies --references " + path("other.txt") + " --output " + path("other.df")).status, 0);
-  const Result refused = run(files() + " --metrics cider --document-frequencies " + path("other.df"));
+  const Outcome refused = run(files() + " --metrics cider --document-frequencies " + path("other.df"));
   EXPECT_EQ(refused.status, 1);
   EXPECT_NE(refused.err.find("0 % of their words"), std::string::npos) << refused.err;
 }
@@ -85,14 +85,14 @@ TEST_F(ScoreCaptions, SaysWhatDoesNotMatch) {
   write_file(path("more.json"), R"({"1": "a cat", "2": "a dog", "zebra": "a zebra"})");
   const std::string command =
       "score captions --metrics bleu --predictions " + path("more.json") + " --references " + path("first.txt");
-  const Result result = run(command);
+  const Outcome result = run(command);
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("none for zebra"), std::string::npos) << result.err;
   EXPECT_EQ(run(command + " --allow-missing").status, 0);
   EXPECT_EQ(run(files() + " --metrics blue").status, 2);
 
   write_file(path("empty.txt"), "a cat\n\n");
-  const Result empty =
+  const Outcome empty =
       run("score captions --metrics bleu --predictions " + path("empty.txt") + " --references " + path("first.txt"));
   EXPECT_EQ(empty.status, 0);
   EXPECT_NE(empty.err.find("1 of the captions are empty"), std::string::npos) << empty.err;
@@ -101,7 +101,7 @@ TEST_F(ScoreCaptions, SaysWhatDoesNotMatch) {
 TEST_F(ScoreCaptions, AgreeWithPeopleWhereTheyKnowTheWords) {
   write_file(path("captions.txt"), "1.jpg#0\tA dog runs .\n2.jpg#0\tA cat sleeps .\n3.jpg#0\tThe dog runs fast .\n");
   write_file(path("judgements.txt"), "1.jpg\t3.jpg#0\t4\t4\t3\n1.jpg\t2.jpg#0\t1\t1\t1\n2.jpg\t3.jpg#0\t1\t1\t2\n");
-  const Result result =
+  const Outcome result =
       run("score agreement --layout flickr8k-expert --metrics bleu,rouge --format json --judgements " +
           path("judgements.txt") + " --captions " + path("captions.txt"));
   ASSERT_EQ(result.status, 0) << result.err;

@@ -34,7 +34,7 @@ class Score : public Cli {
   }
   // What the program prints with --format json.
   json metrics(const std::string& arguments) const {
-    const Result result = run("score " + arguments + " --format json --threads 1");
+    const Outcome result = run("score " + arguments + " --format json --threads 1");
     EXPECT_EQ(result.status, 0) << result.err;
     return result.status == 0 ? json::parse(result.out).at("metrics") : json();
   }
@@ -46,7 +46,7 @@ class Score : public Cli {
   }
   // Fails with this status and says this.
   void expect_refused(const std::string& arguments, int status, const std::vector<std::string>& said) const {
-    const Result result = run("score " + arguments);
+    const Outcome result = run("score " + arguments);
     EXPECT_EQ(result.status, status) << arguments << "\n" << result.err;
     for (const std::string& text : said) {
       EXPECT_NE(result.err.find(text), std::string::npos) << arguments << "\n" << result.err;
@@ -140,7 +140,7 @@ TEST_F(ScoreTexts, EmptyAndEndlessCaptions) {
   const std::string arguments = "texts --left " + path("left.json") + " --right " + path("right.json") +
                                 " --per-sample " + path("samples.jsonl") + " --vectors " + kVectors + " --sbert " +
                                 (kGoldens / "sentence").string();
-  const Result result = run("score " + arguments);
+  const Outcome result = run("score " + arguments);
   ASSERT_EQ(result.status, 0) << result.err;
   EXPECT_NE(result.err.find("WMD is undefined for 2 of 3"), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("did not fit SBERT"), std::string::npos) << result.err;
@@ -179,7 +179,7 @@ TEST_F(ScorePairs, AsTransformers) {
     EXPECT_EQ(samples[i].at("id"), fmt::format("{:012}", i));
     EXPECT_NEAR(samples[i].at("RefCLIPScore"), golden.at("cases").at(i).at("refclipscore"), 1e-5);
   }
-  const Result text = run("score " + arguments);
+  const Outcome text = run("score " + arguments);
   EXPECT_NE(text.err.find("did not fit CLIP"), std::string::npos) << text.err;
 }
 

@@ -52,6 +52,27 @@ case $part in
     same "samples" "2" "$(sed -n 's/^samples\t//p' run.txt)"
     same "candidates" "4" "$(sed -n 's/^i2t2i candidates\t//p' run.txt)"
     grep -q '^t2i2t .*clip.*	' run.txt || fail "read_run prints no distance"
+    # A captioner that fails on every third request and a generator without seeds, which the library does not know: killed
+    # in the middle, and gone on with. Each failure costs its own candidates only.
+    build/own_models own 20 >/dev/null 2>&1 & killed=$!
+    while [ "$(ls own/images/i2t2i 2>/dev/null | wc -l)" -lt 6 ]; do
+      kill -0 $killed 2>/dev/null || fail "own_models ended before it was killed"
+      sleep 0.05
+    done
+    kill -9 $killed; wait $killed 2>/dev/null || true
+    before=$(ls own/images/i2t2i | wc -l)
+    status=0; build/own_models own >own.txt || status=$?
+    cat own.txt
+    same "own_models: status" 1 "$status"
+    [ "$before" -lt 36 ] || fail "the run was over before it was killed"
+    build/read_run own | tee own_run.txt
+    failures=$(sed -n 's/^failures\t//p' own.txt)
+    [ "$failures" -ge 1 ] || fail "no request failed"
+    complete=$(($(sed -n 's/^i2t2i candidates\t//p' own_run.txt) + $(sed -n 's/^t2i2t candidates\t//p' own_run.txt)))
+    [ "$complete" -ge 36 ] && [ "$complete" -lt 72 ] || fail "own_models: $complete complete candidates"
+    grep -q 'honours no seeds' own/report.html || fail "the report does not say that seeds are not honoured"
+    grep -q 'every third request fails' own/report.html || fail "the report does not show the failures"
+
     if [ -e "$prefix"/lib*/libreadback.a ] || compgen -G "$prefix/lib*/**/libreadback.a" >/dev/null; then
       ! readelf -d build/read_run | grep -E 'NEEDED.*(torch|c10)' || fail "reading a run's store links libtorch"
       readelf -d build/caption_file | grep -q 'NEEDED.*libtorch_cpu' || fail "caption_file does not link libtorch"

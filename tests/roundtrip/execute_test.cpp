@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <set>
 
 #include "fakes.h"
@@ -96,7 +97,7 @@ TEST(Execute, ABadSampleIsRecordedAndTheOthersGoOn) {
   };
   fakes::Generator generator;
   generator.before = [](const generate::Request& request) {
-    if (request.sample == "s/3" && request.candidate == 2) throw std::runtime_error("no picture for s/3-2");
+    if (request.sample == "s/3" && request.candidate == 2) throw DataError("no picture for s/3-2");
   };
   const Summary summary = fakes::run(folder, fakes::options(5, 20), dataset, captioner, generator);
   EXPECT_EQ(summary.failed_samples, 4);
@@ -147,10 +148,135 @@ TEST(Execute, ErrorsThatConcernTheWholeRunEndIt) {
   fakes::Folder folder;
   fakes::Dataset dataset(3);
   fakes::Captioner captioner;
-  captioner.before = [](const caption::Request&) { throw UsageError("--top-p: expected 0 … 1, got 7"); };
   fakes::Generator generator;
-  EXPECT_THROW(fakes::run(folder, fakes::options(), dataset, captioner, generator), UsageError);
-  EXPECT_TRUE(Store::open(folder).errors().empty());
+  const auto ends_with = [&](auto error) {
+    captioner.before = [error](const caption::Request&) { throw error; };
+    EXPECT_THROW(fakes::run(folder, fakes::options(), dataset, captioner, generator), decltype(error));
+    EXPECT_TRUE(Store::open(folder).errors().empty());
+  };
+  ends_with(UsageError("top_p: expected 0 to 1, got 7"));
+  ends_with(EngineError("the device is lost"));
+  ends_with(NetworkError("the endpoint does not answer"));
+  ends_with(std::out_of_range("a fault of our own"));
+  ends_with(std::runtime_error("unknown"));
+}
+
+// A device that holds three requests at once, and later none at all.
+TEST(Execute, OutOfMemoryHalvesTheBatch) {
+  struct Small : fakes::Generator {
+    std::vector<Result<generate::Picture>> generate(std::span<const generate::Request> requests,
+                                                    const generate::GenerationOptions& options,
+                                                    const Context& context) override {
+      if (requests.size() > room) throw OutOfMemory("no room");
+      return fakes::Generator::generate(requests, options, context);
+    }
+    size_t room = 3;
+  } small;
+  fakes::Folder folder, undisturbed;
+  fakes::Dataset dataset(6);
+  fakes::Captioner captioner;
+  fakes::Generator large;
+  small.spread = large.spread = 9;
+  EXPECT_EQ(fakes::run(folder, fakes::options(4, 8), dataset, captioner, small).failed_samples, 0);
+  fakes::run(undisturbed, fakes::options(4, 8), dataset, captioner, large);
+  EXPECT_EQ(fakes::contents(folder), fakes::contents(undisturbed));
+  EXPECT_LE(small.largest_batch, 3u);
+  small.room = 0;
+  fakes::Folder another;
+  EXPECT_THROW(fakes::run(another, fakes::options(4, 8), dataset, captioner, small), OutOfMemory);
+}
+
+// Sampling and reading have options of their own.
+TEST(Execute, CandidatesAndReadingsAreDecodedByTheirOwnOptions) {
+  struct Listening : fakes::Captioner {
+    std::vector<Result<std::vector<caption::Caption>>> caption(std::span<const caption::Request> requests,
+                                                               const caption::DecodingOptions& options,
+                                                               const Context& context) override {
+      (options.do_sample ? sampling : reading) = options;
+      return fakes::Captioner::caption(requests, options, context);
+    }
+    caption::DecodingOptions sampling, reading;
+  } captioner;
+  fakes::Folder folder;
+  fakes::Dataset dataset(2);
+  fakes::Generator generator;
+  RunOptions options = fakes::options();
+  options.sampling.top_p = 0.5;
+  options.sampling.max_length = 40;
+  options.reading.num_beams = 7;
+  options.reading.length_penalty = 2;
+  fakes::run(folder, options, dataset, captioner, generator);
+  EXPECT_EQ(captioner.sampling.top_p, 0.5);
+  EXPECT_EQ(captioner.sampling.repetition_penalty, 1.1);  // the paper's
+  EXPECT_FALSE(captioner.sampling.num_beams);
+  EXPECT_EQ(captioner.reading.num_beams, 7);
+  EXPECT_EQ(captioner.reading.length_penalty, 2);
+  EXPECT_EQ(captioner.reading.max_length, 40);  // both give captions of the same form
+  EXPECT_FALSE(captioner.reading.top_p);
+  options.sampling.num_beams = 4;
+  EXPECT_THROW(fakes::run(folder, options, dataset, captioner, generator), UsageError);  // it would do nothing
+}
+
+// A resumed run asks for the batches of an undisturbed one, not for what is left of them; where answers cannot be had
+// again it asks for what is missing.
+TEST(Execute, BatchesAreCutByThePlan) {
+  for (const bool honours_seeds : {true, false}) {
+    fakes::Folder folder;
+    fakes::Dataset dataset(4);
+    fakes::Captioner captioner;
+    fakes::Generator generator;
+    captioner.honours_seeds = generator.honours_seeds = honours_seeds;
+    fakes::run(folder, fakes::options(4, 8), dataset, captioner, generator);
+    const auto before = fakes::contents(folder);
+    std::filesystem::remove(folder.path() / "images/i2t2i/s%2F1-02.png");
+    generator.largest_batch = generator.calls = captioner.calls = 0;
+    fakes::run(folder, fakes::options(4, 8), dataset, captioner, generator);
+    EXPECT_EQ(generator.calls, 1u);
+    EXPECT_EQ(captioner.calls, 0u);
+    EXPECT_EQ(generator.largest_batch, honours_seeds ? 8u : 1u);
+    EXPECT_EQ(fakes::contents(folder), before);
+  }
+}
+
+// Two runs in one process: one is stopped, the other is not.
+TEST(Execute, AStopEndsItsOwnRunOnly) {
+  fakes::Folder stopped_folder, other_folder, undisturbed;
+  const auto run = [](const std::filesystem::path& folder, const Context& context, const std::function<void()>& at_third) {
+    fakes::Dataset dataset(8);
+    fakes::Captioner captioner;
+    fakes::Generator generator;
+    generator.spread = 5;
+    generator.delay_us = 200;
+    generator.before = [&](const generate::Request& request) {
+      if (request.sample == "s/3") at_third();
+    };
+    fakes::run(folder, fakes::options(), dataset, captioner, generator, context);
+  };
+  std::stop_source stop;
+  auto other = std::async(std::launch::async, [&] { run(other_folder, {}, [] {}); });
+  EXPECT_THROW(run(stopped_folder, Context(stop.get_token()), [&] { stop.request_stop(); }), Interrupted);
+  other.get();
+  run(undisturbed, {}, [] {});
+  EXPECT_EQ(fakes::contents(other_folder), fakes::contents(undisturbed));
+  EXPECT_LT(Store::open(stopped_folder).count_complete(Direction::kI2T2I), 40);
+  run(stopped_folder, {}, [] {});  // nothing process-wide was left behind
+  EXPECT_EQ(fakes::contents(stopped_folder), fakes::contents(undisturbed));
+}
+
+TEST(Execute, TellsOfCandidatesAndScores) {
+  struct Heard : Observer {
+    void on_candidate(const CandidateEvent& event) override { candidates += !event.text.empty() && !event.image.empty(); }
+    void on_score(const ScoreEvent& event) override { ++scores[event.metric]; }
+    int candidates = 0;
+    std::map<std::string, int> scores;
+  } heard;
+  fakes::Folder folder;
+  fakes::Dataset dataset(3);
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  fakes::run(folder, fakes::options(), dataset, captioner, generator, Context({}, nullptr, &heard));
+  EXPECT_EQ(heard.candidates, 3 * 2 * 5);
+  EXPECT_EQ(heard.scores, (std::map<std::string, int>{{"shade-image", 30}, {"shade-text", 30}}));
 }
 
 TEST(Plan, RefusesWhatCannotWork) {

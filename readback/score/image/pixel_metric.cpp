@@ -19,7 +19,7 @@ class PixelMetric : public Metric {
 
   const MetricInfo& info() const override { return info_; }
 
-  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& /*context*/) override {
     std::vector<double> values(comparisons.size(), std::numeric_limits<double>::quiet_NaN());
     for (size_t i = 0; i < comparisons.size(); ++i) {
       const image::Image *candidate = comparisons[i].candidate_image, *original = comparisons[i].original_image;

@@ -26,7 +26,7 @@ class ClipScoreMetric : public Metric {
 
   const MetricInfo& info() const override { return info_; }
 
-  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& /*context*/) override {
     std::vector<double> values(comparisons.size(), std::numeric_limits<double>::quiet_NaN());
     const bool with_references = info_.inputs == Inputs::kImageTextReferences;
     std::vector<size_t> of_texts, of_images;

@@ -37,6 +37,7 @@ class ReferenceMetric : public Metric {
   std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
     std::vector<double> values;
     for (const Comparison& comparison : comparisons) {
+      context.check();
       values.push_back(comparison.references.empty() ? std::numeric_limits<double>::quiet_NaN()
                                                      : function_(tokenizer_(comparison.candidate_text),
                                                                  tokenize(comparison.references, tokenizer_)));
