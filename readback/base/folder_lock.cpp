@@ -23,7 +23,7 @@ FolderLock::FolderLock(const std::filesystem::path& path) {
     if (reason != EWOULDBLOCK) throw StoreError(describe(path.string(), "to be locked", std::strerror(reason)));
     throw StoreError(describe(path.parent_path().string(), "a folder that nobody is writing",
                               read > 0 ? fmt::format("one in use by process {}", holder) : "one in use",
-                              "Wait for it to end, or give another --output"));
+                              "Wait for it to end, or give another folder"));
   }
   const std::string own = std::to_string(::getpid());
   if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, own.data(), own.size(), 0) < 0) {

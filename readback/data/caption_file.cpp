@@ -199,7 +199,7 @@ MatchedCaptions match_captions(const CaptionFile& candidates, const CaptionFile&
   for (const std::string& id : candidates.ids) {
     if (places.contains(id)) without_references.push_back(id);
   }
-  const std::string next = "Give --allow-missing to leave them out";
+  const std::string next = "Set allow_missing to leave them out";
   if (matched.ids.empty()) {
     throw DataError(describe(candidates.source, "ids of " + references.source + " such as " + references.ids.front(),
                              "none of them, but " + listed(candidates.ids)));

@@ -221,7 +221,7 @@ std::unique_ptr<Dataset> open_coco(const std::string& paths, const DatasetOption
 }  // namespace
 
 std::unique_ptr<Dataset> open_dataset(const std::string& spec, const DatasetOptions& options) {
-  if (options.limit < 0) throw UsageError(describe("--limit", "0 (all) or more", std::to_string(options.limit)));
+  if (options.limit < 0) throw UsageError(describe("limit", "0 (all) or more", std::to_string(options.limit)));
   if (spec == "emoji-scenes") return std::make_unique<EmojiScenes>(options);
   if (spec.starts_with("coco:")) return open_coco(spec.substr(5), options);
   std::error_code ignored;

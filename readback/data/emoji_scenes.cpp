@@ -120,7 +120,7 @@ Split parse_split(std::string_view name) {
   for (const SplitRow& candidate : kSplits) {
     if (name == candidate.name) return candidate.split;
   }
-  throw UsageError(describe("--split", "train, validation, test or novel-pairs", "\"" + std::string(name) + "\""));
+  throw UsageError(describe("split", "train, validation, test or novel-pairs", "\"" + std::string(name) + "\""));
 }
 
 std::string split_name(Split split) { return row(split).name; }

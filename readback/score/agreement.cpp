@@ -158,7 +158,7 @@ int64_t separate_own_captions(JudgementLayout layout, JudgedImage& image) {
 JudgementLayout parse_judgement_layout(const std::string& name) {
   if (name == "flickr8k-expert") return JudgementLayout::kFlickr8kExpert;
   if (name == "flickr8k-crowdflower") return JudgementLayout::kFlickr8kCrowdFlower;
-  throw UsageError(describe("--layout", "flickr8k-expert or flickr8k-crowdflower", "\"" + name + "\""));
+  throw UsageError(describe("layout", "flickr8k-expert or flickr8k-crowdflower", "\"" + name + "\""));
 }
 
 Judgements read_judgements(JudgementLayout layout, const fs::path& judgements, const fs::path& captions) {

@@ -29,7 +29,7 @@ const char* inputs_name(Inputs inputs);  // "images", "texts", "references", "te
 std::optional<Inputs> parse_inputs(const std::string& name);
 
 struct MetricInfo {
-  std::string name;     // on the command line and in the store: "clip-image", "cider"
+  std::string name;     // for people and in the store: "clip-image", "cider"
   std::string title;    // in tables: "CLIP image distance (projected)", "CIDEr"
   std::string formula;  // one line: variant, constants
   Direction direction;

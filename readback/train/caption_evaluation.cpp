@@ -32,7 +32,7 @@ CaptionEvaluation::CaptionEvaluation(const EvaluationOptions& options, const Con
   for (const std::string& name : options.metrics) {
     const score::MetricInfo& info = score::find_metric(name);
     if (info.inputs != score::Inputs::kReferences && info.inputs != score::Inputs::kTextTruth) {
-      throw UsageError(describe("--select-by", "metrics of captions against references or truth", name));
+      throw UsageError(describe("select_by", "metrics of captions against references or truth", name));
     }
     metrics_.push_back(score::make_metric(name, resources));
   }

@@ -158,7 +158,7 @@ class DiffusionTask : public Task {
 }  // namespace
 
 std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Context& context) {
-  if (options.vae.empty()) throw UsageError(describe("--vae", "the folder of a trained VAE", "nothing"));
+  if (options.vae.empty()) throw UsageError(describe("vae", "the folder of a trained VAE", "nothing"));
   return std::make_unique<DiffusionTask>(options, context);
 }
 

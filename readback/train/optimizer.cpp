@@ -138,7 +138,7 @@ void AdamW::load_state(const checkpoint::TensorMap& state) {
 double schedule_factor(const std::string& schedule, int64_t step, int64_t warmup, int64_t total, double floor) {
   if (step < warmup) return static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (schedule == "constant") return 1.0;
-  if (schedule != "cosine") throw UsageError(describe("--schedule", "constant or cosine", schedule));
+  if (schedule != "cosine") throw UsageError(describe("schedule", "constant or cosine", schedule));
   const double done = static_cast<double>(step - warmup) / static_cast<double>(std::max<int64_t>(total - warmup, 1));
   return floor + (1 - floor) * 0.5 * (1 + std::cos(std::numbers::pi * std::min(done, 1.0)));
 }

@@ -42,11 +42,11 @@ CaptionBatch as_batch(const std::vector<std::vector<int64_t>>& sequences, int64_
 Rollouts::Rollouts(const PolicyOptions& options, const ModelPair& pair, const UnifiedBatches& batches)
     : options_(options), pair_(pair), batches_(batches) {
   if (options.samples < 2) {
-    throw UsageError(describe("--policy-samples", "at least 2, to be compared", std::to_string(options.samples)));
+    throw UsageError(describe("policy_samples", "at least 2, to be compared", std::to_string(options.samples)));
   }
-  if (options.draws < 1) throw UsageError(describe("--policy-draws", "at least 1", std::to_string(options.draws)));
+  if (options.draws < 1) throw UsageError(describe("policy_draws", "at least 1", std::to_string(options.draws)));
   if (options.clip_weight != 0 && options.clip.empty()) {
-    throw UsageError(describe("--clip-reward", "a CLIP repository, --clip", "none"));
+    throw UsageError(describe("clip_reward", "a CLIP repository, clip", "none"));
   }
   options_.max_length = std::min(options.max_length, pair.models().captioner.config.text.max_position_embeddings);
   if (options.clip_weight != 0) {

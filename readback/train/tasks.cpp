@@ -19,7 +19,7 @@ std::unique_ptr<Task> make_task(const TaskOptions& options, const Context& conte
   if (options.task == "clip") return make_clip_task(options, context);
   if (options.task == "captioner") return make_captioner_task(options, context);
   if (options.task == "diffusion") return make_diffusion_task(options, context);
-  throw UsageError(describe("--task", "vae, clip, captioner or diffusion", options.task));
+  throw UsageError(describe("task", "vae, clip, captioner or diffusion", options.task));
 }
 
 nn::Weights starting_weights(const checkpoint::Repository& repository, const TaskOptions& options,

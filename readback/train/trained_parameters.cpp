@@ -15,7 +15,7 @@ constexpr std::string_view kLora = "lora:";
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
-std::string_view flag(Side side) { return side == Side::kCaptioner ? "--train-captioner" : "--train-generator"; }
+std::string_view option_name(Side side) { return side == Side::kCaptioner ? "train_captioner" : "train_generator"; }
 
 // One of the cross-attention's projections, by what their keys and their layers' names contain.
 struct Projections {
@@ -36,7 +36,7 @@ Projections projections(const std::string& targets, Side side, const std::string
   if (targets == "xattn_q") return {layer, {query}};
   if (targets == "xattn_kv") return {layer, {key, value}};
   if (targets == "xattn_qkv") return {layer, {query, key, value}};
-  throw UsageError(describe(std::string(flag(side)),
+  throw UsageError(describe(std::string(option_name(side)),
                             "xattn_q, xattn_kv, xattn_qkv or all, lora: with one of these, or none", selection));
 }
 
@@ -65,8 +65,8 @@ std::map<std::string, at::Tensor> select_parameters(const std::map<std::string, 
 
 std::optional<nn::AdapterSpec> adapters(Side side, const std::string& selection, const LoraOptions& lora) {
   if (!selection.starts_with(kLora)) return {};
-  if (lora.rank < 1) throw UsageError(describe("--lora-rank", "a positive number", std::to_string(lora.rank)));
-  if (!(lora.alpha >= 0)) throw UsageError(describe("--lora-alpha", "0 or more", fmt::format("{}", lora.alpha)));
+  if (lora.rank < 1) throw UsageError(describe("lora_rank", "a positive number", std::to_string(lora.rank)));
+  if (!(lora.alpha >= 0)) throw UsageError(describe("lora_alpha", "0 or more", fmt::format("{}", lora.alpha)));
   nn::AdapterSpec spec{.rank = lora.rank,
                        .alpha = lora.alpha > 0 ? lora.alpha : static_cast<double>(lora.rank),
                        .targets = [](const std::string&) { return true; },

@@ -69,18 +69,18 @@ void check(const TrainOptions& options) {
   };
   const AdamWOptions& adamw = options.optimizer;
   const auto rate = [&](double value) {
-    expect(std::isfinite(value) && value >= 0, "--learning-rate", "0 or more", value);
+    expect(std::isfinite(value) && value >= 0, "learning_rate", "0 or more", value);
   };
   rate(options.learning_rate);
   for (const ParameterGroup& group : adamw.groups) rate(group.learning_rate * options.learning_rate);
-  expect(options.schedule == "constant" || options.schedule == "cosine", "--schedule", "constant or cosine",
+  expect(options.schedule == "constant" || options.schedule == "cosine", "schedule", "constant or cosine",
          options.schedule);
-  expect(options.warmup >= 0, "--warmup", "0 or more", options.warmup);
-  expect(options.final_learning_rate >= 0 && options.final_learning_rate <= 1, "--final-learning-rate",
+  expect(options.warmup >= 0, "warmup", "0 or more", options.warmup);
+  expect(options.final_learning_rate >= 0 && options.final_learning_rate <= 1, "final_learning_rate",
          "a share, 0 to 1", options.final_learning_rate);
-  expect(adamw.beta2 >= 0 && adamw.beta2 < 1, "--beta2", "0 or more, below 1", adamw.beta2);
-  expect(adamw.ema_decay >= 0 && adamw.ema_decay < 1, "--ema-decay", "0 or more, below 1", adamw.ema_decay);
-  expect(adamw.clip_norm >= 0, "--clip-norm", "0 or more", adamw.clip_norm);
+  expect(adamw.beta2 >= 0 && adamw.beta2 < 1, "beta2", "0 or more, below 1", adamw.beta2);
+  expect(adamw.ema_decay >= 0 && adamw.ema_decay < 1, "ema_decay", "0 or more, below 1", adamw.ema_decay);
+  expect(adamw.clip_norm >= 0, "clip_norm", "0 or more", adamw.clip_norm);
 }
 
 // Where a training is.
@@ -102,10 +102,10 @@ class Records {
     // A batch is as many rows as all ranks have.
     const std::string ranked = ranks.size() > 1 ? fmt::format("ranks = {}\n", ranks.size()) : "";
     expect_same("options.txt", options.recipe + ranked, "the options that it was begun with",
-                "Choose another --output, or the same options");
+                "Choose another folder, or the same options");
     if (!options.models.empty()) {
       expect_same("models.txt", options.models, "the models that it was begun with",
-                  "They were written anew since; choose another --output, or restore them");
+                  "They were written anew since; choose another folder, or restore them");
     }
   }
 

@@ -24,7 +24,7 @@ int64_t generator_side(const UnifiedBatchOptions& options, const UnifiedModels& 
   const int64_t factor = models.vae.config.factor();
   const int64_t side = options.resolution > 0 ? options.resolution : models.unet.config.sample_size * factor;
   if (side % factor == 0) return side;
-  throw UsageError(describe("--resolution", fmt::format("a multiple of {}", factor), std::to_string(side)));
+  throw UsageError(describe("resolution", fmt::format("a multiple of {}", factor), std::to_string(side)));
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, const Unified
       cache_(options.cache_bytes),
       side_(generator_side(options, pair.models())) {
   if (options.augmentation != "none" && options.augmentation != "blip") {
-    throw UsageError(describe("--augment", "none or blip", options.augmentation));
+    throw UsageError(describe("augment", "none or blip", options.augmentation));
   }
   trains_vision_ = std::ranges::any_of(
       pair.parameters(), [](const auto& entry) { return entry.first.starts_with(kCaptionerPrefix + "vision_model."); });

@@ -45,20 +45,20 @@ void check(const UnifiedOptions& options) {
   const auto weight = [&](const char* flag, double value) {
     expect(std::isfinite(value) && value >= 0, flag, "0 or more", value);
   };
-  weight("--lm-weight", options.lm_weight);
-  weight("--diffusion-weight", options.diffusion_weight);
-  weight("--snr-gamma", options.snr_gamma);
-  weight("--read-snr-gamma", options.read_snr_gamma);
-  weight("--anchor-kl", options.anchor.kl);
-  weight("--anchor-l2", options.anchor.l2);
-  weight("--policy-weight", options.policy.weight);
-  expect(std::isfinite(options.temperature) && options.temperature > 0, "--temperature", "more than 0",
+  weight("lm_weight", options.lm_weight);
+  weight("diffusion_weight", options.diffusion_weight);
+  weight("snr_gamma", options.snr_gamma);
+  weight("read_snr_gamma", options.read_snr_gamma);
+  weight("anchor_kl", options.anchor.kl);
+  weight("anchor_l2", options.anchor.l2);
+  weight("policy_weight", options.policy.weight);
+  expect(std::isfinite(options.temperature) && options.temperature > 0, "temperature", "more than 0",
          options.temperature);
   const auto [first, last] = options.read_timesteps;
-  expect(first >= 0 && last >= first, "--read-last", fmt::format("--read-first, {}, or more", first), last);
+  expect(first >= 0 && last >= first, "read_last", fmt::format("read_first, {}, or more", first), last);
   if (options.reading == Reading::kDraft) {
     check(options.draft);
-    expect(options.objective == Objective::kUnified, "--reading draft", "--objective unified",
+    expect(options.objective == Objective::kUnified, "reading draft", "objective unified",
            "paper, whose pictures are estimates");
   }
 }
@@ -245,19 +245,19 @@ at::Tensor UnifiedObjective::previous_sample(const at::Tensor& predicted, const 
 Objective parse_objective(const std::string& name) {
   if (name == "unified") return Objective::kUnified;
   if (name == "paper") return Objective::kPaper;
-  throw UsageError(describe("--objective", "unified or paper", name));
+  throw UsageError(describe("objective", "unified or paper", name));
 }
 
 Reading parse_reading(const std::string& name) {
   if (name == "estimate") return Reading::kEstimate;
   if (name == "draft") return Reading::kDraft;
-  throw UsageError(describe("--reading", "estimate or draft", name));
+  throw UsageError(describe("reading", "estimate or draft", name));
 }
 
 SoftTokenVariant parse_soft_tokens(const std::string& name) {
   if (name == "probabilities") return SoftTokenVariant::kProbabilities;
   if (name == "logits") return SoftTokenVariant::kLogits;
-  throw UsageError(describe("--soft-tokens", "probabilities or logits", name));
+  throw UsageError(describe("soft_tokens", "probabilities or logits", name));
 }
 
 }  // namespace readback::train

@@ -16,7 +16,7 @@ namespace {
 // `options` with what follows from the choice of losses and of the objective.
 UnifiedTaskOptions resolved(UnifiedTaskOptions options) {
   if (options.order != "alternate" && options.order != "joint") {
-    throw UsageError(describe("--order", "alternate or joint", options.order));
+    throw UsageError(describe("order", "alternate or joint", options.order));
   }
   if (options.losses == "lm") {
     options.models.train_generator = "none";
@@ -25,16 +25,16 @@ UnifiedTaskOptions resolved(UnifiedTaskOptions options) {
     options.models.train_captioner = "none";
     options.models.minimum_coverage = options.objective.lm_weight = options.objective.policy.weight = 0;
   } else if (options.losses != "unified") {
-    throw UsageError(describe("--losses", "lm, diffusion or unified", options.losses));
+    throw UsageError(describe("losses", "lm, diffusion or unified", options.losses));
   }
   if (options.models.dtype == at::kHalf) {
-    throw UsageError(describe("--dtype", "float32 or bfloat16", "float16, in which small gradients are 0"));
+    throw UsageError(describe("dtype", "float32 or bfloat16", "float16, in which small gradients are 0"));
   }
   if (options.models.train_captioner == "none" && options.models.train_generator == "none") {
     throw UsageError(describe("fine-tuning", "something to train", "\"none\" for both models"));
   }
   if (options.objective.policy.weight > 0 && options.models.train_captioner == "none") {
-    throw UsageError(describe("--policy-weight", "a captioner that is trained", "--train-captioner none"));
+    throw UsageError(describe("policy_weight", "a captioner that is trained", "train_captioner none"));
   }
   if (options.objective.objective == Objective::kPaper && options.models.label_smoothing < 0) {
     options.models.label_smoothing = 0.1;

@@ -78,7 +78,7 @@ TEST_F(DatasetTest, DigestFollowsWhatTheSamplesAre) {
 
 TEST_F(DatasetTest, BadOptionsAreUsageErrors) {
   EXPECT_TRUE(contains(message<UsageError>("emoji-scenes", {.split = "tset"}), "novel-pairs"));
-  EXPECT_TRUE(contains(message<UsageError>("emoji-scenes", {.limit = -1}), "--limit"));
+  EXPECT_TRUE(contains(message<UsageError>("emoji-scenes", {.limit = -1}), "limit"));
   EXPECT_TRUE(contains(message<UsageError>("emoji-scenes", {.image_size = 4}), "8 to 1024"));
   EXPECT_TRUE(contains(message<UsageError>("emojiscenes"), "emoji-scenes, a folder"));
   EXPECT_TRUE(contains(message<UsageError>("coco:only.json"), "coco:ANNOTATIONS.json:IMAGES"));

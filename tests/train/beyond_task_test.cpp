@@ -235,13 +235,13 @@ void expect_refused(const std::function<void(UnifiedTaskOptions&)>& change, cons
 }
 
 TEST(BeyondTask, SaysWhatIsWrong) {
-  expect_refused([](auto& o) { o.objective.draft.gradient_steps = 9; }, "--draft-gradient-steps");
-  expect_refused([](auto& o) { o.objective.draft.steps = 0; }, "--draft-steps");
-  expect_refused([](auto& o) { o.objective.objective = Objective::kPaper; }, "--reading draft");
-  expect_refused([](auto& o) { o.objective.policy.samples = 1; }, "--policy-samples");
-  expect_refused([](auto& o) { o.objective.policy.draws = 0; }, "--policy-draws");
-  expect_refused([](auto& o) { o.objective.policy.clip_weight = 1; }, "--clip");
-  expect_refused([](auto& o) { o.models.train_captioner = "none"; }, "--policy-weight");
+  expect_refused([](auto& o) { o.objective.draft.gradient_steps = 9; }, "draft_gradient_steps");
+  expect_refused([](auto& o) { o.objective.draft.steps = 0; }, "draft_steps");
+  expect_refused([](auto& o) { o.objective.objective = Objective::kPaper; }, "reading draft");
+  expect_refused([](auto& o) { o.objective.policy.samples = 1; }, "policy_samples");
+  expect_refused([](auto& o) { o.objective.policy.draws = 0; }, "policy_draws");
+  expect_refused([](auto& o) { o.objective.policy.clip_weight = 1; }, "clip");
+  expect_refused([](auto& o) { o.models.train_captioner = "none"; }, "policy_weight");
   EXPECT_THROW(parse_reading("glance"), UsageError);
 }
 

@@ -183,10 +183,10 @@ TEST(Lora, SaysWhatIsWrong) {
       EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
     }
   };
-  expect_refused([](auto& o) { o.lora.rank = 0; }, "--lora-rank");
-  expect_refused([](auto& o) { o.lora.alpha = -1; }, "--lora-alpha");
+  expect_refused([](auto& o) { o.lora.rank = 0; }, "lora_rank");
+  expect_refused([](auto& o) { o.lora.alpha = -1; }, "lora_alpha");
   expect_refused([](auto& o) { o.train_captioner = "lora:none"; }, "got lora:none");
-  expect_refused([](auto& o) { o.train_generator = "lora:"; }, "--train-generator");
+  expect_refused([](auto& o) { o.train_generator = "lora:"; }, "train_generator");
   expect_refused([](auto& o) { o.train_generator = "lora:xattn"; }, "lora: with one of these");
 }
 

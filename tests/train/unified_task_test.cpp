@@ -344,22 +344,22 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
         o.batches.samples.count = 0;
       },
       "samples with captions");
-  expect_refused<UsageError>([](auto& o) { o.losses = "both"; }, "--losses");
-  expect_refused<UsageError>([](auto& o) { o.order = "mixed"; }, "--order");
-  expect_refused<UsageError>([](auto& o) { o.models.train_captioner = "xattn"; }, "--train-captioner");
+  expect_refused<UsageError>([](auto& o) { o.losses = "both"; }, "losses");
+  expect_refused<UsageError>([](auto& o) { o.order = "mixed"; }, "order");
+  expect_refused<UsageError>([](auto& o) { o.models.train_captioner = "xattn"; }, "train_captioner");
   expect_refused<UsageError>([](auto& o) { o.models.train_captioner = o.models.train_generator = "none"; },
                              "something to train");
-  expect_refused<UsageError>([](auto& o) { o.batches.resolution = 33; }, "--resolution");
-  expect_refused<UsageError>([](auto& o) { o.batches.augmentation = "all"; }, "--augment");
-  expect_refused<UsageError>([](auto& o) { o.objective.lm_weight = -1; }, "--lm-weight");
-  expect_refused<UsageError>([](auto& o) { o.objective.diffusion_weight = NAN; }, "--diffusion-weight");
-  expect_refused<UsageError>([](auto& o) { o.objective.temperature = 0; }, "--temperature");
-  expect_refused<UsageError>([](auto& o) { o.objective.read_timesteps = {900, 100}; }, "--read-last");
+  expect_refused<UsageError>([](auto& o) { o.batches.resolution = 33; }, "resolution");
+  expect_refused<UsageError>([](auto& o) { o.batches.augmentation = "all"; }, "augment");
+  expect_refused<UsageError>([](auto& o) { o.objective.lm_weight = -1; }, "lm_weight");
+  expect_refused<UsageError>([](auto& o) { o.objective.diffusion_weight = NAN; }, "diffusion_weight");
+  expect_refused<UsageError>([](auto& o) { o.objective.temperature = 0; }, "temperature");
+  expect_refused<UsageError>([](auto& o) { o.objective.read_timesteps = {900, 100}; }, "read_last");
   UnifiedTaskOptions options = task_options();
   options.evaluation.metrics = {"clip-image"};
   Progress silent;
   EXPECT_THROW(make_unified_task(options, silent)->evaluate({}), UsageError);
-  expect_refused<UsageError>([](auto& o) { o.models.dtype = at::kHalf; }, "--dtype");
+  expect_refused<UsageError>([](auto& o) { o.models.dtype = at::kHalf; }, "dtype");
   expect_refused<CheckpointError>([](auto& o) { o.models.minimum_coverage = 0.99; }, "99.0 %");
   expect_refused<CheckpointError>([](auto& o) { o.models.captioner = kGoldens + "models/clip"; }, "");
 }

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kAllowMissing = "Give --allow-missing to leave them out";
+constexpr const char* kAllowMissing = "Set allow_missing to leave them out";
 
 using Files = std::map<std::string, fs::path>;
 

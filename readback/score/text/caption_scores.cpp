@@ -214,7 +214,7 @@ Work work_of(const std::string& name, const TokenizedCaptions& tokens, const Cap
   }
   if (name == "spice") return [&] { return score_spice(tokens, context); };
   throw UsageError(
-      describe("--metrics", "bleu, meteor, rouge, cider, cider-d, cider-plain or spice", "\"" + name + "\""));
+      describe("metrics", "bleu, meteor, rouge, cider, cider-d, cider-plain or spice", "\"" + name + "\""));
 }
 
 // Why `name` cannot be computed on this machine; empty when it can.

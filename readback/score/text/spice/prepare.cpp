@@ -41,7 +41,7 @@ struct PartialFile {
 };
 
 void download(const std::string& url, const SpiceJar& jar, const fs::path& target) {
-  const std::string remedy = "Check --maven-repository, or give a folder that has the file with --corenlp";
+  const std::string remedy = "Check maven_repository, or give a folder that has the file as corenlp";
   const PartialFile partial{target.string() + ".partial"};
   std::error_code error;
   fs::create_directories(target.parent_path(), error);
@@ -51,7 +51,7 @@ void download(const std::string& url, const SpiceJar& jar, const fs::path& targe
                            "--speed-limit", "1000", "--speed-time", "60", "--output", partial.path.string(), url}});
     } catch (const DataError&) {
       throw DataError(describe(url, "the program curl to download it with", "none in PATH",
-                               "Install curl, or download the file yourself and give its folder with --corenlp"));
+                               "Install curl, or download the file yourself and give its folder as corenlp"));
     }
   }();
   if (result.status != 0) {
