@@ -61,15 +61,15 @@ void add_data_flags(CLI::App& verb, FinetuneFlags& flags) {
       ->capture_default_str();
   verb.add_option("--resolution", task.batches.resolution, "Side of the generator's pictures; 0: as it was trained")
       ->capture_default_str();
-  verb.add_option("--unconditional", task.batches.unconditional, "Even steps: share of empty captions")
+  verb.add_option("--unconditional", task.batches.unconditional, "Text cycle: share of empty captions")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
-  verb.add_option("--degradation", task.batches.degradation, "Odd steps: share of pictures with noise or blur")
+  verb.add_option("--degradation", task.batches.degradation, "Image cycle: share of pictures with noise or blur")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
   verb.add_option(
           "--augment", task.batches.augmentation,
-          "Odd steps: none, or blip: BLIP's random crop, flip and RandAugment(2, 5). Flips make \"left of\" wrong")
+          "Image cycle: none, or blip: BLIP's random crop, flip and RandAugment(2, 5). Flips make \"left of\" wrong")
       ->capture_default_str();
   verb.add_option("--cache-gigabytes", flags.cache_gigabytes, "Memory for latents, image features and text states")
       ->capture_default_str();

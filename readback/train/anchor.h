@@ -14,8 +14,8 @@
 namespace readback::train {
 
 struct AnchorOptions {
-  // Of the distance from what the starting model says: on odd steps the Kullback-Leibler divergence of caption tokens,
-  // on even steps the mean squared difference of what the UNets predict, which for Gaussians is that divergence up to
+  // Of the distance from what the starting model says: in the image cycle the Kullback-Leibler divergence of caption tokens,
+  // in the text cycle the mean squared difference of what the UNets predict, which for Gaussians is that divergence up to
   // a factor; only of models that are trained.
   double kl = 0;
   double l2 = 0;  // of ½ ‖θ - θ_start‖², summed over all trained parameters

@@ -38,16 +38,16 @@ CaptionEvaluation::CaptionEvaluation(const EvaluationOptions& options, const Con
   }
 }
 
-Figures CaptionEvaluation::run(caption::Captioner& captioner) {
+Metrics CaptionEvaluation::run(caption::Captioner& captioner) {
   const std::vector<score::Comparison> comparisons = compare(captioner);
-  Figures figures = {{"selection", 0.0}};
+  Metrics metrics = {{"selection", 0.0}};
   for (const auto& metric : metrics_) {
     const double mean = mean_of_numbers(metric->score(comparisons, context_));
     const bool lower = metric->info().direction == score::Direction::kLowerIsBetter;
-    figures.front().second += lower ? -mean : mean;
-    figures.emplace_back(metric->info().name, mean);
+    metrics.front().second += lower ? -mean : mean;
+    metrics.emplace_back(metric->info().name, mean);
   }
-  return figures;
+  return metrics;
 }
 
 std::vector<score::Comparison> CaptionEvaluation::compare(caption::Captioner& captioner) {

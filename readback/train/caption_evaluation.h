@@ -27,7 +27,7 @@ class CaptionEvaluation {
 
   // "selection", the sum of the metrics, and each by its name. A picture that cannot be read is noted once and left
   // out. Errors: DataError when none can be read.
-  Figures run(caption::Captioner& captioner);
+  Metrics run(caption::Captioner& captioner);
 
  private:
   std::vector<score::Comparison> compare(caption::Captioner& captioner);

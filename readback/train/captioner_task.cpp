@@ -27,7 +27,7 @@ class CaptionerTask : public Task {
 
   std::map<std::string, at::Tensor> parameters() const override { return weights_.parameters(); }
 
-  at::Tensor loss(int64_t step, Figures& /*figures*/) override {
+  at::Tensor loss(int64_t step, Metrics& /*metrics*/) override {
     Random random(options_.seed, Purpose::kTraining, "captioner batch", static_cast<uint64_t>(step));
     const std::vector<data::Scene> scenes =
         draw_scenes(random, options_.batch_size, options_.first_scene, options_.scenes);

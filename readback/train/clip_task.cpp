@@ -28,7 +28,7 @@ class ClipTask : public Task {
 
   std::map<std::string, at::Tensor> parameters() const override { return weights_.parameters(); }
 
-  at::Tensor loss(int64_t step, Figures& figures) override {
+  at::Tensor loss(int64_t step, Metrics& metrics) override {
     Random random(options_.seed, Purpose::kTraining, "clip batch", static_cast<uint64_t>(step));
     const std::vector<data::Scene> scenes =
         draw_scenes(random, options_.batch_size, options_.first_scene, options_.scenes);
@@ -43,7 +43,7 @@ class ClipTask : public Task {
 
     const at::Tensor image_embeds = clip_.visual_projection(clip_.vision_model.forward(pixels).pooler_output);
     const at::Tensor text_embeds = clip_.text_projection(clip_.text_model.forward(ids).pooler_output);
-    figures = {{"logit_scale", clip_.logit_scale.item<double>()}};
+    metrics = {{"logit_scale", clip_.logit_scale.item<double>()}};
     return clip_.contrastive_loss(text_embeds.to(at::kFloat), image_embeds.to(at::kFloat));
   }
 

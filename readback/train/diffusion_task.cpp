@@ -53,7 +53,7 @@ class DiffusionTask : public Task {
     return all;
   }
 
-  at::Tensor loss(int64_t step, Figures& /*figures*/) override {
+  at::Tensor loss(int64_t step, Metrics& /*metrics*/) override {
     Random random(options_.seed, Purpose::kTraining, "diffusion batch", static_cast<uint64_t>(step));
     const int64_t batch = options_.batch_size;
     at::Tensor scenes = at::empty({batch}, at::kLong), t = at::empty({batch}, at::kLong);

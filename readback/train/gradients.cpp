@@ -24,7 +24,7 @@ Sum& find(Sums& sums, const std::string& name) {
   return known != sums.end() ? known->second : sums.emplace_back(name, Sum{}).second;
 }
 
-// Ranks add up: each has its share of a batch's figures. One may lack a figure that others have.
+// Ranks add up: each has its share of a batch's metrics. One may lack a figure that others have.
 Sums sum_figures(const Sums& own, const Ranks& ranks) {
   Sums all;
   std::string bytes;
@@ -72,11 +72,11 @@ Gathered gather_gradients(Task& task, int64_t step, const GradientOptions& optio
   double loss = 0;
   Sums sums;
   for (int64_t i = 0; i < options.accumulation; ++i) {
-    Figures figures;
-    const at::Tensor part = task.loss(step * options.accumulation + i, figures) / options.accumulation;
+    Metrics metrics;
+    const at::Tensor part = task.loss(step * options.accumulation + i, metrics) / options.accumulation;
     if (part.requires_grad()) part.backward();  // a direction may have nothing to teach the models that are trained
     loss += part.item<double>();
-    for (const auto& [name, value] : figures) {
+    for (const auto& [name, value] : metrics) {
       Sum& sum = find(sums, name);
       sum.value += value;
       ++sum.batches;
@@ -84,11 +84,11 @@ Gathered gather_gradients(Task& task, int64_t step, const GradientOptions& optio
   }
   if (ranks.size() > 1) {
     loss = sum_gradients(task.parameters(), loss, ranks);
-    if (options.figures) sums = sum_figures(sums, ranks);
+    if (options.metrics) sums = sum_figures(sums, ranks);
   }
   Gathered result{loss, {}};
   for (const auto& [name, sum] : sums) {
-    result.figures.emplace_back(name, sum.value / static_cast<double>(sum.batches));
+    result.metrics.emplace_back(name, sum.value / static_cast<double>(sum.batches));
   }
   return result;
 }

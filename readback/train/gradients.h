@@ -9,12 +9,12 @@ namespace readback::train {
 
 struct GradientOptions {
   int64_t accumulation = 1;  // batches
-  bool figures = true;       // whether they are wanted this time
+  bool metrics = true;       // whether they are wanted this time
 };
 
 struct Gathered {
   double loss = 0;
-  Figures figures;  // each the mean over the batches that have it; on rank 0
+  Metrics metrics;  // each the mean over the batches that have it; on rank 0
 };
 
 // Leaves the same gradients in task.parameters() on all ranks. A sum over ranks is fp32 whatever the parameter is.

@@ -55,25 +55,25 @@ Rollouts::Rollouts(const PolicyOptions& options, const ModelPair& pair, const Un
   }
 }
 
-PolicyBatch Rollouts::draw(const OddBatch& odd, std::vector<BatchRow>& rows, Figures& figures) {
+PolicyBatch Rollouts::draw(const ImageCycleBatch& batch, std::vector<BatchRow>& rows, Metrics& metrics) {
   const auto images = static_cast<int64_t>(rows.size());
-  const Sampled sampled = sample(odd.images, rows);
-  const auto mean = [&](const at::Tensor& values) { return odd.share.rows * values.mean().item<double>(); };
+  const Sampled sampled = sample(batch.images, rows);
+  const auto mean = [&](const at::Tensor& values) { return batch.share.rows * values.mean().item<double>(); };
 
-  const at::Tensor error = errors(odd, rows, sampled.texts);
+  const at::Tensor error = errors(batch, rows, sampled.texts);
   at::Tensor reward = -error;
-  figures.emplace_back("policy_error", mean(error));
+  metrics.emplace_back("policy_error", mean(error));
   if (clip_) {
     const at::Tensor cosine = cosines(rows, sampled.texts);
     reward = reward + options_.clip_weight * cosine;
-    figures.emplace_back("policy_clip", mean(cosine));
+    metrics.emplace_back("policy_clip", mean(cosine));
   }
-  figures.emplace_back("policy_reward", mean(reward));
+  metrics.emplace_back("policy_reward", mean(reward));
 
   at::Tensor advantages = leave_one_out(reward.view({images, options_.samples}));
   const double squares = batches_.sum(advantages.square().sum().item<double>());
   const double deviation = std::sqrt(squares / batches_.sum(static_cast<double>(advantages.numel())));
-  figures.emplace_back("policy_deviation", odd.share.rows * deviation);
+  metrics.emplace_back("policy_deviation", batch.share.rows * deviation);
   if (options_.scaled && deviation > 0) advantages = advantages / deviation;
   return {sampled.captions, advantages.to(pair_.options().device)};
 }
@@ -106,7 +106,7 @@ Rollouts::Sampled Rollouts::sample(const at::Tensor& images, std::vector<BatchRo
 }
 
 // [B · N], on the CPU. Equal captions of an image are tried once.
-at::Tensor Rollouts::errors(const OddBatch& odd, std::vector<BatchRow>& rows,
+at::Tensor Rollouts::errors(const ImageCycleBatch& batch, std::vector<BatchRow>& rows,
                             const std::vector<std::string>& texts) const {
   const UnifiedModels& models = pair_.models();
   std::map<std::pair<int64_t, std::string>, int64_t> places;
@@ -124,12 +124,12 @@ at::Tensor Rollouts::errors(const OddBatch& odd, std::vector<BatchRow>& rows,
   std::vector<int64_t> timesteps;
   for (BatchRow& row : rows) {
     for (int64_t draw = 0; draw < options_.draws; ++draw) {
-      noise.push_back(normal_like(odd.latents[0], row.random));
+      noise.push_back(normal_like(batch.latents[0], row.random));
       timesteps.push_back(row.random.below(models.schedule.steps()));
     }
   }
   const c10::Device device = pair_.options().device;
-  const NoiseDraws draws{odd.latents, at::stack(noise).to(device), at::tensor(timesteps, at::kLong)};
+  const NoiseDraws draws{batch.latents, at::stack(noise).to(device), at::tensor(timesteps, at::kLong)};
   const at::Tensor states = text_states_of(models, at::stack(ids).to(device));
   const at::Tensor distinct =
       denoising_errors(models.unet, models.schedule, draws, states, at::tensor(pictures, at::kLong).to(device));

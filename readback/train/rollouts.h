@@ -19,9 +19,9 @@ class Rollouts {
   // `pair` and `batches` must outlive this. Errors: UsageError, CheckpointError.
   Rollouts(const PolicyOptions& options, const ModelPair& pair, const UnifiedBatches& batches);
 
-  // Of the images of `odd`, whose rows are `rows`. `figures` gets the mean reward, its parts and the deviation of
+  // Of the images of `batch`, whose rows are `rows`. `metrics` gets the mean reward, its parts and the deviation of
   // advantages before they are scaled.
-  PolicyBatch draw(const OddBatch& odd, std::vector<BatchRow>& rows, Figures& figures);
+  PolicyBatch draw(const ImageCycleBatch& batch, std::vector<BatchRow>& rows, Metrics& metrics);
 
  private:
   struct Sampled {
@@ -29,7 +29,7 @@ class Rollouts {
     std::vector<std::string> texts;
   };
   Sampled sample(const at::Tensor& images, std::vector<BatchRow>& rows) const;
-  at::Tensor errors(const OddBatch& odd, std::vector<BatchRow>& rows, const std::vector<std::string>& texts) const;
+  at::Tensor errors(const ImageCycleBatch& batch, std::vector<BatchRow>& rows, const std::vector<std::string>& texts) const;
   at::Tensor cosines(const std::vector<BatchRow>& rows, const std::vector<std::string>& texts);
 
   PolicyOptions options_;

@@ -16,7 +16,7 @@
 
 namespace readback::train {
 
-using Figures = std::vector<std::pair<std::string, double>>;  // named numbers, in the order to show them
+using Metrics = std::vector<std::pair<std::string, double>>;  // named numbers, in the order to show them
 
 struct TaskOptions {
   std::string task;   // vae, clip, captioner or diffusion
@@ -39,12 +39,12 @@ class Task {
  public:
   virtual ~Task() = default;
   virtual std::map<std::string, at::Tensor> parameters() const = 0;  // what is trained, by checkpoint key
-  // The loss of step `step`: its batch depends on (seed, step) only. `figures` gets the parts worth logging. Of several
-  // ranks each gives its share; loss, gradients and figures are their sums.
-  virtual at::Tensor loss(int64_t step, Figures& figures) = 0;
+  // The loss of step `step`: its batch depends on (seed, step) only. `metrics` gets the parts worth logging. Of several
+  // ranks each gives its share; loss, gradients and metrics are their sums.
+  virtual at::Tensor loss(int64_t step, Metrics& metrics) = 0;
   // How good `weights` (keys of parameters()) are, on data that is not trained on; the first figure decides which are
   // the best, higher is better. Empty: the task has no evaluation.
-  virtual Figures evaluate(const checkpoint::TensorMap& /*weights*/) { return {}; }
+  virtual Metrics evaluate(const checkpoint::TensorMap& /*weights*/) { return {}; }
   // Writes Hugging Face repositories with `weights` (keys of parameters()): of the small world in half precision, of
   // fine-tuning in the types of the starting checkpoint.
   virtual void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const = 0;

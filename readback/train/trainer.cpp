@@ -39,8 +39,8 @@ class Log {
     file_.open(path, std::ios::app);
   }
 
-  void add(nlohmann::ordered_json line, const Figures& figures) {
-    for (const auto& [name, figure] : figures) line[name] = figure;
+  void add(nlohmann::ordered_json line, const Metrics& metrics) {
+    for (const auto& [name, figure] : metrics) line[name] = figure;
     file_ << line.dump() << std::endl;
     if (!file_) {
       throw StoreError(describe(path_.string(), "to be written", "an error",
@@ -138,8 +138,8 @@ class Records {
     checkpoint::save_safetensors(optimizer.state(), training_ / "state.safetensors", metadata);
   }
 
-  void log_loss(nlohmann::ordered_json line, const Figures& figures) { losses_.add(std::move(line), figures); }
-  void log_evaluation(int64_t step, const Figures& figures) { evaluations_.add({{"step", step}}, figures); }
+  void log_loss(nlohmann::ordered_json line, const Metrics& metrics) { losses_.add(std::move(line), metrics); }
+  void log_evaluation(int64_t step, const Metrics& metrics) { evaluations_.add({{"step", step}}, metrics); }
   const fs::path& folder() const { return folder_; }
 
  private:
@@ -182,14 +182,14 @@ void share(AdamW& optimizer, const Ranks& ranks) {
 // Evaluates, logs, and keeps the weights when they are the best so far.
 void evaluate(Task& task, const AdamW& optimizer, Reached& reached, Records& records) {
   const checkpoint::TensorMap weights = optimizer.averaged();
-  const Figures figures = task.evaluate(weights);
-  if (figures.empty()) throw UsageError(describe("evaluation", "a task that can be evaluated", "one that cannot"));
-  records.log_evaluation(reached.step, figures);
+  const Metrics metrics = task.evaluate(weights);
+  if (metrics.empty()) throw UsageError(describe("evaluation", "a task that can be evaluated", "one that cannot"));
+  records.log_evaluation(reached.step, metrics);
   reached.evaluated = reached.step;
-  if (reached.best_step < 0 || figures.front().second > reached.best) {
+  if (reached.best_step < 0 || metrics.front().second > reached.best) {
     task.save(records.folder() / "best", weights);
     reached.best_step = reached.step;
-    reached.best = figures.front().second;
+    reached.best = metrics.front().second;
   }
 }
 
@@ -248,11 +248,11 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, cons
     const int64_t step = reached.step;
     const double rate = options.learning_rate * schedule_factor(options.schedule, step, options.warmup, options.steps,
                                                                 options.final_learning_rate);
-    // Two in a row: the losses of unified fine-tuning's even and odd steps differ.
+    // Two in a row: the losses of unified fine-tuning's two cycles differ.
     const bool logged = step % options.log_every < 2 || step + 1 == options.steps;
     optimizer.zero_grad();
-    const auto [loss, figures] =
-        gather_gradients(task, step, {.accumulation = options.accumulation, .figures = logged}, ranks);
+    const auto [loss, metrics] =
+        gather_gradients(task, step, {.accumulation = options.accumulation, .metrics = logged}, ranks);
     const double norm = optimizer.step(rate);
     if (!std::isfinite(norm)) {
       context.progress().note(fmt::format("step {}: loss {}, gradient norm {}: update skipped", step, loss, norm));
@@ -261,7 +261,7 @@ void train(Task& task, const TrainOptions& options, const fs::path& folder, cons
       not_finite = 0;
     }
     if (logged && records) {
-      records->log_loss({{"step", step}, {"loss", loss}, {"learning_rate", rate}, {"gradient_norm", norm}}, figures);
+      records->log_loss({{"step", step}, {"loss", loss}, {"learning_rate", rate}, {"gradient_norm", norm}}, metrics);
     }
     ++reached.step;
     evaluate_when_due();

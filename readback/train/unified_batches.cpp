@@ -73,7 +73,7 @@ bool UnifiedBatches::readable(int64_t index) {
   }
 }
 
-EvenBatch UnifiedBatches::even(std::vector<BatchRow>& rows) {
+TextCycleBatch UnifiedBatches::text_cycle(std::vector<BatchRow>& rows) {
   std::vector<std::string> texts;
   std::vector<at::Tensor> latents, noise, step_noise;
   std::vector<int64_t> timesteps;
@@ -85,7 +85,7 @@ EvenBatch UnifiedBatches::even(std::vector<BatchRow>& rows) {
     timesteps.push_back(draw_timestep(row));
     if (paper) step_noise.push_back(normal_like(latents.back(), row.random));
   }
-  EvenBatch batch{.latents = stacked(latents),
+  TextCycleBatch batch{.latents = stacked(latents),
                   .noise = stacked(noise),
                   .timesteps = at::tensor(timesteps, at::kLong),
                   .text = text_states(texts),
@@ -106,8 +106,8 @@ DraftBatch UnifiedBatches::draft_of(std::vector<BatchRow>& rows, const at::Tenso
   return {.noise = stacked(noise), .text = text_states(texts), .empty = text_states({""})};
 }
 
-OddBatch UnifiedBatches::odd(std::vector<BatchRow>& rows) {
-  OddBatch batch{.captions = captions_of(rows)};
+ImageCycleBatch UnifiedBatches::image_cycle(std::vector<BatchRow>& rows) {
+  ImageCycleBatch batch{.captions = captions_of(rows)};
   batch.share = share_of(batch.captions);
   if (trains_vision_ || options_.degradation > 0 || options_.augmentation != "none") {
     const at::Tensor pixels = changed_pictures(rows);

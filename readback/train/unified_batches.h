@@ -17,11 +17,11 @@ namespace readback::train {
 struct UnifiedBatchOptions {
   SampleOptions samples;
   int64_t batch_size = 8;             // rows in this process
-  int64_t draws = 1;                  // (t, ε) for each text on odd steps
+  int64_t draws = 1;                  // (t, ε) for each text in the image cycle
   int64_t resolution = 0;             // side of the generator's pictures in pixels; 0: the UNet's
-  double unconditional = 0.0;         // even steps: share of captions replaced by the empty one, for guidance
-  double degradation = 0.0;           // odd steps: share of pictures with noise or blur
-  std::string augmentation = "none";  // odd steps, the captioner's pictures: none or blip (image/augment.h)
+  double unconditional = 0.0;         // text cycle: share of captions replaced by the empty one, for guidance
+  double degradation = 0.0;           // image cycle: share of pictures with noise or blur
+  std::string augmentation = "none";  // image cycle, the captioner's pictures: none or blip (image/augment.h)
   int64_t cache_bytes = int64_t{2} << 30;
   uint64_t seed = 0;
   Ranks ranks;  // this process has the rows rank · batch_size … of a batch of size · batch_size
@@ -40,8 +40,8 @@ class UnifiedBatches {
 
   // This process's rows of step `step`. Errors: DataError when no picture can be read.
   std::vector<BatchRow> rows(int64_t step);
-  EvenBatch even(std::vector<BatchRow>& rows);
-  OddBatch odd(std::vector<BatchRow>& rows);  // but for its policy
+  TextCycleBatch text_cycle(std::vector<BatchRow>& rows);
+  ImageCycleBatch image_cycle(std::vector<BatchRow>& rows);  // but for its policy
   image::Image picture(const BatchRow& row) const { return samples_.load(row.sample.index); }
   double sum(double value) const { return options_.ranks.sum(value); }  // over all processes
 

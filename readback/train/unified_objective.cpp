@@ -86,7 +86,7 @@ at::Tensor text_states_of(const UnifiedModels& models, const at::Tensor& ids) {
   return models.text_encoder.forward(ids).last_hidden_state;
 }
 
-UnifiedLoss UnifiedObjective::even(const EvenBatch& batch) const {
+UnifiedLoss UnifiedObjective::text_cycle(const TextCycleBatch& batch) const {
   const at::Tensor noisy = models_.schedule.add_noise(batch.latents, batch.noise, batch.timesteps);
   const at::Tensor predicted = predict(models_.unet, noisy, batch.timesteps, batch.text);
   UnifiedLoss loss;
@@ -105,7 +105,7 @@ UnifiedLoss UnifiedObjective::even(const EvenBatch& batch) const {
   return loss;
 }
 
-UnifiedLoss UnifiedObjective::odd(const OddBatch& batch) const {
+UnifiedLoss UnifiedObjective::image_cycle(const ImageCycleBatch& batch) const {
   const models::BlipTextDecoder& decoder = models_.captioner.text_decoder;
   models::BlipState state = decoder.prepare(batch.images);  // its tokens are not kept
   const at::Tensor logits = decoder.logits(decoder.hidden_states(batch.captions.ids, state, /*cache=*/false, {}));
@@ -159,7 +159,7 @@ at::Tensor UnifiedObjective::soft_text(const at::Tensor& logits, const at::Tenso
 }
 
 // The starting captioner's logits of the very captions, [B, T, V].
-at::Tensor UnifiedObjective::start_logits(const OddBatch& batch) const {
+at::Tensor UnifiedObjective::start_logits(const ImageCycleBatch& batch) const {
   const models::Blip& start = start_->captioner();
   const at::Tensor images = batch.pixels.defined() ? start.vision_model.forward(batch.pixels) : batch.images;
   models::BlipState state = start.text_decoder.prepare(images);
@@ -178,7 +178,7 @@ at::Tensor UnifiedObjective::diffusion_loss(const at::Tensor& predicted, const a
   return (error * min_snr_weights(models_.schedule, timesteps, options_.snr_gamma).to(error.device())).mean();
 }
 
-at::Tensor UnifiedObjective::reading_loss(const EvenBatch& batch, const at::Tensor& noisy,
+at::Tensor UnifiedObjective::reading_loss(const TextCycleBatch& batch, const at::Tensor& noisy,
                                           const at::Tensor& predicted) const {
   const at::Tensor learned = batch.captions.labels.slice(1, 1).ge(0).sum();
   if (options_.reading == Reading::kDraft) {

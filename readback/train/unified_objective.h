@@ -36,7 +36,7 @@ enum class Objective {
 };
 
 enum class Reading {
-  kEstimate,  // of even steps: the clean picture estimated from z_t in one step
+  kEstimate,  // of text cycle: the clean picture estimated from z_t in one step
   kDraft,     // a picture drawn from noise (draft.h)
 };
 
@@ -48,17 +48,17 @@ struct UnifiedOptions {
   Objective objective = Objective::kUnified;
   SoftTokenVariant soft_tokens = SoftTokenVariant::kProbabilities;
   double temperature = 1.0;
-  double lm_weight = 1.0;         // even steps: of the reconstruction L_lm; 0: L_diff alone is computed
-  double diffusion_weight = 1.0;  // odd steps: of the reconstruction L_diff, the paper's λ; 0: L_lm alone is computed
+  double lm_weight = 1.0;         // text cycle: of the reconstruction L_lm; 0: L_diff alone is computed
+  double diffusion_weight = 1.0;  // image cycle: of the reconstruction L_diff, the paper's λ; 0: L_lm alone is computed
   double snr_gamma = 0.0;         // min-SNR weighting of L_diff (https://arxiv.org/abs/2303.09556); 0: none
   Reading reading = Reading::kEstimate;
-  // Even steps: which estimates are read, and γ of their weight min(SNR, γ) / γ, since at high noise an estimate says
+  // Text cycle: which estimates are read, and γ of their weight min(SNR, γ) / γ, since at high noise an estimate says
   // little; 0: all count alike. What is not read counts as zero in the mean.
   TimestepRange read_timesteps;
   double read_snr_gamma = 0.0;
   DraftOptions draft;  // kDraft
   AnchorOptions anchor;
-  PolicyOptions policy;  // odd steps
+  PolicyOptions policy;  // image cycle
 };
 
 enum class Part { kCaptioner, kTextEncoder, kUnet };
@@ -86,7 +86,7 @@ struct Share {
 };
 
 // T → I → T
-struct EvenBatch {
+struct TextCycleBatch {
   at::Tensor latents;    // [B, c, h, w], scaled
   at::Tensor noise;      // as latents
   at::Tensor timesteps;  // int64 [B], on the CPU
@@ -98,7 +98,7 @@ struct EvenBatch {
 };
 
 // I → T → I
-struct OddBatch {
+struct ImageCycleBatch {
   at::Tensor images;  // [B, P, C]: what the captioner's vision model makes of the pictures
   CaptionBatch captions;
   at::Tensor latents;           // [B, c, h, w], scaled
@@ -122,8 +122,8 @@ class UnifiedObjective {
   UnifiedObjective(UnifiedModels models, UnifiedOptions options, const StartingModels* start = nullptr);
   const UnifiedModels& models() const { return models_; }
 
-  UnifiedLoss even(const EvenBatch& batch) const;
-  UnifiedLoss odd(const OddBatch& batch) const;
+  UnifiedLoss text_cycle(const TextCycleBatch& batch) const;
+  UnifiedLoss image_cycle(const ImageCycleBatch& batch) const;
 
   // The captioner's logits [B, T, V] as the generator reads them: [B, T', D].
   at::Tensor soft_text(const at::Tensor& logits, const at::Tensor& labels) const;
@@ -133,9 +133,9 @@ class UnifiedObjective {
                      const at::Tensor& text) const;
   at::Tensor diffusion_loss(const at::Tensor& predicted, const at::Tensor& latents, const at::Tensor& noise,
                             const at::Tensor& timesteps) const;
-  at::Tensor reading_loss(const EvenBatch& batch, const at::Tensor& noisy, const at::Tensor& predicted) const;
+  at::Tensor reading_loss(const TextCycleBatch& batch, const at::Tensor& noisy, const at::Tensor& predicted) const;
   at::Tensor read(const at::Tensor& latents, const CaptionBatch& captions, const at::Tensor& weights) const;
-  at::Tensor start_logits(const OddBatch& batch) const;
+  at::Tensor start_logits(const ImageCycleBatch& batch) const;
   void release_after_gradient(const at::Tensor& x, Part part) const;
   at::Tensor as_pixels(const at::Tensor& latents) const;
   at::Tensor previous_sample(const at::Tensor& predicted, const at::Tensor& timesteps, const at::Tensor& sample,

@@ -59,41 +59,41 @@ class UnifiedTask : public Task {
 
   std::map<std::string, at::Tensor> parameters() const override { return pair_.parameters(); }
 
-  at::Tensor loss(int64_t step, Figures& figures) override {
+  at::Tensor loss(int64_t step, Metrics& metrics) override {
     const nn::GradientCheckpointing checkpointing(options_.gradient_checkpointing);
     std::vector<BatchRow> rows = batches_.rows(step);
     const bool joint = options_.order == "joint" && options_.losses == "unified";
-    const bool even = joint || options_.losses == "diffusion" || (options_.losses == "unified" && step % 2 == 0);
-    const bool odd = joint || !even;
+    const bool text_cycle = joint || options_.losses == "diffusion" || (options_.losses == "unified" && step % 2 == 0);
+    const bool image_cycle = joint || !text_cycle;
     at::Tensor total;
     const auto add = [&](const char* name, const UnifiedLoss& loss) {
       if (loss.diffusion.defined())
-        figures.emplace_back(name + std::string("_diffusion"), loss.diffusion.item<double>());
-      if (loss.lm.defined()) figures.emplace_back(name + std::string("_lm"), loss.lm.item<double>());
-      if (loss.anchor.defined()) figures.emplace_back(name + std::string("_anchor"), loss.anchor.item<double>());
-      if (loss.policy.defined()) figures.emplace_back(name + std::string("_policy"), loss.policy.item<double>());
+        metrics.emplace_back(name + std::string("_diffusion"), loss.diffusion.item<double>());
+      if (loss.lm.defined()) metrics.emplace_back(name + std::string("_lm"), loss.lm.item<double>());
+      if (loss.anchor.defined()) metrics.emplace_back(name + std::string("_anchor"), loss.anchor.item<double>());
+      if (loss.policy.defined()) metrics.emplace_back(name + std::string("_policy"), loss.policy.item<double>());
       total = total.defined() ? total + loss.total : loss.total;
     };
-    if (even) {
-      const EvenBatch batch = batches_.even(rows);
+    if (text_cycle) {
+      const TextCycleBatch batch = batches_.text_cycle(rows);
       pair_.release_encoders();  // what they made is in the batch
-      add("even", objective_.even(batch));
+      add("even", objective_.text_cycle(batch));
     }
-    if (odd) {
-      OddBatch batch = batches_.odd(rows);
-      if (rollouts_) batch.policy = rollouts_->draw(batch, rows, figures);
+    if (image_cycle) {
+      ImageCycleBatch batch = batches_.image_cycle(rows);
+      if (rollouts_) batch.policy = rollouts_->draw(batch, rows, metrics);
       pair_.release_encoders();
-      add("odd", objective_.odd(batch));
+      add("odd", objective_.image_cycle(batch));
     }
     if (const double weight = options_.objective.anchor.l2; weight > 0) {
       const at::Tensor distance = start_->half_squared_distance() / static_cast<double>(options_.batches.ranks.size());
-      figures.emplace_back("anchor_l2", distance.item<double>());
+      metrics.emplace_back("anchor_l2", distance.item<double>());
       total = total + weight * distance;
     }
     return total;
   }
 
-  Figures evaluate(const checkpoint::TensorMap& weights) override {
+  Metrics evaluate(const checkpoint::TensorMap& weights) override {
     if (!evaluation_) evaluation_.emplace(options_.evaluation, context_);
     return evaluation_->run(*pair_.captioner_with(weights));
   }

@@ -15,7 +15,7 @@ struct UnifiedTaskOptions {
   ModelPairOptions models;
   // lm: the captioner alone, by L_lm; diffusion: the generator alone, by L_diff; unified: both and the reconstruction.
   std::string losses = "unified";
-  // alternate: even and odd micro-steps in turn; joint: both on the same samples in each.
+  // alternate: text cycle and image cycle in turn; joint: both on the same samples in each.
   std::string order = "alternate";
   UnifiedOptions objective;
   UnifiedBatchOptions batches;

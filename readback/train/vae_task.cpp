@@ -35,7 +35,7 @@ class VaeTask : public Task {
 
   std::map<std::string, at::Tensor> parameters() const override { return weights_.parameters(); }
 
-  at::Tensor loss(int64_t step, Figures& figures) override {
+  at::Tensor loss(int64_t step, Metrics& metrics) override {
     Random random(options_.seed, Purpose::kTraining, "vae batch", static_cast<uint64_t>(step));
     const at::Tensor pixels = batch(random);
     const models::VaeMoments moments = vae_.encode(pixels);
@@ -45,7 +45,7 @@ class VaeTask : public Task {
     const at::Tensor mean = moments.mean.to(at::kFloat), logvar = moments.logvar.to(at::kFloat);
     const at::Tensor squared = (restored - truth).square().mean();
     const at::Tensor kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean();
-    figures = {{"mse", squared.item<double>()}, {"kl", kl.item<double>()}};
+    metrics = {{"mse", squared.item<double>()}, {"kl", kl.item<double>()}};
     return (restored - truth).abs().mean() + squared + options_.gradient_weight * gradient_loss(restored, truth) +
            options_.kl_weight * kl;
   }

@@ -1,4 +1,5 @@
 // Whole pages, of runs whose models are fakes.
+#include "readback/roundtrip/options.h"
 #include "readback/report/page.h"
 
 #include <gtest/gtest.h>
@@ -113,8 +114,8 @@ TEST(Page, ShowsPhotosWithoutTruthAndStaysSmall) {
 TEST(Page, SaysSoWhenThereIsNothingYet) {
   worlds::Folder folder("empty");
   const auto dataset = scenes(3);
-  roundtrip::RunOptions options;
-  const auto store = roundtrip::Store::open_for_writing(folder, {roundtrip::identity(options), {}, {}});
+  const auto store =
+      roundtrip::Store::open_for_writing(folder, {roundtrip::identity(roundtrip::RunOptions(), {}), {}, {}});
   const std::string html = render(gather(store));
   expect_well_formed(html);
   EXPECT_NE(html.find("there are no scores yet"), std::string::npos);

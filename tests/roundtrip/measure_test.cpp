@@ -18,7 +18,7 @@ class Listener : public score::Metric {
   explicit Listener(Inputs inputs)
       : info_{"listener", "Listener", "1", score::Direction::kHigherIsBetter, inputs, ""} {}
   const score::MetricInfo& info() const override { return info_; }
-  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& /*context*/) override {
     std::vector<double> values;
     for (const Comparison& comparison : comparisons) {
       heard.push_back(comparison);

@@ -70,8 +70,8 @@ TEST(Registry, MakesEveryMetricThatItLists) {
     EXPECT_FALSE(info.formula.empty());
     const auto metric = make_metric(info.name, f.context);
     EXPECT_EQ(metric->info().name, info.name);
-    EXPECT_EQ(metric->info().checkpoint, info.flag.empty()          ? ""
-                                         : info.flag == "vectors" ? "vectors.txt"
+    EXPECT_EQ(metric->info().checkpoint, info.option.empty()          ? ""
+                                         : info.option == "vectors" ? "vectors.txt"
                                                                     : "fake-clip");
     EXPECT_EQ(parse_inputs(inputs_name(info.inputs)), info.inputs);
     EXPECT_TRUE(metric->score({}).empty());
@@ -91,12 +91,12 @@ TEST(Registry, UnknownNamesListTheKnownOnes) {
 
 TEST(Registry, SaysWhichCheckpointIsMissing) {
   for (const MetricInfo& info : all_metrics()) {
-    if (info.flag.empty()) continue;
+    if (info.option.empty()) continue;
     try {
       make_metric(info.name, {});
       ADD_FAILURE() << info.name;
     } catch (const UsageError& error) {
-      EXPECT_NE(std::string(error.what()).find(info.flag), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find(info.option), std::string::npos) << error.what();
     }
   }
 }

@@ -11,7 +11,7 @@ namespace {
 class LengthMetric : public Metric {
  public:
   const MetricInfo& info() const override { return info_; }
-  std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
+  std::vector<double> score(std::span<const Comparison> comparisons, const Context& /*context*/) override {
     calls.push_back(comparisons.size());
     std::vector<double> values;
     for (const Comparison& c : comparisons) {

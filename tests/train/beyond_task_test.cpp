@@ -48,10 +48,10 @@ UnifiedTaskOptions beyond_options() {
 
 std::map<std::string, double> figures_of(Task& task, int64_t step) {
   at::set_num_threads(1);
-  Figures figures;
-  const at::Tensor loss = task.loss(step, figures);
-  figures.emplace_back("total", loss.item<double>());
-  return {figures.begin(), figures.end()};
+  Metrics metrics;
+  const at::Tensor loss = task.loss(step, metrics);
+  metrics.emplace_back("total", loss.item<double>());
+  return {metrics.begin(), metrics.end()};
 }
 
 std::map<std::string, double> figures_of(const UnifiedTaskOptions& options, int64_t step) {
@@ -158,8 +158,8 @@ TEST(DISABLED_BeyondChild, Gradients) {
   at::set_num_threads(1);
   const Ranks ranks(find_launch());
   const auto shared = moved_task(1, ranks), alone = moved_task(2, {});
-  const Figures sum = gather_gradients(*shared, 0, {.accumulation = 2}, ranks).figures;
-  const Figures expected = gather_gradients(*alone, 0, {.accumulation = 2}, {}).figures;
+  const Metrics sum = gather_gradients(*shared, 0, {.accumulation = 2}, ranks).metrics;
+  const Metrics expected = gather_gradients(*alone, 0, {.accumulation = 2}, {}).metrics;
   for (size_t i = 0; i < sum.size(); ++i) {  // on rank 0
     EXPECT_EQ(sum[i].first, expected[i].first);
     EXPECT_NEAR(sum[i].second, expected[i].second, 1e-4 * std::abs(expected[i].second)) << sum[i].first;

@@ -68,8 +68,8 @@ struct Training {
     return options;
   }
 
-  EvenBatch even(int64_t step) const {
-    EvenBatch batch = test.even(tiny, objective, step);
+  TextCycleBatch text_cycle(int64_t step) const {
+    TextCycleBatch batch = test.text_cycle(tiny, objective, step);
     const at::Tensor empty = at::full({1, 16}, 195, at::TensorOptions(at::kLong).device(test_device()));
     empty.select(1, 0).fill_(194);
     batch.draft = {.noise = Case::draw("draft noise", step, {test.batch(), 4, kLatent, kLatent}),
@@ -78,7 +78,7 @@ struct Training {
     return batch;
   }
 
-  at::Tensor rewards(const OddBatch& batch, int64_t step) const {
+  at::Tensor rewards(const ImageCycleBatch& batch, int64_t step) const {
     const int64_t samples = test.json["policy_samples"], draws = test.json["policy_draws"];
     const NoiseDraws noise{.latents = batch.latents,
                            .noise = Case::draw("policy noise", step, {test.batch() * draws, 4, kLatent, kLatent}),
@@ -91,8 +91,8 @@ struct Training {
            errors.view({test.batch(), samples});
   }
 
-  OddBatch odd(int64_t step) const {
-    OddBatch batch = test.odd(tiny, step);
+  ImageCycleBatch image_cycle(int64_t step) const {
+    ImageCycleBatch batch = test.image_cycle(tiny, step);
     if (test.json["policy_weight"] == 0) return batch;
     const at::Tensor reward = rewards(batch, step), truth = test.at_step(step, "rewards");
     EXPECT_LE((reward - truth).abs().max().item<double>(), 1e-5 * truth.abs().max().item<double>());
@@ -103,7 +103,7 @@ struct Training {
   }
 
   UnifiedLoss loss(int64_t step) const {
-    UnifiedLoss loss = step % 2 == 0 ? objective.even(even(step)) : objective.odd(odd(step));
+    UnifiedLoss loss = step % 2 == 0 ? objective.text_cycle(text_cycle(step)) : objective.image_cycle(image_cycle(step));
     const double l2 = test.json["anchor_l2"];
     if (l2 > 0) loss.total = loss.total + l2 * start.half_squared_distance();
     return loss;
@@ -158,8 +158,8 @@ TEST(Anchor, IsZeroAtTheStartWithoutGradientAndGrowsFromThere) {
   const Training training("anchor-alone");
   AdamW optimizer(training.parameters, {});
   const auto anchors = [&] {
-    return std::vector<at::Tensor>{training.objective.even(training.even(0)).anchor,
-                                   training.objective.odd(training.odd(1)).anchor,
+    return std::vector<at::Tensor>{training.objective.text_cycle(training.text_cycle(0)).anchor,
+                                   training.objective.image_cycle(training.image_cycle(1)).anchor,
                                    training.start.half_squared_distance()};
   };
   for (const at::Tensor& anchor : anchors()) {
@@ -200,7 +200,7 @@ TEST(Anchor, NeedsTheStart) {
 // The gradient of the drawn latents' sum with respect to the noise that they begin as and to the last layer's weight.
 std::pair<at::Tensor, at::Tensor> draft_gradients(const DraftOptions& options) {
   const Training training("draft-all");
-  DraftBatch batch = training.even(0).draft;
+  DraftBatch batch = training.text_cycle(0).draft;
   at::Tensor weight = training.tiny.unet.conv_out.weight;
   weight.requires_grad_(true);
   batch.noise.requires_grad_(true);
@@ -222,7 +222,7 @@ TEST(Draft, OnlyTheLastStepsCarryGradients) {
 // Through all steps the gradient is the derivative of what is drawn.
 TEST(Draft, GradientsThroughAllStepsAreTheDerivative) {
   const Training training("draft-all");
-  const DraftBatch batch = training.even(0).draft;
+  const DraftBatch batch = training.text_cycle(0).draft;
   const at::Tensor weight = training.tiny.unet.conv_out.weight, slope = draft_gradients({4, 4, 2}).second;
   const auto sum_along = [&](double distance) {
     c10::NoGradGuard no_grad;
@@ -243,7 +243,7 @@ TEST(Draft, GradientsThroughAllStepsAreTheDerivative) {
 TEST(Draft, DrawsTheSamePictureForAllNumbersOfGradientSteps) {
   const Training training("draft-all");
   const auto drawn = [&](const DraftOptions& options) {
-    return draft(training.tiny.unet, training.objective.models().sampler, training.even(0).draft, options);
+    return draft(training.tiny.unet, training.objective.models().sampler, training.text_cycle(0).draft, options);
   };
   EXPECT_TRUE(at::equal(drawn({4, 1, 1}), drawn({4, 4, 1})));
   EXPECT_FALSE(at::equal(drawn({4, 1, 1}), drawn({4, 1, 2})));
@@ -268,11 +268,11 @@ TEST(PolicyGradient, AdvantagesOfAnImageAddUpToZero) {
 TEST(PolicyGradient, EqualRewardsTeachNothingAndBetterOnesRaiseTheirCaption) {
   const Training training("policy");
   AdamW optimizer(training.parameters, {});
-  OddBatch batch = training.odd(1);
+  ImageCycleBatch batch = training.image_cycle(1);
   const auto gradient = [&](const at::Tensor& rewards) {
     optimizer.zero_grad();
     batch.policy.advantages = leave_one_out(rewards).to(test_device());
-    training.objective.odd(batch).policy.backward();
+    training.objective.image_cycle(batch).policy.backward();
     return norm_of_gradients(training.parameters);
   };
   EXPECT_EQ(gradient(at::full({2, 3}, 1.7)), 0);
@@ -283,7 +283,7 @@ TEST(PolicyGradient, EqualRewardsTeachNothingAndBetterOnesRaiseTheirCaption) {
   const auto surprise = [&](const at::Tensor& weights) {  // of the captions, each by its weight
     c10::NoGradGuard no_grad;
     batch.policy.advantages = weights.to(test_device());
-    return training.objective.odd(batch).policy.item<double>();
+    return training.objective.image_cycle(batch).policy.item<double>();
   };
   const double before = surprise(one_better);
   optimizer.step(1e-2);
@@ -294,9 +294,9 @@ TEST(PolicyGradient, EqualRewardsTeachNothingAndBetterOnesRaiseTheirCaption) {
 TEST(PolicyGradient, LeavesTheGeneratorAlone) {
   const Training training("policy");
   const AdamW leaves(training.parameters, {});
-  const OddBatch batch = training.odd(1);
+  const ImageCycleBatch batch = training.image_cycle(1);
   EXPECT_FALSE(batch.policy.advantages.requires_grad());
-  training.objective.odd(batch).policy.backward();
+  training.objective.image_cycle(batch).policy.backward();
   for (const auto& [key, parameter] : training.parameters) {
     const bool learns = parameter.grad().defined() && parameter.grad().norm().item<double>() > 0;
     EXPECT_EQ(learns, key.starts_with("captioner.")) << key;

@@ -104,18 +104,18 @@ class Rows : public Task {
  public:
   explicit Rows(const Ranks& ranks) : ranks_(ranks) {}
   std::map<std::string, at::Tensor> parameters() const override { return {{"even", even_}, {"odd", odd_}}; }
-  at::Tensor loss(int64_t step, Figures& figures) override {
+  at::Tensor loss(int64_t step, Metrics& metrics) override {
     const int64_t rows = 2 / ranks_.size();
     at::Tensor total;
     for (int64_t row = ranks_.rank() * rows; row < (ranks_.rank() + 1) * rows; ++row) {
       const at::Tensor distance = (row % 2 == 0 ? even_ : odd_) - static_cast<double>(row + step);
       const at::Tensor loss = distance.square().sum() / 2 * (row == broken_row ? NAN : 1.0);
       total = total.defined() ? total + loss : loss;
-      figures.emplace_back(row % 2 == 0 ? "even" : "odd", loss.item<double>());
+      metrics.emplace_back(row % 2 == 0 ? "even" : "odd", loss.item<double>());
     }
     return total;
   }
-  Figures evaluate(const checkpoint::TensorMap&) override {
+  Metrics evaluate(const checkpoint::TensorMap&) override {
     if (!ranks_.is_root()) ADD_FAILURE() << "another rank than 0 evaluates";
     if (evaluations++ == 2 && fails) throw DataError("evaluation fails");
     ::usleep(200000);
@@ -141,7 +141,7 @@ TEST(DISABLED_RanksChild, Gradients) {
   const Gathered sum = gather_gradients(shared, 3, {.accumulation = 2}, ranks);
   const Gathered expected = gather_gradients(alone, 3, {.accumulation = 2}, {});
   EXPECT_DOUBLE_EQ(sum.loss, expected.loss);
-  EXPECT_EQ(sum.figures, ranks.is_root() ? expected.figures : Figures());
+  EXPECT_EQ(sum.metrics, ranks.is_root() ? expected.metrics : Metrics());
   for (const auto& [name, parameter] : shared.parameters()) {
     ASSERT_TRUE(parameter.grad().defined()) << name << " on rank " << ranks.rank();
     EXPECT_TRUE(at::equal(parameter.grad(), alone.parameters().at(name).grad().to(at::kFloat))) << name;
@@ -149,7 +149,7 @@ TEST(DISABLED_RanksChild, Gradients) {
   shared.broken_row = 1;
   const Gathered broken = gather_gradients(shared, 3, {.accumulation = 2}, ranks);
   EXPECT_TRUE(std::isnan(broken.loss));
-  for (const auto& [name, value] : broken.figures) EXPECT_EQ(std::isnan(value), name == "odd");
+  for (const auto& [name, value] : broken.metrics) EXPECT_EQ(std::isnan(value), name == "odd");
 }
 
 TEST(RanksTraining, AGradientOfOneRankIsEverybodys) { expect_done(Job(2, "DISABLED_RanksChild.Gradients"), 2); }

@@ -129,7 +129,7 @@ TEST(Trainer, DoesNotSaveAModelThatIsNotFinite) {
   class Exploding : public Task {
    public:
     std::map<std::string, at::Tensor> parameters() const override { return {{"x", x_}}; }
-    at::Tensor loss(int64_t, Figures&) override { return x_.sum(); }
+    at::Tensor loss(int64_t, Metrics&) override { return x_.sum(); }
     void save(const fs::path&, const checkpoint::TensorMap&) const override { FAIL() << "saved"; }
 
    private:
@@ -149,7 +149,7 @@ TEST(Trainer, EndsAfterThreeLossesInARowThatAreNotFinite) {
   class Diverging : public Task {
    public:
     std::map<std::string, at::Tensor> parameters() const override { return {{"x", x_}}; }
-    at::Tensor loss(int64_t step, Figures&) override { return (x_ * (step < 5 ? 1.0 : NAN)).sum(); }
+    at::Tensor loss(int64_t step, Metrics&) override { return (x_ * (step < 5 ? 1.0 : NAN)).sum(); }
     void save(const fs::path&, const checkpoint::TensorMap&) const override { FAIL() << "a diverged model was saved"; }
 
    private:

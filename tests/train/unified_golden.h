@@ -124,7 +124,7 @@ struct Case {
     return tiny.latents(draw("pixels", step, {batch(), 3, kSize, kSize}).clamp(-1, 1),
                         draw("posterior noise", step, {batch(), 4, kLatent, kLatent}));
   }
-  EvenBatch even(const Tiny& tiny, const UnifiedObjective& objective, int64_t step) const {
+  TextCycleBatch text_cycle(const Tiny& tiny, const UnifiedObjective& objective, int64_t step) const {
     return {.latents = latents(tiny, step),
             .noise = draw("noise", step, {batch(), 4, kLatent, kLatent}),
             .timesteps = at_step(step, "timesteps"),
@@ -132,7 +132,7 @@ struct Case {
             .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
             .step_noise = draw("step noise", step, {batch(), 4, kLatent, kLatent})};
   }
-  OddBatch odd(const Tiny& tiny, int64_t step) const {
+  ImageCycleBatch image_cycle(const Tiny& tiny, int64_t step) const {
     return {.images = tiny.blip.vision_model.forward(draw("blip pixels", step, {batch(), 3, kReaderSize, kReaderSize})),
             .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
             .latents = latents(tiny, step),

@@ -44,7 +44,7 @@ TEST_P(UnifiedParity, TenMicroStepsHaveTheReferencesLossesAndGradients) {
 
   for (int64_t step = 0; step < 10; ++step) {
     const UnifiedLoss loss =
-        step % 2 == 0 ? objective.even(test.even(tiny, objective, step)) : objective.odd(test.odd(tiny, step));
+        step % 2 == 0 ? objective.text_cycle(test.text_cycle(tiny, objective, step)) : objective.image_cycle(test.image_cycle(tiny, step));
     const at::Tensor expected = test["losses"][step];
     const at::Tensor parts[] = {loss.total, loss.diffusion, loss.lm};
     for (int64_t i = 0; i < 3; ++i) {
@@ -90,7 +90,7 @@ std::set<std::string> gradients_of(const std::string& captioner, const std::stri
   const UnifiedObjective objective(
       tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"])), options);
   const AdamW leaves(tiny.trained(captioner, generator), {});
-  const UnifiedLoss loss = even ? objective.even(test.even(tiny, objective, 0)) : objective.odd(test.odd(tiny, 1));
+  const UnifiedLoss loss = even ? objective.text_cycle(test.text_cycle(tiny, objective, 0)) : objective.image_cycle(test.image_cycle(tiny, 1));
   loss.total.backward();
   return with_gradient(tiny);
 }
@@ -135,7 +135,7 @@ TEST(UnifiedGradients, ReadingTeachesTheGeneratorThroughAFrozenCaptioner) {
         tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"])), options);
     const auto parameters = tiny.trained("none", "xattn_q");
     const AdamW leaves(parameters, {});
-    objective.even(test.even(tiny, objective, 0)).total.backward();
+    objective.text_cycle(test.text_cycle(tiny, objective, 0)).total.backward();
     return parameters.begin()->second.grad().clone();
   };
   const at::Tensor alone = query_gradient(0), read = query_gradient(1);
@@ -150,9 +150,9 @@ TEST(UnifiedObjective, EstimatesOutsideTheTimestepRangeAreNotRead) {
     options.read_timesteps = range;
     const UnifiedObjective objective(
         tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"])), options);
-    EvenBatch batch = test.even(tiny, objective, 0);
+    TextCycleBatch batch = test.text_cycle(tiny, objective, 0);
     batch.timesteps = at::tensor({200, 800}, at::kLong);
-    return objective.even(batch).lm.item<double>();
+    return objective.text_cycle(batch).lm.item<double>();
   };
   const double early = lm({0, 500}), late = lm({501, 999}), none = lm({300, 400});
   EXPECT_NEAR(early + late, lm({0, 999}), 1e-4 * (early + late));
@@ -171,12 +171,12 @@ TEST(UnifiedObjective, SaysWhenModelsMayLeaveMemory) {
   models.release = [&released](Part part) { released.push_back(part); };
   const UnifiedObjective objective(models, {});
   const AdamW leaves(tiny.trained("xattn_q", "xattn_q"), {});
-  const UnifiedLoss odd = objective.odd(test.odd(tiny, 1));
+  const UnifiedLoss odd = objective.image_cycle(test.image_cycle(tiny, 1));
   EXPECT_EQ(released, (std::vector{Part::kCaptioner, Part::kTextEncoder}));
   odd.total.backward();
   EXPECT_EQ(released.back(), Part::kUnet);
   released.clear();
-  const UnifiedLoss even = objective.even(test.even(tiny, objective, 0));
+  const UnifiedLoss even = objective.text_cycle(test.text_cycle(tiny, objective, 0));
   EXPECT_EQ(released, std::vector{Part::kUnet});
   even.total.backward();
   EXPECT_EQ(released.back(), Part::kCaptioner);

@@ -95,8 +95,8 @@ TEST(UnifiedTask, ControlsTrainOneModelAndComputeOneLoss) {
 class Peak : public Task {
  public:
   std::map<std::string, at::Tensor> parameters() const override { return {{"x", x_}}; }
-  at::Tensor loss(int64_t, Figures&) override { return -x_.sum(); }
-  Figures evaluate(const checkpoint::TensorMap& weights) override {
+  at::Tensor loss(int64_t, Metrics&) override { return -x_.sum(); }
+  Metrics evaluate(const checkpoint::TensorMap& weights) override {
     const double steps = std::round(weights.at("x").item<double>());
     return {{"selection", -std::abs(steps - 4)}};
   }
@@ -152,7 +152,7 @@ TEST(Trainer, AnInterruptedEvaluationIsMadeAgain) {
   class Interrupting : public Peak {
    public:
     explicit Interrupting(int at) : at_(at) {}
-    Figures evaluate(const checkpoint::TensorMap& weights) override {
+    Metrics evaluate(const checkpoint::TensorMap& weights) override {
       if (evaluations_++ == at_) throw Interrupted("interrupted");
       return Peak::evaluate(weights);
     }
@@ -203,9 +203,9 @@ TEST(UnifiedTask, CachesAndOrdersOfSteps) {
   Progress silent;
   const auto losses = [&](const UnifiedTaskOptions& options) {
     const auto task = make_unified_task(options, silent);
-    Figures figures;
-    for (int64_t step = 0; step < 4; ++step) task->loss(step, figures);
-    return figures;
+    Metrics metrics;
+    for (int64_t step = 0; step < 4; ++step) task->loss(step, metrics);
+    return metrics;
   };
   UnifiedTaskOptions kept = task_options(), anew = task_options(), joint = task_options();
   kept.batches.degradation = anew.batches.degradation = 0;
@@ -220,19 +220,19 @@ TEST(UnifiedTask, CachesAndOrdersOfSteps) {
 TEST(UnifiedTask, AugmentsTheCaptionersPicturesOnOddSteps) {
   at::set_num_threads(1);
   Progress silent;
-  const auto figures = [&](const std::string& augmentation, double degradation, int64_t step) {
+  const auto metrics = [&](const std::string& augmentation, double degradation, int64_t step) {
     UnifiedTaskOptions options = task_options();
     options.batches.augmentation = augmentation;
     options.batches.degradation = degradation;
-    Figures figures;
-    make_unified_task(options, silent)->loss(step, figures);
-    return figures;
+    Metrics metrics;
+    make_unified_task(options, silent)->loss(step, metrics);
+    return metrics;
   };
-  EXPECT_EQ(figures("blip", 0, 0), figures("none", 0, 0));
-  EXPECT_NE(figures("blip", 0, 1), figures("none", 0, 1));
-  EXPECT_NE(figures("blip", 1, 1), figures("blip", 0, 1));
-  EXPECT_NE(figures("blip", 1, 1), figures("none", 1, 1));
-  EXPECT_EQ(figures("blip", 1, 1), figures("blip", 1, 1));
+  EXPECT_EQ(metrics("blip", 0, 0), metrics("none", 0, 0));
+  EXPECT_NE(metrics("blip", 0, 1), metrics("none", 0, 1));
+  EXPECT_NE(metrics("blip", 1, 1), metrics("blip", 0, 1));
+  EXPECT_NE(metrics("blip", 1, 1), metrics("none", 1, 1));
+  EXPECT_EQ(metrics("blip", 1, 1), metrics("blip", 1, 1));
 }
 
 TEST(UnifiedTask, GradientCheckpointingChangesNoGradient) {
@@ -245,8 +245,8 @@ TEST(UnifiedTask, GradientCheckpointingChangesNoGradient) {
     const auto task = make_unified_task(options, silent);
     std::map<std::string, at::Tensor> parameters = task->parameters();
     for (auto& [name, parameter] : parameters) parameter.requires_grad_(true);
-    Figures figures;
-    for (int64_t step = 0; step < 2; ++step) task->loss(step, figures).backward();
+    Metrics metrics;
+    for (int64_t step = 0; step < 2; ++step) task->loss(step, metrics).backward();
     for (auto& [name, parameter] : parameters) parameter = parameter.grad();
     return parameters;
   };
@@ -288,8 +288,8 @@ TEST(UnifiedTask, ReadsFoldersWithoutTheirBadPictures) {
   options.batches.samples.dataset = fs::path(pictures).string();
   options.batches.samples.count = 0;
   const auto task = make_unified_task(options, notes);
-  Figures figures;
-  for (int64_t step = 0; step < 8; ++step) EXPECT_TRUE(std::isfinite(task->loss(step, figures).item<double>()));
+  Metrics metrics;
+  for (int64_t step = 0; step < 8; ++step) EXPECT_TRUE(std::isfinite(task->loss(step, metrics).item<double>()));
   const auto about_c = std::count_if(notes.lines.begin(), notes.lines.end(),
                                      [](const std::string& line) { return line.find("c.png") != std::string::npos; });
   EXPECT_EQ(about_c, 1);
@@ -303,7 +303,7 @@ TEST(UnifiedTask, ReadsFoldersWithoutTheirBadPictures) {
             1);
   for (const char* name : {"a.png", "b.png"}) write_file(pictures / name, "no picture");
   const auto all_bad = make_unified_task(options, notes);
-  EXPECT_THROW(all_bad->loss(0, figures), DataError);
+  EXPECT_THROW(all_bad->loss(0, metrics), DataError);
 }
 
 template <typename ExpectedError>
