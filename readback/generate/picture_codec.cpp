@@ -32,7 +32,10 @@ std::vector<image::Image> decode_pictures(const models::Vae& vae, const at::Tens
   const int64_t at_once = std::max<int64_t>(1, 128 * 128 / pixels);
   std::vector<image::Image> pictures;
   for (const at::Tensor& some : latents.split(at_once)) {
-    for (const at::Tensor& decoded : decode(vae, some).unbind()) pictures.push_back(image::from_signed_unit(decoded));
+    for (const at::Tensor& decoded : decode(vae, some).unbind()) {
+      const bool finite = decoded.isfinite().all().item<bool>();
+      pictures.push_back(finite ? image::from_signed_unit(decoded) : image::Image());
+    }
   }
   return pictures;
 }

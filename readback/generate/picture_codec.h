@@ -19,7 +19,8 @@ struct LatentDistribution {
 LatentDistribution encode(const models::Vae& vae, const at::Tensor& pixels);
 // latents: [B, c, h, w], any type → [B, 3, H, W] in the VAE's type, about [-1, 1]. Differentiable.
 at::Tensor decode(const models::Vae& vae, const at::Tensor& latents);
-// As many at once as fit into about a gigabyte.
+// As many at once as fit into about a gigabyte. An image without pixels where the decoder gave numbers that are not
+// finite.
 std::vector<image::Image> decode_pictures(const models::Vae& vae, const at::Tensor& latents);
 
 }  // namespace readback::generate

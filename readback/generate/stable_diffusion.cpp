@@ -94,7 +94,12 @@ std::vector<Result<Picture>> StableDiffusion::generate(std::span<const Request> 
   check_options(resolved);
   std::vector<Result<Picture>> results;
   for (Picture& picture : on_engine([&] { return draw(requests, resolved, context); })) {
-    results.emplace_back(std::move(picture));
+    if (resolved.latents_only || !picture.image.pixels.empty()) {
+      results.emplace_back(std::move(picture));
+    } else {
+      results.emplace_back(Failure{describe("drawing", "a picture", "numbers that are not finite",
+                                            "The type may be too narrow for this model: use bfloat16 or float32")});
+    }
   }
   return results;
 }
@@ -117,7 +122,10 @@ std::vector<Picture> StableDiffusion::draw(std::span<const Request> requests, co
   }
   if (options.latents_only) return pictures;
   std::vector<image::Image> images = decode_pictures(*vae_.model, latents);
-  const std::vector<bool> flagged = safety_ ? safety_->flagged(images) : std::vector<bool>(images.size(), false);
+  std::vector<bool> flagged(images.size(), false);
+  for (size_t i = 0; safety_ && i < images.size(); ++i) {
+    if (!images[i].pixels.empty()) flagged[i] = safety_->flagged({images[i]}).front();
+  }
   for (size_t i = 0; i < requests.size(); ++i) {
     pictures[i].flagged = flagged[i];
     pictures[i].image = flagged[i] ? image::Image(images[i].width, images[i].height) : std::move(images[i]);

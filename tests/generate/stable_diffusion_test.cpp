@@ -360,6 +360,22 @@ TEST_F(BrokenPipeline, SafetyCheckerBlanksWhatItFlags) {
   }
 }
 
+// A decoder that overflows makes no black picture but a failure, which says what to do.
+TEST_F(BrokenPipeline, PicturesThatAreNotFiniteAreFailures) {
+  const fs::path weights = folder_ / "vae/diffusion_pytorch_model.safetensors";
+  checkpoint::TensorMap tensors = checkpoint::load_safetensors(weights);
+  tensors["decoder.conv_out.bias"] = at::full_like(tensors.at("decoder.conv_out.bias"), NAN);
+  checkpoint::save_safetensors(tensors, folder_ / "vae/changed.safetensors");
+  fs::rename(folder_ / "vae/changed.safetensors", weights);
+  StableDiffusion broken(checkpoint::Repository(folder_.string()), test_device(), at::kFloat);
+  const auto results = broken.generate(requests_for({"a cat", "a fox"}), quick());
+  ASSERT_EQ(results.size(), 2u);
+  for (const auto& result : results) {
+    ASSERT_FALSE(result.ok());
+    EXPECT_NE(result.failure().find("bfloat16"), std::string::npos) << result.failure();
+  }
+}
+
 // The size that StableDiffusionPipeline of diffusers 0.42.1 gives.
 TEST(StableDiffusion, PicturesOfEarlyRepositoriesHaveTheRightSize) {
   std::string name = testing::TempDir() + "readback_early_XXXXXX";
