@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
-#include "options.h"
+#include "flags.h"
 #include "readback/base/error.h"
 #include "readback/base/stopwatch.h"
 #include "readback/caption/open.h"

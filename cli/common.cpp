@@ -14,7 +14,7 @@
 #include <sstream>
 #include <thread>
 
-#include "options.h"
+#include "flags.h"
 #include "readback/base/device.h"
 #include "readback/base/error.h"
 #include "readback/base/lines.h"

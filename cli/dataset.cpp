@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
-#include "options.h"
+#include "flags.h"
 #include "readback/base/files.h"
 #include "readback/data/emoji_scenes.h"
 #include "readback/image/codec.h"

@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include "options.h"
+#include "flags.h"
 #include "readback/report/report.h"
 #include "run.h"
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
-#include "options.h"
+#include "flags.h"
 #include "readback/base/error.h"
 #include "readback/base/lines.h"
 #include "readback/base/stopwatch.h"

@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "options.h"
+#include "flags.h"
 #include "readback/base/error.h"
 
 namespace readback::cli {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "options.h"
+#include "flags.h"
 #include "readback/base/error.h"
 
 namespace readback::cli {

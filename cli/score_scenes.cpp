@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
-#include "options.h"
+#include "flags.h"
 #include "readback/caption/open.h"
 #include "readback/generate/open.h"
 #include "readback/base/files.h"

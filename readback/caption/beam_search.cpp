@@ -8,7 +8,7 @@
 
 #include "readback/base/error.h"
 #include "readback/caption/decoding.h"
-#include "readback/caption/distribution.h"
+#include "readback/caption/token_filters.h"
 
 namespace readback::caption {
 
@@ -58,12 +58,12 @@ class Search {
       : options_(options), end_tokens_(end_tokens) {}
 
   // How many continuations of a group are looked at.
-  int64_t looked_at() const { return std::max<int64_t>(2, 1 + std::ssize(end_tokens_)) * *options_.num_beams; }
+  int64_t looked_at() const { return std::max<int64_t>(2, 1 + std::ssize(end_tokens_)) * options_.num_beams.value(); }
 
   // Moves `group` on by one token; its beams' rows then are those that they continue.
   void advance(Group& group, const BestTokens& best) const {
     const auto tokens = static_cast<int64_t>(group.running.front().tokens.size()) + 1;
-    const bool full = tokens >= *options_.max_length;
+    const bool full = tokens >= options_.max_length.value();
     const float penalty = length_penalty(tokens - group.prompt_tokens);
     std::vector<Beam> running;
     const std::vector<Continuation> continuations = best_continuations(group, best);
@@ -71,8 +71,8 @@ class Search {
       const Continuation& next = continuations[rank];
       const Beam& source = group.running[static_cast<size_t>(next.beam)];
       const bool ended = full || ends(next.token);
-      if (ended && rank >= static_cast<size_t>(*options_.num_beams)) continue;  // a spare one must be able to go on
-      if (!ended && running.size() == static_cast<size_t>(*options_.num_beams)) continue;
+      if (ended && rank >= static_cast<size_t>(options_.num_beams.value())) continue;  // a spare one must be able to go on
+      if (!ended && running.size() == static_cast<size_t>(options_.num_beams.value())) continue;
       std::vector<int64_t> extended = source.tokens;
       extended.push_back(next.token);
       if (ended) {
@@ -83,7 +83,7 @@ class Search {
     }
     const auto better = [](const Decoded& a, const Decoded& b) { return a.score > b.score; };
     std::stable_sort(group.finished.begin(), group.finished.end(), better);
-    const auto beams = static_cast<size_t>(*options_.num_beams);
+    const auto beams = static_cast<size_t>(options_.num_beams.value());
     if (group.finished.size() > beams) group.finished.resize(beams);
     group.running = std::move(running);
     // Ends when the best running beam, at its present length, is no better than the worst finished one.
@@ -97,7 +97,7 @@ class Search {
   }
 
   float length_penalty(int64_t tokens) const {
-    return static_cast<float>(std::pow(static_cast<double>(tokens), *options_.length_penalty));
+    return static_cast<float>(std::pow(static_cast<double>(tokens), options_.length_penalty.value()));
   }
 
   std::vector<Continuation> best_continuations(const Group& group, const BestTokens& best) const {
@@ -130,8 +130,8 @@ std::vector<std::vector<Decoded>> beam_search(StepModel& model, const DecodingSt
     throw UsageError(
         describe("beam search, num_beams",
                  fmt::format("at most {}, of {} tokens with {} end tokens",
-                             vocabulary * *options.num_beams / search.looked_at(), vocabulary, start.end_tokens.size()),
-                 std::to_string(*options.num_beams)));
+                             vocabulary * options.num_beams.value() / search.looked_at(), vocabulary, start.end_tokens.size()),
+                 std::to_string(options.num_beams.value())));
   }
   std::vector<std::vector<Decoded>> result(static_cast<size_t>(start.logits.size(0)));
   std::vector<Group> groups;

@@ -177,16 +177,16 @@ std::vector<Result<std::vector<Caption>>> BlipCaptioner::caption(std::span<const
                                                                 const DecodingOptions& options,
                                                                 const Context& context) {
   const DecodingOptions resolved = resolve(options, defaults());
-  if (const int64_t positions = parts_.model->config.text.max_position_embeddings; *resolved.max_length > positions) {
+  if (const int64_t positions = parts_.model->config.text.max_position_embeddings; resolved.max_length.value() > positions) {
     throw UsageError(
-        describe("max_length", fmt::format("at most the model's {} positions", positions), std::to_string(*resolved.max_length)));
+        describe("max_length", fmt::format("at most the model's {} positions", positions), std::to_string(resolved.max_length.value())));
   }
   std::vector<std::vector<int64_t>> prompts;
   for (const Request& request : requests) {
     if (!request.examples.empty()) {
       throw UsageError(describe(description(), "a picture alone", "examples before it", "BLIP is no few-shot captioner"));
     }
-    prompts.push_back(prompt_ids(request.prompt ? *request.prompt : *resolved.prompt));
+    prompts.push_back(prompt_ids(request.prompt ? *request.prompt : resolved.prompt.value()));
     check(resolved, static_cast<int64_t>(prompts.back().size()));
   }
   std::vector<Result<std::vector<Caption>>> results;

@@ -1,7 +1,7 @@
 #include "readback/caption/open.h"
 
 #include "readback/caption/blip_captioner.h"
-#include "readback/checkpoint/backends.h"
+#include "readback/checkpoint/open_backend.h"
 
 namespace readback::caption {
 

@@ -10,7 +10,7 @@
 
 #include "readback/base/error.h"
 #include "readback/caption/decoding.h"
-#include "readback/caption/distribution.h"
+#include "readback/caption/token_filters.h"
 
 namespace readback::caption {
 
@@ -91,7 +91,7 @@ std::vector<std::vector<Decoded>> decode_each(StepModel& model, const DecodingSt
       if (on_token) on_token(c.group, c.index, c.decoded.token_ids);
       c.decoded.log_probability +=
           double{own.data_ptr<float>()[i]} - double{log_sums.data_ptr<float>()[static_cast<size_t>(c.row)]};
-      c.done = ends(chosen[i]) || std::ssize(c.decoded.token_ids) >= *options.max_length;
+      c.done = ends(chosen[i]) || std::ssize(c.decoded.token_ids) >= options.max_length.value();
     }
     std::erase_if(going, [](const Candidate* c) { return c->done; });
     if (going.empty()) break;

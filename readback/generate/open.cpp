@@ -1,6 +1,6 @@
 #include "readback/generate/open.h"
 
-#include "readback/checkpoint/backends.h"
+#include "readback/checkpoint/open_backend.h"
 #include "readback/generate/stable_diffusion.h"
 
 namespace readback::generate {

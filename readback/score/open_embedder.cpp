@@ -1,6 +1,6 @@
 #include "readback/score/open_embedder.h"
 
-#include "readback/checkpoint/backends.h"
+#include "readback/checkpoint/open_backend.h"
 #include "readback/score/clip_embedder.h"
 #include "readback/score/dino_embedder.h"
 #include "readback/score/inception_embedder.h"

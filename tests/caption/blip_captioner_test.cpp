@@ -155,7 +155,8 @@ TEST(BlipCaptioner, ImagesWithPromptsOfTheirOwnAreDecodedAsEachAlone) {
   const at::Tensor images = model->vision_model.forward(at::stack(pixels));
   const std::vector<std::vector<int64_t>> prompts = {{95, 5, 6, 7}, {95}, {95, 5, 6, 7},      {95, 20, 21},
                                                      {95},          {95}, {95, 8, 9, 10, 11}, {95, 30, 31, 32}};
-  for (DecodingOptions options : {DecodingOptions{}, DecodingOptions{.num_beams = 1}, sampling()}) {
+  for (const DecodingOptions& asked : {DecodingOptions{}, DecodingOptions{.num_beams = 1}, sampling()}) {
+    const DecodingOptions options = resolve(asked, {.num_beams = 3, .min_length = 5, .top_p = 0.9});
     std::vector<Random> streams;
     for (int64_t i = 0; i < 8 * options.num_captions; ++i) {
       streams.emplace_back(1, Purpose::kTest, "", static_cast<uint64_t>(i));

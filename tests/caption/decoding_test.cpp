@@ -260,7 +260,7 @@ TEST(Decoding, RefusesPromptsAndEndTokensThatDoNotFit) {
     DecodingStart start = model.start();
     change(start);
     try {
-      decode(model, start, {}, {});
+      decode(model, start, complete({}), {});
     } catch (const UsageError& error) {
       return std::string(error.what());
     }
@@ -336,7 +336,7 @@ TEST(Sampling, ACandidateDependsOnNeitherTheirNumberNorTheFirstIndex) {
   ToyModel model({2});
   options.num_captions = 1;
   const Random eighth(options.seed, Purpose::kTest, "2", 7);
-  expect_same(decode(model, model.start(), options, {&eighth, 1}).front(), {ten[7]});
+  expect_same(decode(model, model.start(), complete(options), {&eighth, 1}).front(), {ten[7]});
   std::set<std::vector<int64_t>> different;
   for (const Decoded& decoded : ten) different.insert(decoded.token_ids);
   EXPECT_GT(different.size(), 5u);
@@ -381,7 +381,7 @@ TEST(Sampling, FollowsTheFilteredDistribution) {
 TEST(Decoding, RefusesOptionsThatMakeNoSense) {
   const auto refused = [](DecodingOptions options) {
     try {
-      check(options, 3);
+      check(complete(options), 3);
     } catch (const UsageError& error) {
       return std::string(error.what());
     }
@@ -389,7 +389,7 @@ TEST(Decoding, RefusesOptionsThatMakeNoSense) {
   };
   EXPECT_EQ(refused({}), "accepted");
   EXPECT_EQ(refused({.max_length = 3, .min_length = 0}),
-            "captioning, max_length: expected more than the prompt's 3 tokens, which it counts, got 3");
+            "max_length: expected more than the prompt's 3 tokens, which it counts, got 3");
   EXPECT_NE(refused({.max_length = 10, .min_length = 11}).find("min_length"), std::string::npos);
   EXPECT_NE(refused({.num_captions = 4, .num_beams = 3}).find("num_captions"), std::string::npos);
   EXPECT_NE(refused({.num_captions = 0}).find("num_captions"), std::string::npos);

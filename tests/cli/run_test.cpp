@@ -10,14 +10,15 @@
 namespace readback {
 namespace {
 
-using Run = Cli;
+using RunVerb = Cli;
 
 constexpr const char* kQuick = "--num-candidates 2 --num-inference-steps 2 --metrics oracle-text ";
 
-TEST_F(Run, HelpListsEveryDeclaredOption) {
+TEST_F(RunVerb, HelpListsEveryDeclaredOption) {
   const std::string help = run("run --help").out;
   int count = 0;
-  for_each_option(roundtrip::RunOptions(), [&](const auto& option, const auto&, const std::string& path, std::string name) {
+  roundtrip::RunOptions options;
+  for_each_option(options, [&](const auto& option, const auto&, const std::string& path, std::string name) {
     if (option.scope == Scope::kCall || path == "dataset") return;  // set by the run itself; the argument DATASET
     std::replace(name.begin(), name.end(), '_', '-');
     EXPECT_NE(help.find("--" + name), std::string::npos) << path;
@@ -26,13 +27,13 @@ TEST_F(Run, HelpListsEveryDeclaredOption) {
   EXPECT_GT(count, 40);
 }
 
-TEST_F(Run, EndsWithZeroWhenAllWentWell) {
+TEST_F(RunVerb, EndsWithZeroWhenAllWentWell) {
   const Outcome outcome = run(std::string("run emoji-scenes --limit 2 ") + kQuick + "--output " + path("run"));
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(outcome.out, path("run") + "\n");
 }
 
-TEST_F(Run, EndsWithOneWhenSamplesFailedAndSaysWhy) {
+TEST_F(RunVerb, EndsWithOneWhenSamplesFailedAndSaysWhy) {
   export_scenes(2);
   write_file(path("scenes/broken.png"), "no picture");
   const std::string command = "run " + path("scenes") + " " + kQuick + "--directions i2t2i --output " + path("run");
@@ -43,7 +44,7 @@ TEST_F(Run, EndsWithOneWhenSamplesFailedAndSaysWhy) {
   EXPECT_EQ(roundtrip::Store::open(path("run")).count_complete(roundtrip::Direction::kI2T2I), 4);
 }
 
-TEST_F(Run, EndsWithOneWhenEverySampleFailed) {
+TEST_F(RunVerb, EndsWithOneWhenEverySampleFailed) {
   write_file(path("scenes/a.png"), "no picture");
   write_file(path("scenes/b.png"), "nor this");
   const Outcome outcome = run("run " + path("scenes") + " " + kQuick + "--directions i2t2i --output " + path("run"));
@@ -52,7 +53,7 @@ TEST_F(Run, EndsWithOneWhenEverySampleFailed) {
 }
 
 // The reader of reconstructions gets its own flags, which change what comes out.
-TEST_F(Run, ReadingFlagsAreHeard) {
+TEST_F(RunVerb, ReadingFlagsAreHeard) {
   const std::string base = std::string("run emoji-scenes --limit 1 --directions t2i2t ") + kQuick;
   ASSERT_EQ(run(base + "--output " + path("a")).status, 0);
   ASSERT_EQ(run(base + "--reading-max-length 6 --reading-min-length 0 --output " + path("b")).status, 0);
@@ -65,7 +66,7 @@ TEST_F(Run, ReadingFlagsAreHeard) {
   EXPECT_NE(other.err.find("reading.num_beams: 3 in the run, 2 now"), std::string::npos) << other.err;
 }
 
-TEST_F(Run, OptionsThatWouldDoNothingAreRefused) {
+TEST_F(RunVerb, OptionsThatWouldDoNothingAreRefused) {
   const Outcome outcome = run("run emoji-scenes --limit 1 --num-beams 5 --output " + path("run"));
   EXPECT_EQ(outcome.status, 2);
   EXPECT_NE(outcome.err.find("num_beams"), std::string::npos) << outcome.err;
@@ -73,11 +74,12 @@ TEST_F(Run, OptionsThatWouldDoNothingAreRefused) {
   EXPECT_EQ(run("caption --top-p 0.5 " + path("scenes/test-00000.png")).status, 2);
 }
 
-TEST_F(Run, AModelInAnothersPlaceIsNamed) {
+TEST_F(RunVerb, AModelInAnothersPlaceIsNamed) {
   const Outcome outcome =
       run("run emoji-scenes --limit 1 --captioner emoji-scenes/generator --output " + path("run"));
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_NE(outcome.err.find("a captioner: BlipForConditionalGeneration, got StableDiffusionPipeline"), std::string::npos)
+  EXPECT_NE(outcome.err.find("a captioner: "), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("got StableDiffusionPipeline"), std::string::npos)
       << outcome.err;
 }
 

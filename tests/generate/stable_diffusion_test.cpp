@@ -46,8 +46,8 @@ GenerationOptions options_of(const nlohmann::json& run) {
   options.num_inference_steps = run["num_inference_steps"];
   options.guidance_scale = run["guidance_scale"];
   options.negative_prompt = run.value("negative_prompt", "");
-  options.height = run.value("height", 0);
-  options.width = run.value("width", 0);
+  if (run.contains("height")) options.height = run["height"].get<int64_t>();
+  if (run.contains("width")) options.width = run["width"].get<int64_t>();
   options.seed = 7;
   return options;
 }

@@ -1,4 +1,4 @@
-#include "readback/caption/captioner.h"
+#include "readback/caption/decoding_options.h"
 
 #include "readback/base/error.h"
 

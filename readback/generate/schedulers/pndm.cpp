@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "readback/base/error.h"
-#include "readback/generate/scheduler_parts.h"
+#include "readback/generate/schedulers/parts.h"
 
 namespace readback::generate {
 namespace {

@@ -1,4 +1,4 @@
-#include "readback/caption/distribution.h"
+#include "readback/caption/token_filters.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "readback/generate/scheduler_parts.h"
+#include "readback/generate/schedulers/parts.h"
 
 namespace readback::generate {
 namespace {

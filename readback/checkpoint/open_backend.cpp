@@ -1,4 +1,4 @@
-#include "readback/checkpoint/backends.h"
+#include "readback/checkpoint/open_backend.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

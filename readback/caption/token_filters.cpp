@@ -1,4 +1,4 @@
-#include "readback/caption/distribution.h"
+#include "readback/caption/token_filters.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -66,13 +66,13 @@ at::Tensor penalize(const at::Tensor& scores, const std::vector<std::vector<int6
   size_t longest = 0;
   for (int64_t s = 0; s < count; ++s) {
     const auto& sequence = sequences[static_cast<size_t>(s)];
-    too_short.data_ptr<bool>()[s] = std::ssize(sequence) < *options.min_length;
+    too_short.data_ptr<bool>()[s] = std::ssize(sequence) < options.min_length.value();
     longest = std::max(longest, sequence.size());
   }
   const bool any_too_short = !end_tokens.empty() && too_short.any().item<bool>();
-  if (!any_too_short && *options.repetition_penalty == 1.0) return scores;
+  if (!any_too_short && options.repetition_penalty.value() == 1.0) return scores;
   at::Tensor result = scores.clone();
-  if (*options.repetition_penalty != 1.0) {
+  if (options.repetition_penalty.value() != 1.0) {
     at::Tensor ids = at::empty({count, static_cast<int64_t>(longest)}, at::kLong);
     int64_t* out = ids.data_ptr<int64_t>();
     for (const auto& sequence : sequences) {
@@ -82,7 +82,7 @@ at::Tensor penalize(const at::Tensor& scores, const std::vector<std::vector<int6
     }
     ids = ids.to(scores.device());
     const at::Tensor seen = scores.gather(1, ids);
-    const double penalty = *options.repetition_penalty;
+    const double penalty = options.repetition_penalty.value();
     result.scatter_(1, ids, at::where(seen < 0, seen * penalty, seen / penalty));
   }
   if (any_too_short) {
@@ -95,18 +95,18 @@ at::Tensor penalize(const at::Tensor& scores, const std::vector<std::vector<int6
 }
 
 at::Tensor filter(const at::Tensor& scores, const DecodingOptions& options) {
-  at::Tensor logits = *options.temperature == 1.0 ? scores : scores / *options.temperature;
+  at::Tensor logits = options.temperature.value() == 1.0 ? scores : scores / options.temperature.value();
   const int64_t vocabulary = logits.size(1);
-  if (*options.top_k > 0 && *options.top_k < vocabulary) {
-    const at::Tensor least = std::get<0>(logits.topk(*options.top_k)).narrow(1, *options.top_k - 1, 1);  // [S, 1]
+  if (options.top_k.value() > 0 && options.top_k.value() < vocabulary) {
+    const at::Tensor least = std::get<0>(logits.topk(options.top_k.value())).narrow(1, options.top_k.value() - 1, 1);  // [S, 1]
     logits = logits.masked_fill(logits < least, -std::numeric_limits<float>::infinity());
   }
   const at::Tensor weights = at::softmax(logits, 1).to(at::kCPU).contiguous();
-  if (*options.top_p < 1.0) {
+  if (options.top_p.value() < 1.0) {
     float* const data = weights.data_ptr<float>();
     at::parallel_for(0, weights.size(0), 1, [&](int64_t begin, int64_t end) {
       for (int64_t s = begin; s < end; ++s) {
-        keep_nucleus({data + s * vocabulary, static_cast<size_t>(vocabulary)}, *options.top_p);
+        keep_nucleus({data + s * vocabulary, static_cast<size_t>(vocabulary)}, options.top_p.value());
       }
     });
   }
