@@ -119,14 +119,14 @@ TEST_F(ScoreTexts, BadInput) {
   write("latin1.txt", "a caf\xE9\na cat\n");
   write("nan.txt", "dog 1 2\ncat nan 3\n");
   write("empty.txt", "");
-  expect_refused(files("named.json", "more.json") + vectors, 1, {"extra", "--allow-missing"});
+  expect_refused(files("named.json", "more.json") + vectors, 1, {"extra", "allow_missing"});
   expect_refused(files("two.txt", "named.json") + vectors, 1, {"none of them"});
   expect_refused(files("latin1.txt", "two.txt") + vectors, 1, {"latin1.txt", "UTF-8"});
   expect_refused(files("empty.txt", "two.txt") + vectors, 1, {"empty.txt"});
   expect_refused(files("nothing.txt", "two.txt") + vectors, 1, {"nothing.txt"});
   expect_refused(files("two.txt", "two.txt") + " --vectors " + path("nan.txt"), 1, {"line 2", "\"nan\""});
   expect_refused(files("two.txt", "two.txt") + " --metrics bert" + vectors, 2, {"sbert, wmd"});
-  expect_refused(files("two.txt", "two.txt") + " --metrics sbert", 2, {"--sbert"});
+  expect_refused(files("two.txt", "two.txt") + " --metrics sbert", 2, {"option sbert"});
   expect_refused(files("two.txt", "two.txt"), 2, {"--vectors"});
   const json left_out = metrics(files("named.json", "more.json") + " --allow-missing" + vectors);
   EXPECT_EQ(left_out.at("WMD").at("n"), 2);
@@ -206,12 +206,12 @@ TEST_F(ScorePairs, BadInput) {
   write("wrong.json", R"({"c": "a dog", "d": "a dog"})");
   write("both.json", R"({"a": "a dog", "b": "a cat"})");
   write("lines.txt", "a dog\na cat\ntwo dogs\n");
-  expect_refused(head + " --captions " + path("one.json"), 1, {"none for b", "--allow-missing"});
+  expect_refused(head + " --captions " + path("one.json"), 1, {"none for b", "allow_missing"});
   expect_refused(head + " --captions " + path("wrong.json"), 1, {"none of them", "c, d"});
   expect_refused(head + " --captions " + path("lines.txt"), 1, {"none of them"});
   expect_refused(head + " --captions " + path("both.json") + " --references " + path("one.json"), 1, {"none for b"});
   expect_refused(head + " --captions " + path("both.json") + " --metrics refclipscore", 2, {"--references"});
-  expect_refused("pairs --images " + path("images") + " --captions " + path("both.json"), 2, {"--clip"});
+  expect_refused("pairs --images " + path("images") + " --captions " + path("both.json"), 2, {"option clip"});
   const json one = metrics(head + " --allow-missing --captions " + path("one.json"));
   EXPECT_EQ(one.at("CLIPScore").at("n"), 1);
   EXPECT_FALSE(one.at("CLIPScore").contains("floor"));  // there is no other image
@@ -248,13 +248,13 @@ TEST_F(ScoreImages, BadInput) {
   const auto folders = [&](const std::string& made, const std::string& real) {
     return "images --generated " + path(made) + " --real " + path(real) + " --metrics psnr";
   };
-  expect_refused(folders("made", "real"), 1, {"none for c", "--allow-missing"});
+  expect_refused(folders("made", "real"), 1, {"none for c", "allow_missing"});
   expect_refused(folders("other", "real"), 1, {"none of them", "x"});
   expect_refused(folders("twice", "real"), 1, {"one image of each name"});
   expect_refused(folders("empty", "real"), 1, {"empty"});
   expect_refused(folders("broken", "real") + " --allow-missing", 1, {"broken/a.png"});
   expect_refused(folders("made", "real") + ",fid", 2, {"--inception"});
-  expect_refused(folders("made", "real") + ",dino", 2, {"--dino"});
+  expect_refused(folders("made", "real") + ",dino", 2, {"option dino"});
   expect_refused(folders("made", "real") + ",lpips", 2, {"fid, is, kid, clip"});
   expect_refused("images --real " + path("real"), 2, {"--generated"});
   EXPECT_EQ(metrics(folders("made", "real") + " --allow-missing").at("PSNR").at("n"), 1);

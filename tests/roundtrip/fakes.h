@@ -171,8 +171,12 @@ inline RunOptions options(int64_t candidates = 5, int64_t batch_size = 7) {
   return result;
 }
 
+inline RunOptions resolved(const RunOptions& options) {
+  return resolve(options, Captioner().defaults(), Generator().defaults());
+}
+
 inline Manifest manifest(const RunOptions& options) {
-  return {identity(options, {}), {{"dataset", "d"}, {"captioner", "c"}}, {{"version", "test"}}};
+  return {identity(resolved(options), {}), {{"dataset", "d"}, {"captioner", "c"}}, {{"version", "test"}}};
 }
 
 // A folder that goes with the test.

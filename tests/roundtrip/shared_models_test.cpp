@@ -21,7 +21,7 @@ struct World {
     dataset.without_text = 7;
     captioner.before = [](const caption::Request& request) {
       if (request.sample == "s/3" && request.candidate == 1) throw DataError("no caption for s/3-1");
-      if (request.sample == "s/4") throw std::runtime_error("no caption for s/4");
+      if (request.sample == "s/4") throw DataError("no caption for s/4");
     };
     generator.spread = 6;
   }

@@ -142,6 +142,7 @@ TEST(Store, RowsComeBackAsTheyWent) {
   EXPECT_TRUE(read.flagged);
   EXPECT_EQ(read.truncated_tokens, 4);
   row.text = "";  // an empty caption is a caption
+  row.flagged = false;  // a blanked picture has no scores
   row.token_ids = {5, 6};
   row.log_probability = -1.5;
   store.put_candidates(std::span(&row, 1));
