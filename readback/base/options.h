@@ -103,7 +103,9 @@ template <typename Owner>
 struct Anything {
   template <typename Value>
     requires(!std::is_same_v<std::remove_cvref_t<Value>, Owner>)
-  operator Value() const noexcept;
+  operator Value() const noexcept {
+    __builtin_unreachable();  // only asked whether it would be called
+  }
 };
 template <typename Options, size_t... I>
 constexpr bool takes(std::index_sequence<I...>) {

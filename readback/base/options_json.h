@@ -92,10 +92,10 @@ void options_from_json(const nlohmann::json& json, Options& options, const std::
     }
   });
   if (known == json.size()) return;
-  for (const auto& [key, value] : json.items()) {
+  for (auto item = json.begin(); item != json.end(); ++item) {
     bool declared = false;
-    for_each_field(options, [&](const auto& field, auto&) { declared |= key == field.name; });
-    if (!declared) throw UsageError(describe(where, "one of " + names, "\"" + key + "\""));
+    for_each_field(options, [&](const auto& field, auto&) { declared |= item.key() == field.name; });
+    if (!declared) throw UsageError(describe(where, "one of " + names, "\"" + item.key() + "\""));
   }
 }
 

@@ -20,7 +20,8 @@ typedef uint16_t Halves __attribute__((vector_size(32)));
 // Bodies are inlined into each of a kernel's compilations; READBACK_SIMD_CLONES goes before the function that is
 // called.
 #define READBACK_INLINE [[gnu::always_inline]] inline
-#if defined(__x86_64__) && defined(__GNUC__)
+// Clang, of which only sanitized builds are made, takes no vectors of 64 bytes across functions with other features.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define READBACK_SIMD_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define READBACK_SIMD_CLONES
