@@ -45,7 +45,8 @@ TEST(Augment, CropsGiveTorchvisionsBytes) {
 }
 
 TEST(Augment, PicturesWithoutRoomAreCroppedInTheMiddle) {
-  for (const auto& entry : read_json(testing::golden("augmentation.json")).at("never_fit")) {
+  const nlohmann::json golden = read_json(testing::golden("augmentation.json"));
+  for (const auto& entry : golden.at("never_fit")) {
     Random random(1, Purpose::kTest, "crop");
     EXPECT_EQ(draw_crop(entry[0], entry[1], random), (Box{entry[2], entry[3], entry[4], entry[5]})) << entry;
   }

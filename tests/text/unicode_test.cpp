@@ -115,7 +115,8 @@ TEST(Unicode, MarksAreReorderedAsInTheTokenizersLibrary) {
 }
 
 TEST(Unicode, IllFormedTextBecomesReplacementCharactersAsInPython) {
-  for (const Json& entry : golden("cases.json")["invalid"]) {
+  const Json cases = golden("cases.json");
+  for (const Json& entry : cases["invalid"]) {
     const std::string hex = entry[0];
     std::string bytes;
     for (size_t i = 0; i < hex.size(); i += 2)
