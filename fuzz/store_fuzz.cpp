@@ -27,7 +27,8 @@ struct Run {
     std::string name = "/dev/shm/readback-fuzz-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     folder = name;
-    const Manifest manifest{{{"num_candidates", 2}, {"directions", {"i2t2i", "t2i2t"}}}, {{"captioner", "c"}}, {}};
+    const Manifest manifest{
+        {{"num_candidates", 2}, {"directions", {"i2t2i", "t2i2t"}}, {"seed", 0}}, {{"captioner", "c"}}, {}};
     {
       Store store = Store::open_for_writing(folder, manifest);
       const SampleRow samples[] = {{"a", 0, "", {"a dog"}, ""}, {"b", 1, "", {}, "{}"}};
