@@ -28,7 +28,7 @@ void MachineFlags::add_to(CLI::App& verb) {
 
 Machine MachineFlags::open(int64_t local_rank) const {
   const Machine machine = open_machine(options, local_rank);
-  if (local_rank == 0) note_unused_gpu(options.device, machine.device);
+  if (local_rank == 0) note_unused_gpu(options);
   return machine;
 }
 
@@ -36,9 +36,9 @@ void add_recipe_flag(CLI::App& verb, std::string& recipe) {
   verb.add_option("--recipe", recipe, "File of the same flags; the command line wins over it");
 }
 
-void note_unused_gpu(const std::string& device, c10::Device resolved) {
+void note_unused_gpu(const MachineOptions& options) {
   static std::once_flag said;
-  if (device != "auto" || resolved.is_cuda() || !cuda().gpu) return;
+  if (options.device != "auto" || !cuda().gpu || open_machine(options).device.is_cuda()) return;
   std::call_once(said, [] {
     fmt::print(stderr, "readback: --device auto takes the CPU, though there is a GPU: {}\n", cuda().reason);
   });
@@ -212,21 +212,6 @@ std::string shell_quoted(const std::string& text) {
   std::string quoted = "'";
   for (char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";
-}
-
-std::string resolved_flags(const CLI::App& verb, const std::vector<std::string>& left_out) {
-  std::string lines;
-  for (const CLI::Option* option : verb.get_options()) {
-    const std::string name = option->get_single_name();
-    if (name == "recipe" || name == "RECIPE" || name == "help" ||
-        std::find(left_out.begin(), left_out.end(), name) != left_out.end()) {
-      continue;
-    }
-    const std::string value =
-        option->count() > 0 ? fmt::format("{}", fmt::join(option->results(), " ")) : option->get_default_str();
-    lines += fmt::format("{} = {}\n", name, value);
-  }
-  return lines;
 }
 
 std::string& command_line() {

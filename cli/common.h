@@ -29,7 +29,7 @@ void stop_on_signals();
 Context context_with(Progress& progress);
 
 // Says once, on standard error, why `--device auto` does not take the GPU that is there.
-void note_unused_gpu(const std::string& device, c10::Device resolved);
+void note_unused_gpu(const MachineOptions& options);
 
 // A bar on standard error when that is a terminal; otherwise a line every few seconds. On rank 0 only.
 std::unique_ptr<Progress> make_progress(const Ranks& ranks = {});
@@ -38,10 +38,6 @@ std::unique_ptr<Progress> make_progress(const Ranks& ranks = {});
 // ones given there. A recipe is the value of --recipe, or the first argument of `train` and `finetune`. Errors:
 // UsageError.
 std::vector<std::string> with_recipe(std::vector<std::string> arguments);
-
-// `name = value` lines of every flag of `verb` but the recipe and `left_out`, given or by default: what decides a
-// training's weights, to refuse a resume with other ones.
-std::string resolved_flags(const CLI::App& verb, const std::vector<std::string>& left_out);
 
 // The whole command line, quoted for a shell: what a run's report says it was made by. `main` sets it.
 std::string& command_line();

@@ -2,6 +2,7 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -33,9 +34,9 @@ CLI::Validator in(const Range& range) {
       [range](const std::string& text) -> std::string {
         Number number{};
         if (!CLI::detail::lexical_cast(text, number)) return "expected a number, got " + text;
-        const auto value = static_cast<double>(number);
-        const bool above = range.open ? value > range.least : value >= range.least;
-        return above && value <= range.most ? "" : fmt::format("expected {}, got {}", to_string(range), text);
+        return range.contains(static_cast<double>(number))
+                   ? ""
+                   : fmt::format("expected {}, got {}", to_string(range), text);
       },
       "");
 }
@@ -51,9 +52,16 @@ CLI::Option* add_flag(CLI::App& verb, const std::string& flag, Value& value, con
                       const Range& range) {
   if constexpr (is_optional_v<Value>) {
     using Inner = typename Value::value_type;
-    CLI::Option* option = verb.add_option(flag, value, help);
-    if constexpr (std::is_arithmetic_v<Inner>) option->check(in<Inner>(range));
-    return option;
+    if constexpr (std::is_enum_v<Inner>) {
+      return verb
+          .add_option_function<std::string>(
+              flag, [&value, flag](const std::string& word) { value = parse_enum<Inner>(flag, word); }, help)
+          ->check(CLI::IsMember(words<Inner>()));
+    } else {
+      CLI::Option* option = verb.add_option(flag, value, help);
+      if constexpr (std::is_arithmetic_v<Inner>) option->check(in<Inner>(range));
+      return option;
+    }
   } else if constexpr (std::is_same_v<Value, bool>) {
     const std::string name = flag.substr(2);
     return verb.add_flag(value ? fmt::format("--{},!--no-{}", name, name) : flag, value, help);
@@ -80,7 +88,7 @@ CLI::Option* add_flag(CLI::App& verb, const std::string& flag, Value& value, con
           ->check(CLI::IsMember(words<Inner>()))
           ->default_str(given);
     } else {
-      return verb.add_option(flag, value, help)->delimiter(',');
+      return verb.add_option(flag, value, help)->delimiter(',')->default_str(fmt::format("{}", fmt::join(value, ",")));
     }
   } else {
     CLI::Option* option = verb.add_option(flag, value, help);

@@ -21,7 +21,7 @@ workflow::RunResult run_and_tell(const roundtrip::RunOptions& options, const std
   const auto silent = make_progress();
   const Ranks ranks(find_launch(), context_with(*silent));
   const auto progress = make_progress(ranks);
-  if (ranks.is_root()) note_unused_gpu(options.machine.device, open_machine(options.machine).device);
+  if (ranks.is_root()) note_unused_gpu(options.machine);
   workflow::RunResult result = workflow::run(options, folder, context_with(*progress), ranks, command_line());
   if (!ranks.is_root()) return result;
   const roundtrip::Summary& summary = result.summary;

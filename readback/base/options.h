@@ -36,14 +36,18 @@ enum class Scope {
   kCall,       // one call of a model: a run sets it itself
 };
 
-// The numbers that an option may be.
+// The numbers that an option may be, all of them finite.
 struct Range {
   double least = -std::numeric_limits<double>::infinity();
   double most = std::numeric_limits<double>::infinity();
-  bool open = false;  // `least` itself is not allowed
+  bool above_least = false;  // `least` itself is not allowed
+  bool below_most = false;   // nor is `most`
+
+  bool contains(double number) const;
 };
 constexpr Range at_least(double least) { return {.least = least}; }
-constexpr Range more_than(double least) { return {.least = least, .open = true}; }
+constexpr Range more_than(double least) { return {.least = least, .above_least = true}; }
+constexpr Range share_below_one() { return {.least = 0, .most = 1, .below_most = true}; }
 std::string to_string(const Range& range);  // "0 to 1", "1 or more"
 
 template <typename Owner, typename Value>
@@ -170,19 +174,14 @@ void for_each_option(Options& options, Visit&& visit, const std::string& path = 
   });
 }
 
-[[noreturn]] void reject_number(const std::string& name, const Range& range, double number);
+// Errors: UsageError that names the option, what it may be and what it is.
+void expect_in(const Range& range, const std::string& name, double number);
 
 // Errors: UsageError that names the option, what it may be and what it is.
 template <typename Options>
 void check_options(const Options& options) {
   for_each_option(options, [&](const auto& option, const auto& value, const std::string&, const std::string& name) {
-    const auto check_number = [&](auto number) {
-      const auto as_double = static_cast<double>(number);
-      const bool above = option.range.open ? as_double > option.range.least : as_double >= option.range.least;
-      if (!above || !(as_double <= option.range.most)) {
-        reject_number(name, option.range, as_double);
-      }
-    };
+    const auto check_number = [&](auto number) { expect_in(option.range, name, static_cast<double>(number)); };
     using Value = std::remove_cvref_t<decltype(value)>;
     if constexpr (is_optional_v<Value>) {
       if constexpr (std::is_arithmetic_v<typename Value::value_type>) {

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char *kLosses = "training/losses.jsonl", *kEvaluations = "training/evaluations.jsonl",
-                     *kOptions = "training/options.txt";
+                     *kIdentity = "training/identity.json", *kOlderOptions = "training/options.txt";
 
 // Every number of the file's lines by its name, over the lines' "step".
 std::vector<Series> read_series(const fs::path& file) {
@@ -52,6 +52,23 @@ Markup cards(const std::string& id, const std::string& heading, const std::strin
   return body.empty() ? body : section(id, heading, lead, element("div.plots.i2t2i", body));
 }
 
+// "name = value" lines.
+std::string options_of(const fs::path& folder) {
+  if (fs::exists(folder / kOlderOptions)) return read_file(folder / kOlderOptions);
+  if (!fs::exists(folder / kIdentity)) return {};
+  std::string lines;
+  const nlohmann::json identity = nlohmann::json::parse(read_file(folder / kIdentity), nullptr, /*allow_exceptions=*/false);
+  if (!identity.is_object() || !identity.contains("options")) return {};
+  const nlohmann::json options = identity["options"].flatten();
+  for (const auto& [pointer, value] : options.items()) {
+    if (value.is_null()) continue;  // left open
+    std::string name = pointer.substr(1);
+    std::replace(name.begin(), name.end(), '/', '.');
+    lines += fmt::format("{} = {}\n", name, value.dump());
+  }
+  return lines;
+}
+
 }  // namespace
 
 bool is_training(const fs::path& folder) { return fs::exists(folder / kLosses); }
@@ -68,8 +85,8 @@ std::string render_training(const fs::path& folder) {
       element("header.opening", element("p.brand", emblem(), "readback"), element("h1", "A training"),
               element("div.said", element("p.lede", folder.string() + ": what " + steps + " steps taught.")));
   const Markup options =
-      section("options", "Options", "As the recipe and the command line gave them.",
-              element("pre", fs::exists(folder / kOptions) ? read_file(folder / kOptions) : std::string()));
+      section("options", "Options", "All that decide its weights, given or by default.",
+              element("pre", options_of(folder)));
   return document(
       "Training: " + folder.string(),
       opening + element("main", cards("evaluations", "Evaluations", "On samples that are not trained on.", evaluations),

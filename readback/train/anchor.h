@@ -10,16 +10,9 @@
 #include "readback/models/blip/blip.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/nn/weights.h"
+#include "readback/train/unified_options.h"
 
 namespace readback::train {
-
-struct AnchorOptions {
-  // Of the distance from what the starting model says: in the image cycle the Kullback-Leibler divergence of caption tokens,
-  // in the text cycle the mean squared difference of what the UNets predict, which for Gaussians is that divergence up to
-  // a factor; only of models that are trained.
-  double kl = 0;
-  double l2 = 0;  // of ½ ‖θ - θ_start‖², summed over all trained parameters
-};
 
 // The models before they are tuned. They share every tensor that is not trained with the tuned ones.
 class StartingModels {

@@ -8,17 +8,10 @@
 #include "readback/caption/captioner.h"
 #include "readback/score/metric.h"
 #include "readback/train/task.h"
+#include "readback/train/unified_options.h"
 #include "readback/train/unified_samples.h"
 
 namespace readback::train {
-
-// Captions for samples that are not trained on, and what they are worth: the sum of metrics, each its mean over the
-// samples. The paper's choice is CIDEr + BLEU-4.
-struct EvaluationOptions {
-  SampleOptions samples{.split = "validation", .count = 200};
-  std::vector<std::string> metrics = {"cider", "bleu-4"};  // of the registry, by references or truth
-  caption::DecodingOptions decoding;
-};
 
 class CaptionEvaluation {
  public:
@@ -26,7 +19,7 @@ class CaptionEvaluation {
   CaptionEvaluation(const EvaluationOptions& options, const Context& context);
 
   // "selection", the sum of the metrics, and each by its name. A picture that cannot be read is noted once and left
-  // out. Errors: DataError when none can be read.
+  // out; one without a caption is left out this time. Errors: DataError when none is left.
   Metrics run(caption::Captioner& captioner);
 
  private:

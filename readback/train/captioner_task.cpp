@@ -14,13 +14,14 @@ namespace {
 // The caption of a picture, token by token. As in BLIP's fine-tuning the prompt is read but not learned.
 class CaptionerTask : public Task {
  public:
-  explicit CaptionerTask(const TaskOptions& options)
+  CaptionerTask(const TaskOptions& options, const Machine& machine)
       : options_(options),
+        machine_(machine),
         repository_(options.model),
         config_(models::BlipConfig::read(models::part_config(repository_))),
         preprocess_(image::read_preprocess_options(repository_)),
         tokenizer_(text::load_bert_tokenizer(repository_.path())),
-        weights_(starting_weights(repository_, options)),
+        weights_(starting_weights(repository_, machine, options.seed)),
         blip_(config_, weights_) {
     weights_.finish();
   }
@@ -34,10 +35,10 @@ class CaptionerTask : public Task {
     std::vector<std::string> captions;
     for (const data::Scene& scene : scenes) captions.push_back(draw_caption(scene, options_.caption_noise, random));
     const at::Tensor images = degrade(render_scenes(scenes, options_.image_size), options_.degradation, random);
-    const at::Tensor pixels = normalise(images, preprocess_).to(options_.device, options_.dtype);
+    const at::Tensor pixels = normalise(images, preprocess_).to(machine_.device, machine_.dtype);
     const auto [ids, labels] = caption_batch(*tokenizer_, config_.text, captions);
     // Padding stands at the end, where the causal mask hides it from every token that counts.
-    return blip_.loss(blip_.forward(pixels, ids.to(options_.device), {}), labels.to(options_.device));
+    return blip_.loss(blip_.forward(pixels, ids.to(machine_.device), {}), labels.to(machine_.device));
   }
 
   void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const override {
@@ -46,6 +47,7 @@ class CaptionerTask : public Task {
 
  private:
   TaskOptions options_;
+  Machine machine_;
   checkpoint::Repository repository_;
   models::BlipConfig config_;
   image::PreprocessOptions preprocess_;
@@ -56,8 +58,8 @@ class CaptionerTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Context& /*context*/) {
-  return std::make_unique<CaptionerTask>(options);
+std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Machine& machine, const Context& /*context*/) {
+  return std::make_unique<CaptionerTask>(options, machine);
 }
 
 }  // namespace readback::train

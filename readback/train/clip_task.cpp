@@ -15,13 +15,14 @@ namespace {
 // A picture and its caption are close, those of other scenes far: CLIP's contrastive loss over the batch.
 class ClipTask : public Task {
  public:
-  explicit ClipTask(const TaskOptions& options)
+  ClipTask(const TaskOptions& options, const Machine& machine)
       : options_(options),
+        machine_(machine),
         repository_(options.model),
         config_(models::ClipConfig::read(models::part_config(repository_))),
         preprocess_(image::read_preprocess_options(repository_)),
         tokenizer_(text::load_clip_tokenizer(repository_.path())),
-        weights_(starting_weights(repository_, options)),
+        weights_(starting_weights(repository_, machine, options.seed)),
         clip_(config_, weights_) {
     weights_.finish();
   }
@@ -35,11 +36,11 @@ class ClipTask : public Task {
     std::vector<std::string> texts;
     for (const data::Scene& scene : scenes) texts.push_back(data::captions(scene)[draw_phrasing(random)]);
     const at::Tensor images = degrade(render_scenes(scenes, options_.image_size), options_.degradation, random);
-    const at::Tensor pixels = normalise(images, preprocess_).to(options_.device, options_.dtype);
+    const at::Tensor pixels = normalise(images, preprocess_).to(machine_.device, machine_.dtype);
     const at::Tensor padded = token_batch(*tokenizer_, texts, config_.text.max_position_embeddings);
     // Pooling reads the first end token and the mask is causal: columns of nothing but padding change nothing.
     const int64_t used = padded.ne(config_.text.eos_token_id).any(0).sum().item<int64_t>() + 1;
-    const at::Tensor ids = padded.narrow(1, 0, std::min(used, padded.size(1))).to(options_.device);
+    const at::Tensor ids = padded.narrow(1, 0, std::min(used, padded.size(1))).to(machine_.device);
 
     const at::Tensor image_embeds = clip_.visual_projection(clip_.vision_model.forward(pixels).pooler_output);
     const at::Tensor text_embeds = clip_.text_projection(clip_.text_model.forward(ids).pooler_output);
@@ -53,6 +54,7 @@ class ClipTask : public Task {
 
  private:
   TaskOptions options_;
+  Machine machine_;
   checkpoint::Repository repository_;
   models::ClipConfig config_;
   image::PreprocessOptions preprocess_;
@@ -63,8 +65,8 @@ class ClipTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_clip_task(const TaskOptions& options, const Context& /*context*/) {
-  return std::make_unique<ClipTask>(options);
+std::unique_ptr<Task> make_clip_task(const TaskOptions& options, const Machine& machine, const Context& /*context*/) {
+  return std::make_unique<ClipTask>(options, machine);
 }
 
 }  // namespace readback::train

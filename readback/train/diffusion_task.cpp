@@ -30,14 +30,15 @@ struct SceneCache {
 // The UNet and its text encoder learn to predict noise (or velocity) in scaled latents.
 class DiffusionTask : public Task {
  public:
-  DiffusionTask(const TaskOptions& options, const Context& context)
+  DiffusionTask(const TaskOptions& options, const Machine& machine, const Context& context)
       : options_(options),
+        machine_(machine),
         repository_(options.model),
         vae_repository_(options.vae),
         schedule_(generate::NoiseSchedule::from_config(repository_.json("scheduler/scheduler_config.json"))),
         tokenizer_(text::load_clip_tokenizer(repository_.path() / "tokenizer")),
         text_config_(models::ClipTextConfig::read(models::part_config(repository_, "text_encoder"))),
-        unet_weights_(starting_weights(repository_, options, "unet")),
+        unet_weights_(starting_weights(repository_, machine, options.seed, "unet")),
         text_weights_(text_encoder_weights()),
         text_encoder_(text_config_, text_weights_),
         unet_(models::UnetConfig::read(models::part_config(repository_, "unet")), unet_weights_) {
@@ -71,12 +72,12 @@ class DiffusionTask : public Task {
     const at::Tensor latents = mean + cache_.deviation.index_select(0, scenes) * normal_like(mean, random);
     const at::Tensor noise = normal_like(latents, random);
 
-    const at::Tensor noisy = schedule_.add_noise(latents, noise, t).to(options_.device);
-    const at::Tensor text = text_encoder_.forward(ids.to(options_.device)).last_hidden_state;
+    const at::Tensor noisy = schedule_.add_noise(latents, noise, t).to(machine_.device);
+    const at::Tensor text = text_encoder_.forward(ids.to(machine_.device)).last_hidden_state;
     const at::Tensor predicted = generate::UnetDenoiser(unet_, text).predict(noisy, t);
-    const at::Tensor target = schedule_.target(latents, noise, t).to(options_.device);
+    const at::Tensor target = schedule_.target(latents, noise, t).to(machine_.device);
     const at::Tensor error = (predicted - target).square().mean({1, 2, 3});  // [B]
-    return (error * min_snr_weights(schedule_, t, options_.snr_gamma).to(options_.device)).mean();
+    return (error * min_snr_weights(schedule_, t, options_.snr_gamma).to(machine_.device)).mean();
   }
 
   void save(const fs::path& folder, const checkpoint::TensorMap& weights) const override {
@@ -100,13 +101,13 @@ class DiffusionTask : public Task {
   // The text half of a CLIP repository, its keys as CLIPTextModel's checkpoints have them ("text_model.…").
   nn::Weights text_encoder_weights() const {
     if (options_.text_encoder.empty() || fs::exists(repository_.path() / "text_encoder" / "model.safetensors")) {
-      return starting_weights(repository_, options_, "text_encoder");
+      return starting_weights(repository_, machine_, options_.seed, "text_encoder");
     }
     checkpoint::TensorMap text;
     for (const auto& [key, tensor] : checkpoint::Repository(options_.text_encoder).tensors()) {
       if (key.starts_with("text_model.")) text[key] = tensor.clone();
     }
-    return nn::Weights(std::move(text), options_.device, options_.dtype, options_.text_encoder);
+    return nn::Weights(std::move(text), machine_.device, machine_.dtype, options_.text_encoder);
   }
 
   data::Scene scene_at(int64_t index) const {
@@ -115,7 +116,7 @@ class DiffusionTask : public Task {
 
   SceneCache encode_scenes(const Context& context) const {
     c10::NoGradGuard no_grad;
-    const nn::Weights weights = models::part_weights(vae_repository_, "", options_.device, at::kFloat);
+    const nn::Weights weights = models::part_weights(vae_repository_, "", machine_.device, at::kFloat);
     const models::Vae vae(models::VaeConfig::read(models::part_config(vae_repository_)), weights);
     weights.finish();
     std::vector<at::Tensor> means, deviations, ids;
@@ -145,6 +146,7 @@ class DiffusionTask : public Task {
   }
 
   TaskOptions options_;
+  Machine machine_;
   checkpoint::Repository repository_, vae_repository_;
   generate::NoiseSchedule schedule_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
@@ -157,9 +159,9 @@ class DiffusionTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Context& context) {
+std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Machine& machine, const Context& context) {
   if (options.vae.empty()) throw UsageError(describe("vae", "the folder of a trained VAE", "nothing"));
-  return std::make_unique<DiffusionTask>(options, context);
+  return std::make_unique<DiffusionTask>(options, machine, context);
 }
 
 }  // namespace readback::train

@@ -9,8 +9,8 @@
 namespace readback::train {
 
 void check(const DraftOptions& options) {
-  if (options.steps < 1) throw UsageError(describe("draft_steps", "at least 1", std::to_string(options.steps)));
-  if (options.gradient_steps < 1 || options.gradient_steps > options.steps) {
+  check_options(options);
+  if (options.gradient_steps > options.steps) {
     throw UsageError(describe("draft_gradient_steps", fmt::format("1 to {}, all steps", options.steps),
                               std::to_string(options.gradient_steps)));
   }

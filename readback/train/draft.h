@@ -7,13 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "readback/models/stable_diffusion/unet.h"
+#include "readback/train/unified_options.h"
 
 namespace readback::train {
-
-struct DraftOptions {
-  int64_t steps = 10, gradient_steps = 1;
-  double guidance = 1.0;  // classifier-free; 1: none
-};
 
 struct DraftBatch {
   at::Tensor noise;  // [B, c, h, w]

@@ -31,14 +31,15 @@ checkpoint::Repository open_generator(const std::string& generator) {
 
 models::BlipConfig captioner_config(const checkpoint::Repository& repository, const ModelPairOptions& options) {
   auto config = models::BlipConfig::read(models::part_config(repository));
-  if (options.label_smoothing >= 0) config.text.label_smoothing = options.label_smoothing;
+  if (options.label_smoothing) config.text.label_smoothing = *options.label_smoothing;
   return config;
 }
 
 }  // namespace
 
-ModelPair::ModelPair(const ModelPairOptions& options)
-    : options_(options),
+ModelPair::ModelPair(const ModelPairOptions& options, const Machine& machine)
+    : options_((check_options(options), options)),
+      machine_(machine),
       captioner_part_{Side::kCaptioner, options.train_captioner, options.lora},
       generator_part_{Side::kGenerator, options.train_generator, options.lora},
       captioner_repository_(options.captioner),
@@ -46,11 +47,11 @@ ModelPair::ModelPair(const ModelPairOptions& options)
       captioner_tokenizer_(text::load_bert_tokenizer(captioner_repository_.path())),
       generator_tokenizer_(text::load_clip_tokenizer(generator_repository_.path() / "tokenizer")),
       preprocess_(image::read_preprocess_options(captioner_repository_)),
-      captioner_weights_(weights_to_train(captioner_repository_, captioner_part_, options.device, options.dtype)),
-      text_weights_(models::part_weights(generator_repository_, "text_encoder", options.device, options.dtype)),
-      unet_weights_(weights_to_train(generator_repository_, generator_part_, options.device, options.dtype)),
+      captioner_weights_(weights_to_train(captioner_repository_, captioner_part_, machine)),
+      text_weights_(models::part_weights(generator_repository_, "text_encoder", machine.device, machine.dtype)),
+      unet_weights_(weights_to_train(generator_repository_, generator_part_, machine)),
       vae_weights_(
-          models::part_weights(generator_repository_, "vae", options.device, options.dtype).keeping_order(kVaeEncoder)),
+          models::part_weights(generator_repository_, "vae", machine.device, machine.dtype).keeping_order(kVaeEncoder)),
       captioner_(captioner_config(captioner_repository_, options), captioner_weights_),
       text_encoder_(models::ClipTextConfig::read(models::part_config(generator_repository_, "text_encoder")),
                     text_weights_),
@@ -119,8 +120,8 @@ std::map<std::string, at::Tensor> ModelPair::parameters() const {
 }
 
 std::unique_ptr<caption::Captioner> ModelPair::captioner_with(const checkpoint::TensorMap& weights) const {
-  const nn::Weights tuned = nn::Weights(tuned_tensors(captioner_repository_, captioner_part_, weights), options_.device,
-                                        options_.dtype, options_.captioner)
+  const nn::Weights tuned = nn::Weights(tuned_tensors(captioner_repository_, captioner_part_, weights), machine_.device,
+                                        machine_.dtype, options_.captioner)
                                 .for_inference();
   const auto model = std::make_shared<models::Blip>(captioner_.config, tuned);
   tuned.finish();
@@ -129,10 +130,10 @@ std::unique_ptr<caption::Captioner> ModelPair::captioner_with(const checkpoint::
 }
 
 void ModelPair::save(const fs::path& folder, const checkpoint::TensorMap& weights) const {
-  if (captioner_part_.selection != "none") {
+  if (captioner_part_.selection != Selection::kNone) {
     save_tuned(captioner_repository_, captioner_part_, weights, folder / "captioner");
   }
-  if (generator_part_.selection != "none") {
+  if (generator_part_.selection != Selection::kNone) {
     save_tuned(generator_repository_, generator_part_, weights, folder / "generator");
   }
 }

@@ -5,34 +5,26 @@
 #include <memory>
 #include <string>
 
+#include "readback/base/machine.h"
 #include "readback/caption/captioner.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/nn/weights.h"
 #include "readback/text/tokenizer.h"
 #include "readback/train/tuned_model.h"
 #include "readback/train/unified_objective.h"
+#include "readback/train/unified_options.h"
 
 namespace readback::train {
-
-struct ModelPairOptions {
-  std::string captioner, generator;                                      // repositories: BLIP, Stable Diffusion
-  std::string train_captioner = "xattn_q", train_generator = "xattn_q";  // as select_parameters takes them
-  LoraOptions lora;                                                      // of what "lora:…" trains
-  double label_smoothing = -1;  // of L_lm; below 0: the captioner's configuration
-  std::string vocabulary_map;   // a reindex.pth; empty: build_bridge()
-  double minimum_coverage = 0.1;
-  c10::Device device = c10::kCPU;
-  c10::ScalarType dtype = c10::kFloat;
-};
 
 class ModelPair {
  public:
   // Errors: UsageError, CheckpointError.
-  explicit ModelPair(const ModelPairOptions& options);
+  ModelPair(const ModelPairOptions& options, const Machine& machine);
   ModelPair(const ModelPair&) = delete;
   ModelPair& operator=(const ModelPair&) = delete;
 
   const ModelPairOptions& options() const { return options_; }
+  c10::Device device() const { return machine_.device; }
   const text::Tokenizer& captioner_tokenizer() const { return *captioner_tokenizer_; }
   const text::Tokenizer& generator_tokenizer() const { return *generator_tokenizer_; }
   // The models, and what else the objective must know of them.
@@ -55,6 +47,7 @@ class ModelPair {
   UnifiedModels make_models() const;
 
   ModelPairOptions options_;
+  Machine machine_;
   TunedPart captioner_part_, generator_part_;
   checkpoint::Repository captioner_repository_, generator_repository_;
   std::shared_ptr<text::Tokenizer> captioner_tokenizer_, generator_tokenizer_;

@@ -12,16 +12,18 @@
 
 namespace readback::train {
 
-AdamW::AdamW(std::map<std::string, at::Tensor> parameters, AdamWOptions options) : options_(std::move(options)) {
-  options_.groups.push_back({.prefix = "", .weight_decay = options_.weight_decay});
+AdamW::AdamW(std::map<std::string, at::Tensor> parameters, const AdamWOptions& options,
+             std::vector<ParameterGroup> groups)
+    : options_(options), groups_(std::move(groups)) {
+  groups_.push_back({.prefix = "", .weight_decay = options_.weight_decay});
   for (auto& [name, parameter] : parameters) {
     at::Tensor leaf = parameter;
     leaf.requires_grad_(true);
     names_.push_back(name);
     const auto group =
-        std::find_if(options_.groups.begin(), options_.groups.end(),
+        std::find_if(groups_.begin(), groups_.end(),
                      [&](const ParameterGroup& candidate) { return name.starts_with(candidate.prefix); });
-    group_.push_back(static_cast<size_t>(group - options_.groups.begin()));
+    group_.push_back(static_cast<size_t>(group - groups_.begin()));
     parameters_.push_back(leaf);
     masters_.push_back(leaf.scalar_type() == at::kFloat ? leaf.detach() : leaf.detach().to(at::kFloat));
     first_.push_back(at::zeros_like(masters_.back()));
@@ -50,7 +52,7 @@ struct Update {
 
 double AdamW::step(double learning_rate) {
   at::NoGradGuard no_grad;
-  std::vector<Update> updates(options_.groups.size());
+  std::vector<Update> updates(groups_.size());
   for (size_t i = 0; i < parameters_.size(); ++i) {
     if (!parameters_[i].grad().defined()) continue;
     Update& update = updates[group_[i]];
@@ -65,7 +67,7 @@ double AdamW::step(double learning_rate) {
   }
   std::vector<at::Tensor> clipped, others;
   for (size_t i = 0; i < updates.size(); ++i) {
-    std::vector<at::Tensor>& gradients = options_.groups[i].clipped ? clipped : others;
+    std::vector<at::Tensor>& gradients = groups_[i].clipped ? clipped : others;
     gradients.insert(gradients.end(), updates[i].gradients.begin(), updates[i].gradients.end());
   }
   const double clipped_norm = norm_of(clipped), norm = std::hypot(clipped_norm, norm_of(others));
@@ -76,7 +78,7 @@ double AdamW::step(double learning_rate) {
   for (size_t i = 0; i < updates.size(); ++i) {
     Update& update = updates[i];
     if (update.masters.empty()) continue;
-    const ParameterGroup& group = options_.groups[i];
+    const ParameterGroup& group = groups_[i];
     at::_foreach_add_(update.steps, 1);
     at::_fused_adamw_(update.masters, update.gradients, update.first, update.second, /*max_exp_avg_sqs=*/{},
                       update.steps, learning_rate * group.learning_rate, options_.beta1, options_.beta2,
@@ -135,10 +137,9 @@ void AdamW::load_state(const checkpoint::TensorMap& state) {
   }
 }
 
-double schedule_factor(const std::string& schedule, int64_t step, int64_t warmup, int64_t total, double floor) {
+double schedule_factor(Schedule schedule, int64_t step, int64_t warmup, int64_t total, double floor) {
   if (step < warmup) return static_cast<double>(step + 1) / static_cast<double>(warmup);
-  if (schedule == "constant") return 1.0;
-  if (schedule != "cosine") throw UsageError(describe("schedule", "constant or cosine", schedule));
+  if (schedule == Schedule::kConstant) return 1.0;
   const double done = static_cast<double>(step - warmup) / static_cast<double>(std::max<int64_t>(total - warmup, 1));
   return floor + (1 - floor) * 0.5 * (1 + std::cos(std::numbers::pi * std::min(done, 1.0)));
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "readback/checkpoint/safetensors.h"
+#include "readback/train/options.h"
 
 namespace readback::train {
 
@@ -19,17 +20,12 @@ struct ParameterGroup {
   bool clipped = true;  // false: neither counts in the norm that is clipped, nor is clipped
 };
 
-struct AdamWOptions {
-  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.01;
-  double clip_norm = 1.0;                   // of all gradients together; 0: none
-  std::vector<ParameterGroup> groups = {};  // the first that fits counts; the others' settings are the ones above
-  double ema_decay = 0.0;                   // 0: no average is kept
-};
-
 class AdamW {
  public:
   // Makes `parameters` leaves that gather gradients. Those of a lower precision get fp32 masters.
-  AdamW(std::map<std::string, at::Tensor> parameters, AdamWOptions options);
+  // Of `groups` the first that fits a parameter counts; the others have the options' own weight decay.
+  AdamW(std::map<std::string, at::Tensor> parameters, const AdamWOptions& options,
+        std::vector<ParameterGroup> groups = {});
 
   void zero_grad();
   // One update from the gradients gathered; returns the norm of all of them before clipping. A norm that is not finite
@@ -44,12 +40,13 @@ class AdamW {
 
  private:
   AdamWOptions options_;
+  std::vector<ParameterGroup> groups_;
   std::vector<std::string> names_;
-  std::vector<size_t> group_;  // of each parameter, index into options_.groups
+  std::vector<size_t> group_;  // of each parameter, index into groups_
   std::vector<at::Tensor> parameters_, masters_, first_, second_, steps_, averages_;
 };
 
 // Multiplier of the learning rate: linear over `warmup` steps, then constant or half a cosine down to `floor`.
-double schedule_factor(const std::string& schedule, int64_t step, int64_t warmup, int64_t total, double floor);
+double schedule_factor(Schedule schedule, int64_t step, int64_t warmup, int64_t total, double floor);
 
 }  // namespace readback::train

@@ -11,22 +11,9 @@
 #include "readback/models/blip/blip.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/train/caption_batch.h"
+#include "readback/train/unified_options.h"
 
 namespace readback::train {
-
-struct PolicyOptions {
-  double weight = 0;        // 0: no policy gradient
-  int64_t samples = 4;      // N
-  int64_t draws = 1;        // D, the same for all captions of an image
-  int64_t max_length = 20;  // of a sampled caption in tokens, the prompt's counted
-  // Whether advantages are divided by their deviation over the batch. Differences of denoising errors are of the order
-  // of a hundredth and other ones for each generator and resolution; divided, a weight means the same for all, also
-  // with other rewards in the sum. One divisor for the batch, not one for each image, which would give images whose
-  // captions are all alike as much to say as those where the choice matters.
-  bool scaled = true;
-  double clip_weight = 0;  // of the cosine of image and caption in the reward …
-  std::string clip;        // … by this CLIP repository
-};
 
 struct PolicyBatch {
   CaptionBatch captions;  // [B · N, T]

@@ -41,17 +41,14 @@ CaptionBatch as_batch(const std::vector<std::vector<int64_t>>& sequences, int64_
 
 Rollouts::Rollouts(const PolicyOptions& options, const ModelPair& pair, const UnifiedBatches& batches)
     : options_(options), pair_(pair), batches_(batches) {
-  if (options.samples < 2) {
-    throw UsageError(describe("policy_samples", "at least 2, to be compared", std::to_string(options.samples)));
-  }
-  if (options.draws < 1) throw UsageError(describe("policy_draws", "at least 1", std::to_string(options.draws)));
+  check_options(options);
   if (options.clip_weight != 0 && options.clip.empty()) {
-    throw UsageError(describe("clip_reward", "a CLIP repository, clip", "none"));
+    throw UsageError(describe("policy_clip_weight", "a CLIP repository, policy_clip", "none"));
   }
   options_.max_length = std::min(options.max_length, pair.models().captioner.config.text.max_position_embeddings);
   if (options.clip_weight != 0) {
     clip_ = std::make_unique<score::EmbeddingCache>(
-        std::make_shared<score::ClipEmbedder>(checkpoint::Repository(options.clip), pair.options().device, at::kFloat));
+        std::make_shared<score::ClipEmbedder>(checkpoint::Repository(options.clip), pair.device(), at::kFloat));
   }
 }
 
@@ -74,8 +71,8 @@ PolicyBatch Rollouts::draw(const ImageCycleBatch& batch, std::vector<BatchRow>& 
   const double squares = batches_.sum(advantages.square().sum().item<double>());
   const double deviation = std::sqrt(squares / batches_.sum(static_cast<double>(advantages.numel())));
   metrics.emplace_back("policy_deviation", batch.share.rows * deviation);
-  if (options_.scaled && deviation > 0) advantages = advantages / deviation;
-  return {sampled.captions, advantages.to(pair_.options().device)};
+  if (options_.scale == AdvantageScale::kBatch && deviation > 0) advantages = advantages / deviation;
+  return {sampled.captions, advantages.to(pair_.device())};
 }
 
 // N captions of each image by chance, out of the whole distribution: what is sampled otherwise would need other
@@ -101,7 +98,7 @@ Rollouts::Sampled Rollouts::sample(const at::Tensor& images, std::vector<BatchRo
     }
   }
   const CaptionBatch batch = as_batch(sequences, std::ssize(prompt), pair_.models().captioner.config.text.pad_token_id);
-  sampled.captions = {batch.ids.to(pair_.options().device), batch.labels.to(pair_.options().device)};
+  sampled.captions = {batch.ids.to(pair_.device()), batch.labels.to(pair_.device())};
   return sampled;
 }
 
@@ -128,7 +125,7 @@ at::Tensor Rollouts::errors(const ImageCycleBatch& batch, std::vector<BatchRow>&
       timesteps.push_back(row.random.below(models.schedule.steps()));
     }
   }
-  const c10::Device device = pair_.options().device;
+  const c10::Device device = pair_.device();
   const NoiseDraws draws{batch.latents, at::stack(noise).to(device), at::tensor(timesteps, at::kLong)};
   const at::Tensor states = text_states_of(models, at::stack(ids).to(device));
   const at::Tensor distinct =

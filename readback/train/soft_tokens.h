@@ -3,14 +3,11 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+
+#include "readback/train/unified_options.h"
 #include "readback/train/vocabulary_bridge.h"
 
 namespace readback::train {
-
-enum class SoftTokenVariant {
-  kProbabilities,  // softmax over the captioner's vocabulary, then gathered into the generator's: sums to anything
-  kLogits,         // gathered first, then softmax over the generator's vocabulary: sums to one
-};
 
 // Gathering by a map and multiplying by the token embeddings are linear, so both are folded into one matrix over the
 // captioner's vocabulary, and nothing as wide as the generator's vocabulary is ever made. With m the map and e the

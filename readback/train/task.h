@@ -1,8 +1,6 @@
 // What is learned: a model, its batches and its loss. The trainer drives any of them.
 #pragma once
 #include <ATen/core/Tensor.h>
-#include <c10/core/Device.h>
-#include <c10/core/ScalarType.h>
 
 #include <filesystem>
 #include <map>
@@ -12,28 +10,13 @@
 #include <vector>
 
 #include "readback/base/context.h"
+#include "readback/base/machine.h"
 #include "readback/checkpoint/safetensors.h"
+#include "readback/train/options.h"
 
 namespace readback::train {
 
 using Metrics = std::vector<std::pair<std::string, double>>;  // named numbers, in the order to show them
-
-struct TaskOptions {
-  std::string task;   // vae, clip, captioner or diffusion
-  std::string model;  // folder with the configuration files; weights in it are the start, else a fresh model
-  std::string vae, text_encoder;  // diffusion: the trained VAE, and a CLIP repository whose text model is the start
-  int64_t image_size = 32;
-  int64_t batch_size = 64;
-  int64_t first_scene = 0, scenes = 50000;  // which of the training split's scenes are seen
-  double caption_noise = 0.0;               // captioner, diffusion: share of captions that data::noisy_caption() gives
-  double unconditional = 0.1;               // diffusion: share of captions replaced by the empty one, for guidance
-  double snr_gamma = 5.0;                   // diffusion: min-SNR weighting (https://arxiv.org/abs/2303.09556); 0: none
-  double kl_weight = 2e-4, gradient_weight = 0.5;  // vae, per value
-  double degradation = 0.5;  // clip, captioner: share of images with noise or blur, as generated pictures have
-  uint64_t seed = 0;
-  c10::Device device = c10::kCPU;
-  c10::ScalarType dtype = c10::kFloat;
-};
 
 class Task {
  public:
@@ -50,7 +33,7 @@ class Task {
   virtual void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const = 0;
 };
 
-// Errors: UsageError (unknown task), CheckpointError, DataError.
-std::unique_ptr<Task> make_task(const TaskOptions& options, const Context& context);
+// Errors: UsageError, CheckpointError, DataError.
+std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machine, const Context& context);
 
 }  // namespace readback::train

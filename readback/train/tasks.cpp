@@ -14,15 +14,24 @@ namespace readback::train {
 
 namespace fs = std::filesystem;
 
-std::unique_ptr<Task> make_task(const TaskOptions& options, const Context& context) {
-  if (options.task == "vae") return make_vae_task(options, context);
-  if (options.task == "clip") return make_clip_task(options, context);
-  if (options.task == "captioner") return make_captioner_task(options, context);
-  if (options.task == "diffusion") return make_diffusion_task(options, context);
-  throw UsageError(describe("task", "vae, clip, captioner or diffusion", options.task));
+std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machine, const Context& context) {
+  check_options(options);
+  if (!options.task) throw UsageError(describe("task", "vae, clip, captioner or diffusion", "none"));
+  if (options.model.empty()) throw UsageError(describe("model", "a folder of configuration files", "none"));
+  switch (*options.task) {
+    case TaskKind::kVae:
+      return make_vae_task(options, machine, context);
+    case TaskKind::kClip:
+      return make_clip_task(options, machine, context);
+    case TaskKind::kCaptioner:
+      return make_captioner_task(options, machine, context);
+    case TaskKind::kDiffusion:
+      break;
+  }
+  return make_diffusion_task(options, machine, context);
 }
 
-nn::Weights starting_weights(const checkpoint::Repository& repository, const TaskOptions& options,
+nn::Weights starting_weights(const checkpoint::Repository& repository, const Machine& machine, uint64_t seed,
                              const std::string& subfolder) {
   const fs::path folder = repository.path() / subfolder;
   for (const char* file : {"model.safetensors", "diffusion_pytorch_model.safetensors"}) {
@@ -30,9 +39,9 @@ nn::Weights starting_weights(const checkpoint::Repository& repository, const Tas
     // Copies, since a mapped file must not be written to.
     checkpoint::TensorMap tensors = repository.tensors(subfolder);
     for (auto& [key, tensor] : tensors) tensor = tensor.clone();
-    return nn::Weights(std::move(tensors), options.device, options.dtype, folder.string());
+    return nn::Weights(std::move(tensors), machine.device, machine.dtype, folder.string());
   }
-  return nn::Weights::fresh(options.seed, options.device, options.dtype);
+  return nn::Weights::fresh(seed, machine.device, machine.dtype);
 }
 
 void save_model(const fs::path& source, const fs::path& folder, const checkpoint::TensorMap& weights,

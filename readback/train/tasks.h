@@ -9,13 +9,13 @@
 
 namespace readback::train {
 
-std::unique_ptr<Task> make_vae_task(const TaskOptions& options, const Context& context);
-std::unique_ptr<Task> make_clip_task(const TaskOptions& options, const Context& context);
-std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Context& context);
-std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Context& context);
+std::unique_ptr<Task> make_vae_task(const TaskOptions& options, const Machine& machine, const Context& context);
+std::unique_ptr<Task> make_clip_task(const TaskOptions& options, const Machine& machine, const Context& context);
+std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Machine& machine, const Context& context);
+std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Machine& machine, const Context& context);
 
 // The parameters in `subfolder` of `repository` to start from, or fresh ones where it has no weights.
-nn::Weights starting_weights(const checkpoint::Repository& repository, const TaskOptions& options,
+nn::Weights starting_weights(const checkpoint::Repository& repository, const Machine& machine, uint64_t seed,
                              const std::string& subfolder = "");
 
 // Copies the repository's JSON files of `subfolder` into `folder`, and writes `weights` beside them in half precision.

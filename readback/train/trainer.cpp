@@ -4,17 +4,19 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
+#include <utility>
 #include <vector>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/folder_lock.h"
+#include "readback/base/random.h"
 #include "readback/train/gradients.h"
 
 namespace readback::train {
@@ -53,34 +55,20 @@ class Log {
   std::ofstream file_;
 };
 
-// The lines of `text` that `other` has not.
-std::string only_in(const std::string& text, const std::string& other) {
-  std::istringstream lines(text);
-  std::vector<std::string> only;
-  for (std::string line; std::getline(lines, line);) {
-    if (("\n" + other).find("\n" + line + "\n") == std::string::npos) only.push_back(line);
-  }
-  return fmt::format("{}", fmt::join(only, ", "));
-}
-
-void check(const TrainOptions& options) {
-  const auto expect = [](bool valid, const char* flag, const char* expected, auto got) {
-    if (!valid) throw UsageError(describe(flag, expected, fmt::format("{}", got)));
+// The values that two identities do not share, as "name = value, …" of each.
+std::pair<std::string, std::string> differences(const nlohmann::json& before, const nlohmann::json& now) {
+  const nlohmann::json old_values = before.flatten(), new_values = now.flatten();
+  const auto only_in = [](const nlohmann::json& values, const nlohmann::json& others) {
+    std::vector<std::string> only;
+    for (const auto& [pointer, value] : values.items()) {
+      if (pointer.empty() || (others.contains(pointer) && others[pointer] == value)) continue;
+      std::string name = pointer.substr(1);
+      std::replace(name.begin(), name.end(), '/', '.');
+      only.push_back(name + " = " + value.dump());
+    }
+    return only.empty() ? std::string("none") : fmt::format("{}", fmt::join(only, ", "));
   };
-  const AdamWOptions& adamw = options.optimizer;
-  const auto rate = [&](double value) {
-    expect(std::isfinite(value) && value >= 0, "learning_rate", "0 or more", value);
-  };
-  rate(options.learning_rate);
-  for (const ParameterGroup& group : adamw.groups) rate(group.learning_rate * options.learning_rate);
-  expect(options.schedule == "constant" || options.schedule == "cosine", "schedule", "constant or cosine",
-         options.schedule);
-  expect(options.warmup >= 0, "warmup", "0 or more", options.warmup);
-  expect(options.final_learning_rate >= 0 && options.final_learning_rate <= 1, "final_learning_rate",
-         "a share, 0 to 1", options.final_learning_rate);
-  expect(adamw.beta2 >= 0 && adamw.beta2 < 1, "beta2", "0 or more, below 1", adamw.beta2);
-  expect(adamw.ema_decay >= 0 && adamw.ema_decay < 1, "ema_decay", "0 or more, below 1", adamw.ema_decay);
-  expect(adamw.clip_norm >= 0, "clip_norm", "0 or more", adamw.clip_norm);
+  return {only_in(old_values, new_values), only_in(new_values, old_values)};
 }
 
 // Where a training is.
@@ -94,19 +82,12 @@ struct Reached {
 // What a training keeps in its folder.
 class Records {
  public:
-  Records(const fs::path& folder, const TrainOptions& options, const Ranks& ranks)
+  Records(const fs::path& folder, const TrainOptions& options, const TrainingIdentity& identity)
       : folder_(folder),
         training_(made(folder / "training")),
         lock_(training_ / "train.lock"),
         evaluates_(options.evaluate_every > 0) {
-    // A batch is as many rows as all ranks have.
-    const std::string ranked = ranks.size() > 1 ? fmt::format("ranks = {}\n", ranks.size()) : "";
-    expect_same("options.txt", options.recipe + ranked, "the options that it was begun with",
-                "Choose another folder, or the same options");
-    if (!options.models.empty()) {
-      expect_same("models.txt", options.models, "the models that it was begun with",
-                  "They were written anew since; choose another folder, or restore them");
-    }
+    expect_same(identity);
   }
 
   // Where the last start of this training stopped.
@@ -143,13 +124,34 @@ class Records {
   const fs::path& folder() const { return folder_; }
 
  private:
-  // Writes `text` at a training's first start, and refuses other starts.
-  void expect_same(const char* file, const std::string& text, const std::string& what, const char* hint) const {
-    const fs::path path = training_ / file;
-    if (!fs::exists(path)) return write_file(path, text);
-    const std::string before = read_file(path);
-    if (before == text) return;
-    throw StoreError(describe(training_.string(), what + ", " + only_in(before, text), only_in(text, before), hint));
+  // Writes the identity at a training's first start, and refuses a start with another one.
+  void expect_same(const TrainingIdentity& identity) const {
+    const fs::path path = training_ / "identity.json";
+    if (!fs::exists(path)) {
+      if (fs::exists(training_ / "state.safetensors")) {
+        throw StoreError(describe(training_.string(), "a training of this version of readback",
+                                  "an older one, whose random numbers were others", "Choose another folder"));
+      }
+      write_file(path, nlohmann::json{{"options", identity.options}, {"start", identity.start}}.dump(2) + "\n");
+      return;
+    }
+    const nlohmann::json stored = read_json(path);
+    if (!stored.is_object() || !stored.value("options", nlohmann::json()).is_object() ||
+        !stored.value("start", nlohmann::json()).is_object()) {
+      throw StoreError(describe(path.string(), "the options and the start of a training", stored.dump()));
+    }
+    nlohmann::json options = identity.defaults;
+    options.update(stored["options"], /*merge_objects=*/true);
+    if (options != identity.options) {
+      const auto [before, now] = differences(options, identity.options);
+      throw StoreError(describe(training_.string(), "the options that it was begun with, " + before, now,
+                                "Choose another folder, or the same options"));
+    }
+    if (stored["start"] != identity.start) {
+      const auto [before, now] = differences(stored["start"], identity.start);
+      throw StoreError(describe(training_.string(), "the models that it was begun with, " + before, now,
+                                "They were written anew since; choose another folder, or restore them"));
+    }
   }
 
   static fs::path made(const fs::path& folder) {
@@ -205,13 +207,25 @@ Error diverged(const std::string& got) {
 
 }  // namespace
 
-void train(Task& task, const TrainOptions& options, const fs::path& folder, const Context& context, const Ranks& ranks) {
-  check(options);
-  AdamW optimizer(task.parameters(), options.optimizer);
+TrainingIdentity TrainingIdentity::of(nlohmann::json options, nlohmann::json defaults, const Machine& machine,
+                                      nlohmann::json start) {
+  options["device"] = machine.device_class();
+  options["dtype"] = machine.dtype_name();
+  options["streams"] = kStreamsVersion;
+  return {std::move(options), std::move(defaults), std::move(start)};
+}
+
+void train(Task& task, const TrainOptions& options, const TrainingIdentity& identity, const fs::path& folder,
+           const Context& context, const Ranks& ranks, const std::vector<ParameterGroup>& groups) {
+  check_options(options);
+  AdamW optimizer(task.parameters(), options.optimizer, groups);
   std::optional<Records> records;  // on rank 0
   Reached reached;
   ranks.on_root([&] {
-    records.emplace(folder, options, ranks);
+    TrainingIdentity ranked = identity;
+    // A batch is as many rows as all ranks have.
+    if (ranks.size() > 1) ranked.options["ranks"] = ranks.size();
+    records.emplace(folder, options, ranked);
     reached = records->load(optimizer);
   });
   share(reached, ranks);

@@ -48,17 +48,16 @@ checkpoint::LowRankMap trained_adapters(const TunedPart& part, const checkpoint:
 
 }  // namespace
 
-nn::Weights weights_to_train(const checkpoint::Repository& repository, const TunedPart& part, c10::Device device,
-                             c10::ScalarType dtype) {
+nn::Weights weights_to_train(const checkpoint::Repository& repository, const TunedPart& part, const Machine& machine) {
   checkpoint::TensorMap tensors = repository.tensors(part.folder());
   const std::string where = (repository.path() / part.folder()).string();
   if (auto spec = adapters(part.side, part.selection, part.lora)) {
     if (repository.is_adapter()) {
-      throw UsageError(describe(repository.name(), "a whole model, to which " + part.selection + " adds adapters",
+      throw UsageError(describe(repository.name(), "a whole model, to which " + name_of(part.selection) + " adds adapters",
                                 "an adapter of " + repository.path().string(),
                                 "Train its weights (such as xattn_q), which writes a whole model"));
     }
-    return nn::Weights(std::move(tensors), device, dtype, where).with_adapters(std::move(*spec));
+    return nn::Weights(std::move(tensors), machine.device, machine.dtype, where).with_adapters(std::move(*spec));
   }
   for (const auto& [key, tensor] : tensors) {
     if (!key.ends_with(checkpoint::kOwnWeight)) continue;
@@ -67,7 +66,7 @@ nn::Weights weights_to_train(const checkpoint::Repository& repository, const Tun
                               "Start from an adapter of other layers, or from the base model"));
   }
   for (const auto& [key, tensor] : select_parameters(tensors, part.side, part.selection)) tensors[key] = tensor.clone();
-  return nn::Weights(std::move(tensors), device, dtype, where);
+  return nn::Weights(std::move(tensors), machine.device, machine.dtype, where);
 }
 
 checkpoint::TensorMap tuned_tensors(const checkpoint::Repository& repository, const TunedPart& part,

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 
+#include "readback/base/machine.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/nn/weights.h"
 #include "readback/train/trained_parameters.h"
@@ -12,7 +13,7 @@ namespace readback::train {
 // What is tuned of a repository: BLIP whole, or a pipeline's UNet.
 struct TunedPart {
   Side side;
-  std::string selection;  // as select_parameters takes it
+  Selection selection;
   LoraOptions lora;
 
   std::string folder() const { return side == Side::kCaptioner ? "" : "unet"; }
@@ -21,8 +22,7 @@ struct TunedPart {
 
 // Weights to train: copies where they are trained, since a mapped file must not be written to, or with adapters.
 // Errors: CheckpointError, UsageError.
-nn::Weights weights_to_train(const checkpoint::Repository& repository, const TunedPart& part, c10::Device device,
-                             c10::ScalarType dtype);
+nn::Weights weights_to_train(const checkpoint::Repository& repository, const TunedPart& part, const Machine& machine);
 
 // The starting checkpoint with the trained tensors (keys with the part's prefix) in place of its own, or with trained
 // adapters added.

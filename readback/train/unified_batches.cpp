@@ -30,24 +30,22 @@ int64_t generator_side(const UnifiedBatchOptions& options, const UnifiedModels& 
 }  // namespace
 
 UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective,
-                               const ModelPair& pair, const Context& context)
+                               const ModelPair& pair, const Context& context, const Ranks& ranks)
     : options_(options),
       objective_(objective),
       pair_(pair),
       context_(context),
+      ranks_(ranks),
       samples_(options.samples, context),
-      cache_(options.cache_bytes),
+      cache_(static_cast<int64_t>(options.cache_gigabytes * (1 << 30))),
       side_(generator_side(options, pair.models())) {
-  if (options.augmentation != "none" && options.augmentation != "blip") {
-    throw UsageError(describe("augment", "none or blip", options.augmentation));
-  }
   trains_vision_ = std::ranges::any_of(
       pair.parameters(), [](const auto& entry) { return entry.first.starts_with(kCaptionerPrefix + "vision_model."); });
 }
 
 std::vector<BatchRow> UnifiedBatches::rows(int64_t step) {
   std::vector<BatchRow> rows;
-  const int64_t first = (step * options_.ranks.size() + options_.ranks.rank()) * options_.batch_size;
+  const int64_t first = (step * ranks_.size() + ranks_.rank()) * options_.batch_size;
   for (int64_t i = 0; i < options_.batch_size; ++i) {
     Random random(options_.seed, Purpose::kTraining, "unified row", static_cast<uint64_t>(first + i));
     DrawnSample sample = samples_.draw(random);
@@ -109,7 +107,7 @@ DraftBatch UnifiedBatches::draft_of(std::vector<BatchRow>& rows, const at::Tenso
 ImageCycleBatch UnifiedBatches::image_cycle(std::vector<BatchRow>& rows) {
   ImageCycleBatch batch{.captions = captions_of(rows)};
   batch.share = share_of(batch.captions);
-  if (trains_vision_ || options_.degradation > 0 || options_.augmentation != "none") {
+  if (trains_vision_ || options_.degradation > 0 || options_.augmentation != Augmentation::kNone) {
     const at::Tensor pixels = changed_pictures(rows);
     c10::AutoGradMode with_gradients(trains_vision_);
     batch.images = pair_.models().captioner.vision_model.forward(pixels);
@@ -149,7 +147,7 @@ at::Tensor UnifiedBatches::image_state(int64_t index) {  // [P, C]
   return cache_.get(fmt::format("image {}", index), [&] {
     c10::NoGradGuard no_grad;
     const at::Tensor pixels = image::preprocess(samples_.load(index), pair_.models().preprocess).unsqueeze(0);
-    return pair_.models().captioner.vision_model.forward(pixels.to(pair_.options().device)).squeeze(0);
+    return pair_.models().captioner.vision_model.forward(pixels.to(pair_.device())).squeeze(0);
   });
 }
 
@@ -157,7 +155,7 @@ at::Tensor UnifiedBatches::image_state(int64_t index) {  // [P, C]
 at::Tensor UnifiedBatches::changed_pictures(std::vector<BatchRow>& rows) const {
   std::vector<at::Tensor> pictures;
   for (BatchRow& row : rows) pictures.push_back(changed_picture(row));
-  return normalise(at::cat(pictures), pair_.models().preprocess).to(pair_.options().device);
+  return normalise(at::cat(pictures), pair_.models().preprocess).to(pair_.device());
 }
 
 // [1, 3, S, S] in [0, 1]: augmented and degraded, as the options say
@@ -165,7 +163,7 @@ at::Tensor UnifiedBatches::changed_picture(BatchRow& row) const {
   image::PreprocessOptions unnormalised = pair_.models().preprocess;
   unnormalised.do_normalize = false;
   image::Image picture = samples_.load(row.sample.index);
-  if (options_.augmentation == "blip") {
+  if (options_.augmentation == Augmentation::kBlip) {
     const int64_t side = pair_.models().captioner.config.vision.image_size;
     picture = image::augment(picture, side, side, row.random);
   }
@@ -181,7 +179,7 @@ at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& captions)
     longest = std::max(longest, padded.tokens);
     rows.push_back(cache_.get("text " + caption, [&] {
       const at::Tensor ids = at::tensor(padded.ids, at::kLong).unsqueeze(0);
-      return text_states_of(models, ids.to(pair_.options().device)).squeeze(0);
+      return text_states_of(models, ids.to(pair_.device())).squeeze(0);
     }));
   }
   const at::Tensor states = at::stack(rows);
@@ -199,17 +197,17 @@ CaptionBatch UnifiedBatches::captions_of(const std::vector<BatchRow>& rows) cons
   std::vector<std::string> captions;
   for (const BatchRow& row : rows) captions.push_back(row.sample.caption);
   const CaptionBatch batch = caption_batch(pair_.captioner_tokenizer(), pair_.models().captioner.config.text, captions);
-  return {batch.ids.to(pair_.options().device), batch.labels.to(pair_.options().device)};
+  return {batch.ids.to(pair_.device()), batch.labels.to(pair_.device())};
 }
 
 Share UnifiedBatches::share_of(const CaptionBatch& captions) const {
-  if (options_.ranks.size() == 1) return {};
+  if (ranks_.size() == 1) return {};
   const auto tokens = static_cast<double>(captions.labels.ge(0).sum().item<int64_t>());
-  return {.rows = 1.0 / static_cast<double>(options_.ranks.size()), .tokens = tokens / options_.ranks.sum(tokens)};
+  return {.rows = 1.0 / static_cast<double>(ranks_.size()), .tokens = tokens / ranks_.sum(tokens)};
 }
 
 at::Tensor UnifiedBatches::stacked(const std::vector<at::Tensor>& rows) const {
-  return at::stack(rows).to(pair_.options().device);
+  return at::stack(rows).to(pair_.device());
 }
 
 }  // namespace readback::train

@@ -10,22 +10,10 @@
 #include "readback/base/ranks.h"
 #include "readback/train/model_pair.h"
 #include "readback/train/unified_objective.h"
+#include "readback/train/unified_options.h"
 #include "readback/train/unified_samples.h"
 
 namespace readback::train {
-
-struct UnifiedBatchOptions {
-  SampleOptions samples;
-  int64_t batch_size = 8;             // rows in this process
-  int64_t draws = 1;                  // (t, ε) for each text in the image cycle
-  int64_t resolution = 0;             // side of the generator's pictures in pixels; 0: the UNet's
-  double unconditional = 0.0;         // text cycle: share of captions replaced by the empty one, for guidance
-  double degradation = 0.0;           // image cycle: share of pictures with noise or blur
-  std::string augmentation = "none";  // image cycle, the captioner's pictures: none or blip (image/augment.h)
-  int64_t cache_bytes = int64_t{2} << 30;
-  uint64_t seed = 0;
-  Ranks ranks;  // this process has the rows rank · batch_size … of a batch of size · batch_size
-};
 
 struct BatchRow {
   DrawnSample sample;
@@ -36,14 +24,14 @@ class UnifiedBatches {
  public:
   // `pair` must outlive this. Errors: UsageError, DataError.
   UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective, const ModelPair& pair,
-                 const Context& context);
+                 const Context& context, const Ranks& ranks = {});
 
-  // This process's rows of step `step`. Errors: DataError when no picture can be read.
+  // This process's rows of step `step`: of size · batch_size rows those from rank · batch_size on. Errors: DataError when no picture can be read.
   std::vector<BatchRow> rows(int64_t step);
   TextCycleBatch text_cycle(std::vector<BatchRow>& rows);
   ImageCycleBatch image_cycle(std::vector<BatchRow>& rows);  // but for its policy
   image::Image picture(const BatchRow& row) const { return samples_.load(row.sample.index); }
-  double sum(double value) const { return options_.ranks.sum(value); }  // over all processes
+  double sum(double value) const { return ranks_.sum(value); }  // over all processes
 
  private:
   bool readable(int64_t index);
@@ -63,6 +51,7 @@ class UnifiedBatches {
   UnifiedOptions objective_;
   const ModelPair& pair_;
   Context context_;
+  Ranks ranks_;
   UnifiedSamples samples_;
   TensorCache cache_;
   std::set<int64_t> good_, bad_;  // pictures by whether they can be read

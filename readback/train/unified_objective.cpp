@@ -39,27 +39,16 @@ at::Tensor reading_weights(const generate::NoiseSchedule& schedule, const at::Te
 }
 
 void check(const UnifiedOptions& options) {
-  const auto expect = [](bool valid, const char* flag, const std::string& expected, auto got) {
-    if (!valid) throw UsageError(describe(flag, expected, fmt::format("{}", got)));
-  };
-  const auto weight = [&](const char* flag, double value) {
-    expect(std::isfinite(value) && value >= 0, flag, "0 or more", value);
-  };
-  weight("lm_weight", options.lm_weight);
-  weight("diffusion_weight", options.diffusion_weight);
-  weight("snr_gamma", options.snr_gamma);
-  weight("read_snr_gamma", options.read_snr_gamma);
-  weight("anchor_kl", options.anchor.kl);
-  weight("anchor_l2", options.anchor.l2);
-  weight("policy_weight", options.policy.weight);
-  expect(std::isfinite(options.temperature) && options.temperature > 0, "temperature", "more than 0",
-         options.temperature);
+  check_options(options);
   const auto [first, last] = options.read_timesteps;
-  expect(first >= 0 && last >= first, "read_last", fmt::format("read_first, {}, or more", first), last);
+  if (last < first) {
+    throw UsageError(describe("read_last", fmt::format("read_first, {}, or more", first), fmt::format("{}", last)));
+  }
   if (options.reading == Reading::kDraft) {
     check(options.draft);
-    expect(options.objective == Objective::kUnified, "reading draft", "objective unified",
-           "paper, whose pictures are estimates");
+    if (options.objective != Objective::kUnified) {
+      throw UsageError(describe("reading draft", "objective unified", "paper, whose pictures are estimates"));
+    }
   }
 }
 
@@ -240,24 +229,6 @@ at::Tensor UnifiedObjective::previous_sample(const at::Tensor& predicted, const 
   const at::Tensor variance = ((1 - before) / (1 - alpha) * (1 - step)).clamp_min(1e-20) * timesteps.gt(0);
   return per_picture(of_clean, sample) * clean + per_picture(of_sample, sample) * sample +
          per_picture(variance.sqrt(), sample) * noise;
-}
-
-Objective parse_objective(const std::string& name) {
-  if (name == "unified") return Objective::kUnified;
-  if (name == "paper") return Objective::kPaper;
-  throw UsageError(describe("objective", "unified or paper", name));
-}
-
-Reading parse_reading(const std::string& name) {
-  if (name == "estimate") return Reading::kEstimate;
-  if (name == "draft") return Reading::kDraft;
-  throw UsageError(describe("reading", "estimate or draft", name));
-}
-
-SoftTokenVariant parse_soft_tokens(const std::string& name) {
-  if (name == "probabilities") return SoftTokenVariant::kProbabilities;
-  if (name == "logits") return SoftTokenVariant::kLogits;
-  throw UsageError(describe("soft_tokens", "probabilities or logits", name));
 }
 
 }  // namespace readback::train

@@ -20,46 +20,9 @@
 #include "readback/train/draft.h"
 #include "readback/train/policy_gradient.h"
 #include "readback/train/soft_tokens.h"
+#include "readback/train/unified_options.h"
 
 namespace readback::train {
-
-enum class Objective {
-  // x̂_0 estimated from z_t, decoded, resized as the captioner's pictures are, normalised; soft tokens are exactly the
-  // caption's, end and padding behind them as in generation.
-  kUnified,
-  // The public code's arithmetic: its scheduler's step from timestep t to t - 1 is given the clean latent z where z_t
-  // belongs, and the previous sample (with its noise) is decoded and read without normalisation, resized without
-  // antialiasing; soft tokens go on to the last logit, which follows the end token, and are not padded. It also clips
-  // the gradients of the generator only (ParameterGroup::clipped) and smooths labels by 0.1 (BlipTextConfig). The
-  // dropout of its captioner is left out.
-  kPaper,
-};
-
-enum class Reading {
-  kEstimate,  // of text cycle: the clean picture estimated from z_t in one step
-  kDraft,     // a picture drawn from noise (draft.h)
-};
-
-struct TimestepRange {
-  int64_t first = 0, last = 999;  // both included
-};
-
-struct UnifiedOptions {
-  Objective objective = Objective::kUnified;
-  SoftTokenVariant soft_tokens = SoftTokenVariant::kProbabilities;
-  double temperature = 1.0;
-  double lm_weight = 1.0;         // text cycle: of the reconstruction L_lm; 0: L_diff alone is computed
-  double diffusion_weight = 1.0;  // image cycle: of the reconstruction L_diff, the paper's λ; 0: L_lm alone is computed
-  double snr_gamma = 0.0;         // min-SNR weighting of L_diff (https://arxiv.org/abs/2303.09556); 0: none
-  Reading reading = Reading::kEstimate;
-  // Text cycle: which estimates are read, and γ of their weight min(SNR, γ) / γ, since at high noise an estimate says
-  // little; 0: all count alike. What is not read counts as zero in the mean.
-  TimestepRange read_timesteps;
-  double read_snr_gamma = 0.0;
-  DraftOptions draft;  // kDraft
-  AnchorOptions anchor;
-  PolicyOptions policy;  // image cycle
-};
 
 enum class Part { kCaptioner, kTextEncoder, kUnet };
 
@@ -146,10 +109,5 @@ class UnifiedObjective {
   const StartingModels* start_;
   SoftTokens soft_tokens_;
 };
-
-// "paper", "unified"; "probabilities", "logits". Errors: UsageError.
-Objective parse_objective(const std::string& name);
-Reading parse_reading(const std::string& name);  // "estimate", "draft"
-SoftTokenVariant parse_soft_tokens(const std::string& name);
 
 }  // namespace readback::train

@@ -29,7 +29,7 @@ UnifiedSamples::UnifiedSamples(const SampleOptions& options, const Context& cont
 DrawnSample UnifiedSamples::draw(Random& random) const {
   const int64_t index = usable_[static_cast<size_t>(random.below(size()))];
   const std::vector<std::string> captions = dataset_->sample(index).references;
-  const int64_t choice = options_.any_caption ? random.below(static_cast<int64_t>(captions.size())) : 0;
+  const int64_t choice = options_.captions == Captions::kAny ? random.below(static_cast<int64_t>(captions.size())) : 0;
   return {index, prepare_caption(captions[static_cast<size_t>(choice)])};
 }
 

@@ -13,16 +13,9 @@
 #include "readback/base/random.h"
 #include "readback/data/dataset.h"
 #include "readback/image/image.h"
+#include "readback/train/unified_options.h"
 
 namespace readback::train {
-
-struct SampleOptions {
-  std::string dataset;           // as data::open_dataset takes it
-  std::string split = "train";   // emoji-scenes
-  int64_t first = 0, count = 0;  // which samples; 0: all from `first` on
-  int64_t image_size = 32;       // emoji-scenes
-  bool any_caption = true;       // one of a sample's captions by chance; else its first
-};
 
 struct DrawnSample {
   int64_t index = 0;  // of the data set

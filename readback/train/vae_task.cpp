@@ -24,11 +24,12 @@ at::Tensor gradient_loss(const at::Tensor& a, const at::Tensor& b) {
 // Pictures → latents → pictures: L1 + L2 + gradients, and a light pull of the latents towards the unit normal.
 class VaeTask : public Task {
  public:
-  explicit VaeTask(const TaskOptions& options)
+  VaeTask(const TaskOptions& options, const Machine& machine)
       : options_(options),
+        machine_(machine),
         repository_(options.model),
         config_(models::VaeConfig::read(models::part_config(repository_))),
-        weights_(starting_weights(repository_, options)),
+        weights_(starting_weights(repository_, machine, options.seed)),
         vae_(config_, weights_) {
     weights_.finish();
   }
@@ -61,13 +62,13 @@ class VaeTask : public Task {
   at::Tensor batch(Random& random) const {  // [B, 3, S, S] in [-1, 1]
     const at::Tensor images = render_scenes(
         draw_scenes(random, options_.batch_size, options_.first_scene, options_.scenes), options_.image_size);
-    return (images * 2 - 1).to(options_.device, options_.dtype);
+    return (images * 2 - 1).to(machine_.device, machine_.dtype);
   }
 
   // What makes the latents' standard deviation one, as for Stable Diffusion's 0.18215.
   double scaling_factor(const checkpoint::TensorMap& weights) const {
     at::NoGradGuard no_grad;
-    nn::Weights source(weights, options_.device, at::kFloat, "the trained VAE");
+    nn::Weights source(weights, machine_.device, at::kFloat, "the trained VAE");
     const models::Vae vae(config_, source);
     Random random(options_.seed, Purpose::kTraining, "vae scaling factor");
     const models::VaeMoments moments = vae.encode(batch(random).to(at::kFloat));
@@ -76,6 +77,7 @@ class VaeTask : public Task {
   }
 
   TaskOptions options_;
+  Machine machine_;
   checkpoint::Repository repository_;
   models::VaeConfig config_;
   nn::Weights weights_;
@@ -84,8 +86,8 @@ class VaeTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_vae_task(const TaskOptions& options, const Context& /*context*/) {
-  return std::make_unique<VaeTask>(options);
+std::unique_ptr<Task> make_vae_task(const TaskOptions& options, const Machine& machine, const Context& /*context*/) {
+  return std::make_unique<VaeTask>(options, machine);
 }
 
 }  // namespace readback::train

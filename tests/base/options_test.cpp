@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 
 #include "readback/base/error.h"
 #include "readback/base/options_json.h"
@@ -91,6 +92,21 @@ TEST(Options, NumbersOutOfRangeAreRefused) {
   EXPECT_EQ(check([](Outer& o) { o.inner.count = 0; }), "in_count: expected 1 or more, got 0");
   EXPECT_EQ(check([](Outer& o) { o.rate = 0; }), "rate: expected more than 0, got 0");
   EXPECT_NE(check([](Outer& o) { o.rate = std::nan(""); }), "none");
+  EXPECT_EQ(check([](Outer& o) { o.rate = INFINITY; }), "rate: expected more than 0, got inf");
+}
+
+TEST(Options, RangesSayWhatTheyHold) {
+  EXPECT_EQ(to_string({}), "a finite number");
+  EXPECT_EQ(to_string({0, 1}), "0 to 1");
+  EXPECT_EQ(to_string(at_least(2)), "2 or more");
+  EXPECT_EQ(to_string({.most = 2}), "at most 2");
+  EXPECT_EQ(to_string(share_below_one()), "0 or more, below 1");
+  EXPECT_EQ(to_string({.least = 0, .most = 1, .above_least = true}), "more than 0, at most 1");
+  EXPECT_TRUE(share_below_one().contains(0));
+  EXPECT_FALSE(share_below_one().contains(1));
+  EXPECT_FALSE(more_than(0).contains(0));
+  EXPECT_TRUE((Range{0, 1}).contains(1));
+  EXPECT_FALSE(Range{}.contains(INFINITY));
 }
 
 TEST(Options, WhatIsLeftOpenComesFromTheDefaults) {

@@ -59,7 +59,7 @@ TEST_F(Cli, RecipesAreFlagsThatTheCommandLineOverrides) {
 TEST_F(Cli, FinetuningGoesOnWithItsOptionsOnly) {
   std::ofstream(path("tiny.toml")) << "captioner = \"emoji-scenes/captioner\"\ngenerator = \"emoji-scenes/generator\"\n"
                                    << "dataset = \"emoji-scenes\"\nsamples = 4\nsteps = 2\nbatch-size = 1\n"
-                                   << "losses = \"lm\"\nselect-by = [\"cider\", \"bleu-4\"]\n";
+                                   << "losses = \"lm\"\nevaluate-metrics = [\"cider\", \"bleu-4\"]\n";
   const std::string command = "finetune --output " + path("tuned") + " " + path("tiny.toml");
   const Outcome first = run(command);
   ASSERT_EQ(first.status, 0) << first.err;
@@ -67,9 +67,9 @@ TEST_F(Cli, FinetuningGoesOnWithItsOptionsOnly) {
   const Outcome again = run(command);
   EXPECT_EQ(again.status, 0) << again.err;
   EXPECT_NE(again.err.find("resuming at step 2 of 2"), std::string::npos) << again.err;
-  const Outcome other = run(command + " --select-by cider,rouge-l");
+  const Outcome other = run(command + " --evaluate-metrics cider,rouge-l");
   EXPECT_EQ(other.status, 1);
-  EXPECT_NE(other.err.find("select-by = cider bleu-4, got select-by = cider rouge-l"), std::string::npos) << other.err;
+  EXPECT_NE(other.err.find("task.evaluation.metrics.1 = \"bleu-4\", got task.evaluation.metrics.1 = \"rouge-l\""), std::string::npos) << other.err;
   std::filesystem::create_directories(path("pictures"));
   EXPECT_EQ(run(command + "2 --evaluate-every 1 --dataset " + path("pictures")).status, 2);
 }

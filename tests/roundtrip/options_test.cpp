@@ -9,50 +9,12 @@
 #include "fakes.h"
 #include "readback/base/options_json.h"
 #include "readback/roundtrip/shared_models.h"
+#include "tests/change_options.h"
 
 namespace readback::roundtrip {
 namespace {
 
-// Another value of an option that its declaration allows.
-template <typename Value>
-void change(Value& value) {
-  if constexpr (is_optional_v<Value>) {
-    auto inner = value.value_or(typename Value::value_type{});
-    change(inner);
-    value = inner;
-  } else if constexpr (is_vector_v<Value>) {
-    if constexpr (std::is_enum_v<typename Value::value_type>) {
-      value.pop_back();
-    } else {
-      value.push_back("changed");
-    }
-  } else if constexpr (std::is_same_v<Value, bool>) {
-    value = !value;
-  } else if constexpr (std::is_same_v<Value, std::string>) {
-    value += "changed";
-  } else if constexpr (std::is_floating_point_v<Value>) {
-    value = value == 0.5 ? 0.25 : 0.5;
-  } else {
-    value += 8;
-  }
-}
-
-// `changed` is called with options of which one has another value, and that option's path and scope.
-template <typename Options>
-void for_each_change(const Options& base, const std::function<void(const Options&, const std::string&, Scope)>& changed) {
-  std::vector<std::string> paths;
-  for_each_option(base, [&](const auto&, const auto&, const std::string& path, const std::string&) { paths.push_back(path); });
-  for (const std::string& wanted : paths) {
-    Options options = base;
-    Scope scope = Scope::kResult;
-    for_each_option(options, [&](const auto& option, auto& value, const std::string& path, const std::string&) {
-      if (path != wanted) return;
-      change(value);
-      scope = option.scope;
-    });
-    changed(options, wanted, scope);
-  }
-}
+using tests::for_each_change;
 
 TEST(RunOptions, EachOptionChangesJsonAndThoseOfResultsIdentity) {
   const RunOptions base;

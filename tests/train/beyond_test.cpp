@@ -59,7 +59,7 @@ struct Training {
 
   explicit Training(const std::string& name, const std::function<void(UnifiedOptions&)>& change = {})
       : test(case_of(name)),
-        parameters(tiny.trained(test.json["trained"], test.json["trained"])),
+        parameters(tiny.trained(test.trained(), test.trained())),
         start(tiny.blip_config, tiny.blip_weights, tiny.unet.config, tiny.unet_weights, parameters),
         objective(models_of(test, tiny), changed(change), &start) {}
   UnifiedOptions changed(const std::function<void(UnifiedOptions&)>& change) const {

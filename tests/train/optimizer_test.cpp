@@ -39,10 +39,10 @@ TEST(AdamW, GroupsHaveRatesDecaysAndClippingOfTheirOwn) {
   AdamWOptions options, own;
   options.clip_norm = own.clip_norm = 0.5;
   options.epsilon = own.epsilon = 1.0;  // makes the update depend on the gradient's size
-  options.groups = {{.prefix = "b.", .learning_rate = 3.0, .weight_decay = 0.2, .clipped = false}};
   own.weight_decay = 0.2;
   at::Tensor a = at::full({1}, 0.7), b = at::full({1}, 0.7);
-  AdamW optimizer({{"a.x", a}, {"b.x", b}}, options);
+  AdamW optimizer({{"a.x", a}, {"b.x", b}}, options,
+                  {{.prefix = "b.", .learning_rate = 3.0, .weight_decay = 0.2, .clipped = false}});
   (3 * a + 4 * b).sum().backward();
   EXPECT_NEAR(optimizer.step(0.05), 5.0, 1e-6);
   EXPECT_NEAR(a.item<double>(), textbook(0.7, {0.5}, 0.05, options), 1e-6);  // clipped by its own norm
@@ -117,13 +117,12 @@ TEST(AdamW, RefusesAnotherModelsState) {
 }
 
 TEST(Schedule, WarmsUpThenFollowsHalfACosineToItsFloor) {
-  EXPECT_DOUBLE_EQ(schedule_factor("cosine", 0, 10, 110, 0.1), 0.1);
-  EXPECT_DOUBLE_EQ(schedule_factor("cosine", 9, 10, 110, 0.1), 1.0);
-  EXPECT_DOUBLE_EQ(schedule_factor("cosine", 10, 10, 110, 0.1), 1.0);
-  EXPECT_NEAR(schedule_factor("cosine", 60, 10, 110, 0.1), 0.55, 1e-12);
-  EXPECT_NEAR(schedule_factor("cosine", 110, 10, 110, 0.1), 0.1, 1e-12);
-  EXPECT_DOUBLE_EQ(schedule_factor("constant", 109, 10, 110, 0.1), 1.0);
-  EXPECT_THROW(schedule_factor("linear", 20, 10, 110, 0.1), UsageError);
+  EXPECT_DOUBLE_EQ(schedule_factor(Schedule::kCosine, 0, 10, 110, 0.1), 0.1);
+  EXPECT_DOUBLE_EQ(schedule_factor(Schedule::kCosine, 9, 10, 110, 0.1), 1.0);
+  EXPECT_DOUBLE_EQ(schedule_factor(Schedule::kCosine, 10, 10, 110, 0.1), 1.0);
+  EXPECT_NEAR(schedule_factor(Schedule::kCosine, 60, 10, 110, 0.1), 0.55, 1e-12);
+  EXPECT_NEAR(schedule_factor(Schedule::kCosine, 110, 10, 110, 0.1), 0.1, 1e-12);
+  EXPECT_DOUBLE_EQ(schedule_factor(Schedule::kConstant, 109, 10, 110, 0.1), 1.0);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ namespace {
 const std::string kGoldens = tests::source_dir().string() + "/tests/goldens/";
 constexpr int kInterrupted = 130, kRankError = 3;
 
-UnifiedTaskOptions unified(int64_t batch_size, const Ranks& ranks = {}) {
+UnifiedTaskOptions unified(int64_t batch_size) {
   UnifiedTaskOptions options;
   options.models.captioner = kGoldens + "caption/blip";
   options.models.generator = kGoldens + "generate/pipeline";
@@ -33,9 +33,8 @@ UnifiedTaskOptions unified(int64_t batch_size, const Ranks& ranks = {}) {
   options.batches.unconditional = 0.2;
   options.batches.samples.dataset = "emoji-scenes";
   options.batches.samples.count = 6;
-  options.batches.ranks = ranks;
-  options.evaluation.samples.dataset = "emoji-scenes";
-  options.evaluation.samples.count = 4;
+  options.evaluation.dataset = "emoji-scenes";
+  options.evaluation.samples = 4;
   return options;
 }
 
@@ -48,16 +47,15 @@ TrainOptions train_options(int64_t steps) {
   options.evaluate_every = 5;
   options.optimizer.ema_decay = 0.9;
   options.checkpoint_seconds = 0.02;
-  options.recipe = "test\n";
   return options;
 }
 
 void train_unified(const std::string& order, const fs::path& folder, int64_t batch_size, const Ranks& ranks,
                    const Context& context = {}) {
   at::set_num_threads(1);
-  UnifiedTaskOptions options = unified(batch_size, ranks);
-  options.order = order;
-  train(*make_unified_task(options, context), train_options(20), folder, context, ranks);
+  UnifiedTaskOptions options = unified(batch_size);
+  options.order = parse_enum<Order>("order", order);
+  train(*make_unified_task(options, {}, context, ranks), train_options(20), {}, folder, context, ranks);
 }
 
 // $READBACK_JOB: the order of steps and a folder.
@@ -85,7 +83,7 @@ TEST(RanksTraining, TwoProcessesEqualOneWithTwiceTheBatch) {
     expect_done(Job(2, kTrainUnified, order + " " + fs::path(two).string()), 2);
     train_unified(order, one, 4, {});
     const auto expected = checkpoint::load_safetensors(one / "training/state.safetensors");
-    const auto start = make_unified_task(unified(1), *std::make_unique<Progress>())->parameters();
+    const auto start = make_unified_task(unified(1), {}, {})->parameters();
     int parameters = 0;
     double moved = 0;
     for (const auto& [key, tensor] : checkpoint::load_safetensors(two / "training/state.safetensors")) {
@@ -163,7 +161,7 @@ TEST(DISABLED_RanksChild, Evaluation) {
   const fs::path folder = std::getenv("READBACK_JOB");
   Rows rows(ranks);
   rows.fails = true;
-  const auto run = [&] { train(rows, options, folder, silent, ranks); };
+  const auto run = [&] { train(rows, options, {}, folder, silent, ranks); };
   if (ranks.is_root()) {
     EXPECT_THROW(run(), DataError);
   } else {

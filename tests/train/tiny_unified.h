@@ -24,8 +24,8 @@ inline UnifiedTaskOptions task_options() {
   options.batches.unconditional = 0.2;
   options.batches.samples.dataset = "emoji-scenes";
   options.batches.samples.count = 6;
-  options.evaluation.samples.dataset = "emoji-scenes";
-  options.evaluation.samples.count = 4;
+  options.evaluation.dataset = "emoji-scenes";
+  options.evaluation.samples = 4;
   options.batches.seed = 3;
   return options;
 }
@@ -38,16 +38,15 @@ inline TrainOptions train_options() {
   options.log_every = 1;
   options.evaluate_every = 3;
   options.optimizer.ema_decay = 0.9;
-  options.optimizer.groups = {{.prefix = "captioner.", .learning_rate = 0.5, .weight_decay = 0}};
   options.checkpoint_seconds = 0.02;
-  options.recipe = "test\n";
   return options;
 }
 
-inline void run(const std::filesystem::path& folder, const UnifiedTaskOptions& task = task_options()) {
+inline void run(const std::filesystem::path& folder, const UnifiedTaskOptions& task = task_options(),
+                const Machine& machine = {}) {
   at::set_num_threads(1);
-  Progress silent;
-  train(*make_unified_task(task, silent), train_options(), folder, silent);
+  train(*make_unified_task(task, machine, {}), train_options(), {}, folder, {}, {},
+        {{.prefix = "captioner.", .learning_rate = 0.5, .weight_decay = 0}});
 }
 
 }  // namespace readback::train

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 TaskOptions vae_options() {
   TaskOptions options;
-  options.task = "vae";
+  options.task = TaskKind::kVae;
   options.model = tests::source_dir().string() + "/recipes/emoji-scenes/vae";
   options.image_size = 16;
   options.batch_size = 2;
@@ -39,15 +39,13 @@ TrainOptions train_options() {
   options.log_every = 5;
   options.optimizer.ema_decay = 0.9;
   options.checkpoint_seconds = 0.02;
-  options.recipe = "test\n";
   return options;
 }
 
-void run_here(const fs::path& folder, const TrainOptions& options = train_options()) {
+void run_here(const fs::path& folder, const TrainOptions& options = train_options(),
+              const TrainingIdentity& identity = {}) {
   at::set_num_threads(1);
-  Progress silent;
-  const auto task = make_task(vae_options(), silent);
-  train(*task, options, folder, silent);
+  train(*make_task(vae_options(), {}, {}), options, identity, folder, {});
 }
 
 std::string final_state(const fs::path& folder) {
@@ -92,23 +90,34 @@ TEST(Trainer, RefusesToGoOnWithOtherOptionsOrModels) {
   Folder folder;
   TrainOptions options = train_options();
   options.steps = 2;
-  options.recipe = "steps = 2\nrate = 1\n";
+  TrainingIdentity identity{.options = {{"steps", 2}, {"rate", 1}},
+                            .defaults = {{"decay", 0}},
+                            .start = {{"captioner", "a"}, {"generator", "b"}}};
   const auto refusal = [&] {
     try {
-      run_here(folder, options);
+      run_here(folder, options, identity);
     } catch (const StoreError& error) {
       return std::string(error.what());
     }
     return std::string("went on");
   };
   EXPECT_EQ(refusal(), "went on");
-  options.models = "captioner = a\ngenerator = b\n";
-  EXPECT_EQ(refusal(), "went on") << "begun before models were recorded";
-  options.recipe = "steps = 2\nrate = 10\n";
-  EXPECT_NE(refusal().find("begun with, rate = 1, got rate = 10. "), std::string::npos) << refusal();
-  options.recipe = "steps = 2\nrate = 1\n";
-  options.models = "captioner = a\ngenerator = c\n";
-  EXPECT_NE(refusal().find("begun with, generator = b, got generator = c. "), std::string::npos) << refusal();
+  const auto expect_refusal = [&](const std::string& part) {
+    EXPECT_NE(refusal().find(part), std::string::npos) << refusal();
+  };
+  identity.options["decay"] = 0;
+  EXPECT_EQ(refusal(), "went on") << "an option that is newer than the training, at its default";
+  identity.options["decay"] = 1;
+  expect_refusal("begun with, decay = 0, got decay = 1. ");
+  identity.options = {{"steps", 2}, {"rate", 10}, {"decay", 0}};
+  expect_refusal("begun with, rate = 1, got rate = 10. ");
+  identity.options["rate"] = 1;
+  identity.start["generator"] = "c";
+  expect_refusal("begun with, generator = \"b\", got generator = \"c\". ");
+  write_file(folder / "training/identity.json", "[]");
+  expect_refusal("identity.json: expected the options and the start of a training");
+  fs::remove(folder / "training/identity.json");
+  expect_refusal("whose random numbers were others");
 }
 
 TEST(Trainer, RefusesOptionsBeforeItWritesAnything) {
@@ -120,16 +129,15 @@ TEST(Trainer, RefusesOptionsBeforeItWritesAnything) {
     EXPECT_FALSE(fs::exists(folder / "training"));
   };
   refused([](TrainOptions& options) { options.learning_rate = NAN; });
-  refused([](TrainOptions& options) { options.schedule = "linear"; });
   refused([](TrainOptions& options) { options.optimizer.ema_decay = 1; });
-  refused([](TrainOptions& options) { options.optimizer.groups = {{.prefix = "x", .learning_rate = -1}}; });
+  refused([](TrainOptions& options) { options.optimizer.weight_decay = -1; });
 }
 
 TEST(Trainer, DoesNotSaveAModelThatIsNotFinite) {
   class Exploding : public Task {
    public:
     std::map<std::string, at::Tensor> parameters() const override { return {{"x", x_}}; }
-    at::Tensor loss(int64_t, Metrics&) override { return x_.sum(); }
+    at::Tensor loss(int64_t, Metrics&) override { return -x_.sum(); }  // x grows beyond what floats hold
     void save(const fs::path&, const checkpoint::TensorMap&) const override { FAIL() << "saved"; }
 
    private:
@@ -141,8 +149,7 @@ TEST(Trainer, DoesNotSaveAModelThatIsNotFinite) {
   options.steps = 1;
   options.learning_rate = 3e38;
   options.warmup = 0;
-  options.optimizer.weight_decay = -1;  // grows beyond what floats hold
-  EXPECT_THROW(train(task, options, folder, silent), Error);
+  EXPECT_THROW(train(task, options, {}, folder, silent), Error);
 }
 
 TEST(Trainer, EndsAfterThreeLossesInARowThatAreNotFinite) {
@@ -160,7 +167,7 @@ TEST(Trainer, EndsAfterThreeLossesInARowThatAreNotFinite) {
   TrainOptions options = train_options();
   options.checkpoint_seconds = 0;
   try {
-    train(task, options, folder, silent);
+    train(task, options, {}, folder, silent);
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("three losses in a row"), std::string::npos);
@@ -183,7 +190,7 @@ TEST(Trainer, AFullDiskLeavesTheStateBefore) {
   } stop;
   at::set_num_threads(1);
   options.checkpoint_seconds = 0;
-  EXPECT_THROW(train(*make_task(vae_options(), stop), options, folder, stop), Interrupted);
+  EXPECT_THROW(train(*make_task(vae_options(), {}, stop), options, {}, folder, stop), Interrupted);
   const std::string before = read_file(state);
 
   rlimit unlimited{};  // as tests/base/files_test.cpp fills the disk
@@ -198,17 +205,17 @@ TEST(Trainer, AFullDiskLeavesTheStateBefore) {
   EXPECT_EQ(final_state(folder), final_state(undisturbed));
 }
 
-TEST(Tasks, UnknownNamesAndMissingPartsAreErrors) {
+TEST(Tasks, MissingPartsAreErrors) {
   Progress silent;
   TaskOptions options = vae_options();
-  options.task = "gan";
-  EXPECT_THROW(make_task(options, silent), UsageError);
-  options.task = "diffusion";
+  options.task.reset();
+  EXPECT_THROW(make_task(options, {}, silent), UsageError);
+  options.task = TaskKind::kDiffusion;
   options.model = tests::source_dir().string() + "/recipes/emoji-scenes/generator";
-  EXPECT_THROW(make_task(options, silent), UsageError);
-  options.task = "vae";
+  EXPECT_THROW(make_task(options, {}, silent), UsageError);
+  options.task = TaskKind::kVae;
   options.model = "/nowhere";
-  EXPECT_THROW(make_task(options, silent), CheckpointError);
+  EXPECT_THROW(make_task(options, {}, silent), CheckpointError);
 }
 
 }  // namespace

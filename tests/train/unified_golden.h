@@ -54,7 +54,7 @@ struct Tiny {
   }
 
   // What is trained, under "captioner." and "unet.".
-  std::map<std::string, at::Tensor> trained(const std::string& captioner, const std::string& generator) const {
+  std::map<std::string, at::Tensor> trained(Selection captioner, Selection generator) const {
     std::map<std::string, at::Tensor> all;
     for (const auto& [key, tensor] : select_parameters(blip_weights.parameters(), Side::kCaptioner, captioner)) {
       all["captioner." + key] = tensor;
@@ -103,10 +103,11 @@ struct Case {
         std::ranges::count_if(golden, [&](const auto& entry) { return entry.first.starts_with(prefix); }));
   }
 
+  Selection trained() const { return parse_enum<Selection>("trained", json["trained"]); }
   UnifiedOptions options() const {
     UnifiedOptions options;
-    options.objective = parse_objective(json["objective"]);
-    options.soft_tokens = parse_soft_tokens(json["soft_tokens"]);
+    options.objective = parse_enum<Objective>("objective", json["objective"]);
+    options.soft_tokens = parse_enum<SoftTokenVariant>("soft_tokens", json["soft_tokens"]);
     options.temperature = json["temperature"];
     options.lm_weight = json["lm_weight"];
     options.diffusion_weight = json["diffusion_weight"];

@@ -34,12 +34,11 @@ TEST_P(UnifiedParity, TenMicroStepsHaveTheReferencesLossesAndGradients) {
   const UnifiedObjective objective(
       tiny.models(test["map"], generate::NoiseSchedule::from_config(scheduler), test.json["clip_sample"]),
       test.options());
-  const std::string selection = test.json["trained"];
-  const auto parameters = tiny.trained(selection, selection);
+  const auto parameters = tiny.trained(test.trained(), test.trained());
   AdamWOptions adamw;
   adamw.clip_norm = test.json["clip_norm"];
-  if (test.options().objective == Objective::kPaper) adamw.groups = {{.prefix = "captioner.", .clipped = false}};
-  AdamW optimizer(parameters, adamw);
+  const bool paper = test.options().objective == Objective::kPaper;
+  AdamW optimizer(parameters, adamw, {{.prefix = "captioner.", .clipped = !paper}});
   ASSERT_EQ(test.gradients(), parameters.size());
 
   for (int64_t step = 0; step < 10; ++step) {
@@ -83,7 +82,7 @@ std::set<std::string> with_gradient(const Tiny& tiny) {
   return names;
 }
 
-std::set<std::string> gradients_of(const std::string& captioner, const std::string& generator, bool even,
+std::set<std::string> gradients_of(Selection captioner, Selection generator, bool even,
                                    UnifiedOptions options = {}) {
   const Case test{"unified-logits", description()["cases"]["unified-logits"], golden()};
   const Tiny tiny;
@@ -105,8 +104,8 @@ TEST(UnifiedGradients, ReachTheQueriesOfBothModelsAndNothingElse) {
       "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q.weight",
       "unet.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q.weight",
       "unet.up_blocks.1.attentions.1.transformer_blocks.0.attn2.to_q.weight"};
-  EXPECT_EQ(gradients_of("xattn_q", "xattn_q", /*even=*/true), expected);
-  EXPECT_EQ(gradients_of("xattn_q", "xattn_q", /*even=*/false), expected);
+  EXPECT_EQ(gradients_of(Selection::kXattnQ, Selection::kXattnQ, /*even=*/true), expected);
+  EXPECT_EQ(gradients_of(Selection::kXattnQ, Selection::kXattnQ, /*even=*/false), expected);
 }
 
 // The reconstruction is what teaches the other model: with its weight at zero the captioner gets nothing from even
@@ -114,14 +113,14 @@ TEST(UnifiedGradients, ReachTheQueriesOfBothModelsAndNothingElse) {
 TEST(UnifiedGradients, CrossFromOneModelToTheOtherThroughTheReconstructionOnly) {
   UnifiedOptions apart;
   apart.lm_weight = apart.diffusion_weight = 0;
-  for (const std::string& name : gradients_of("xattn_q", "xattn_q", true, apart)) {
+  for (const std::string& name : gradients_of(Selection::kXattnQ, Selection::kXattnQ, true, apart)) {
     EXPECT_TRUE(name.starts_with("unet.")) << name;
   }
-  for (const std::string& name : gradients_of("xattn_q", "xattn_q", false, apart)) {
+  for (const std::string& name : gradients_of(Selection::kXattnQ, Selection::kXattnQ, false, apart)) {
     EXPECT_TRUE(name.starts_with("captioner.")) << name;
   }
-  EXPECT_EQ(gradients_of("xattn_q", "none", false).size(), 4u);
-  EXPECT_EQ(gradients_of("none", "xattn_q", true).size(), 4u);
+  EXPECT_EQ(gradients_of(Selection::kXattnQ, Selection::kNone, false).size(), 4u);
+  EXPECT_EQ(gradients_of(Selection::kNone, Selection::kXattnQ, true).size(), 4u);
 }
 
 // With a frozen captioner an estimate that is read teaches the UNet more than L_diff does.
@@ -133,7 +132,7 @@ TEST(UnifiedGradients, ReadingTeachesTheGeneratorThroughAFrozenCaptioner) {
     options.lm_weight = lm_weight;
     const UnifiedObjective objective(
         tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"])), options);
-    const auto parameters = tiny.trained("none", "xattn_q");
+    const auto parameters = tiny.trained(Selection::kNone, Selection::kXattnQ);
     const AdamW leaves(parameters, {});
     objective.text_cycle(test.text_cycle(tiny, objective, 0)).total.backward();
     return parameters.begin()->second.grad().clone();
@@ -170,7 +169,7 @@ TEST(UnifiedObjective, SaysWhenModelsMayLeaveMemory) {
   std::vector<Part> released;
   models.release = [&released](Part part) { released.push_back(part); };
   const UnifiedObjective objective(models, {});
-  const AdamW leaves(tiny.trained("xattn_q", "xattn_q"), {});
+  const AdamW leaves(tiny.trained(Selection::kXattnQ, Selection::kXattnQ), {});
   const UnifiedLoss odd = objective.image_cycle(test.image_cycle(tiny, 1));
   EXPECT_EQ(released, (std::vector{Part::kCaptioner, Part::kTextEncoder}));
   odd.total.backward();

@@ -71,23 +71,23 @@ TEST(UnifiedTask, SavesRepositoriesInWhichTheTrainedTensorsAreNew) {
 }
 
 TEST(UnifiedTask, ControlsTrainOneModelAndComputeOneLoss) {
-  for (const std::string losses : {"lm", "diffusion"}) {
+  for (const Losses losses : {Losses::kLm, Losses::kDiffusion}) {
     Folder folder;
     UnifiedTaskOptions options = task_options();
     options.losses = losses;
     run(folder, options);
     // What is not trained is not written.
-    EXPECT_EQ(fs::exists(folder / "captioner"), losses == "lm");
-    EXPECT_EQ(fs::exists(folder / "generator"), losses == "diffusion");
-    EXPECT_FALSE((losses == "lm" ? changed_in_captioner(folder) : changed_in_generator(folder)).empty());
+    EXPECT_EQ(fs::exists(folder / "captioner"), losses == Losses::kLm);
+    EXPECT_EQ(fs::exists(folder / "generator"), losses == Losses::kDiffusion);
+    EXPECT_FALSE((losses == Losses::kLm ? changed_in_captioner(folder) : changed_in_generator(folder)).empty());
     std::ifstream log(folder / "training/losses.jsonl");
     std::string line;
     std::getline(log, line);
     const auto json = nlohmann::json::parse(line);
-    EXPECT_EQ(json.contains("odd_lm"), losses == "lm");
-    EXPECT_EQ(json.contains("even_diffusion"), losses == "diffusion");
-    EXPECT_FALSE(json.contains("even_lm"));
-    EXPECT_FALSE(json.contains("odd_diffusion"));
+    EXPECT_EQ(json.contains("image_cycle_lm"), losses == Losses::kLm);
+    EXPECT_EQ(json.contains("text_cycle_diffusion"), losses == Losses::kDiffusion);
+    EXPECT_FALSE(json.contains("text_cycle_lm"));
+    EXPECT_FALSE(json.contains("image_cycle_diffusion"));
   }
 }
 
@@ -114,17 +114,17 @@ TEST(Trainer, KeepsTheBestAndStopsWhenNothingBetterComes) {
   options.steps = 100;
   options.learning_rate = 1;  // Adam's step on a constant gradient is the rate
   options.warmup = 0;
-  options.schedule = "constant";
+  options.schedule = Schedule::kConstant;
   options.optimizer.weight_decay = 0;
   options.evaluate_every = 2;
   options.patience = 3;
   Progress silent;
   Peak peak;
-  train(peak, options, folder, silent);
+  train(peak, options, {}, folder, silent);
   EXPECT_EQ(read_file(folder / "best/x.txt"), "4");
   EXPECT_EQ(read_file(folder / "x.txt"), "10");
   Peak again;
-  train(again, options, folder, silent);  // a stopped training stays stopped
+  train(again, options, {}, folder, silent);  // a stopped training stays stopped
   EXPECT_EQ(read_file(folder / "x.txt"), "10");
   std::ifstream log(folder / "training/evaluations.jsonl");
   int lines = 0;
@@ -140,9 +140,9 @@ TEST(UnifiedTask, BothDirectionsAreLogged) {
   options.accumulation = 1;
   options.log_every = 4;
   options.evaluate_every = 0;
-  train(*make_unified_task(task_options(), silent), options, folder, silent);
+  train(*make_unified_task(task_options(), {}, silent), options, {}, folder, silent);
   const std::string log = read_file(folder / "training/losses.jsonl");
-  for (const char* name : {"even_diffusion", "even_lm", "odd_lm", "odd_diffusion"}) {
+  for (const char* name : {"text_cycle_diffusion", "text_cycle_lm", "image_cycle_lm", "image_cycle_diffusion"}) {
     EXPECT_NE(log.find(name), log.rfind(name)) << name;  // more than once
   }
 }
@@ -173,16 +173,16 @@ TEST(Trainer, AnInterruptedEvaluationIsMadeAgain) {
   };
   Folder undisturbed;
   Peak peak;
-  train(peak, options, undisturbed, silent);
+  train(peak, options, {}, undisturbed, silent);
   for (const int at : {0, 2, 3}) {
     Folder folder;
     Interrupting interrupting(at);
-    EXPECT_THROW(train(interrupting, options, folder, silent), Interrupted);
+    EXPECT_THROW(train(interrupting, options, {}, folder, silent), Interrupted);
     std::map<std::string, std::string> metadata;
     checkpoint::load_safetensors(folder / "training/state.safetensors", &metadata);
     EXPECT_EQ(metadata.at("step"), std::to_string(2 * at));
     Peak again;
-    train(again, options, folder, silent);
+    train(again, options, {}, folder, silent);
     EXPECT_EQ(result(folder), result(undisturbed)) << at;
   }
 }
@@ -191,7 +191,7 @@ TEST(Trainer, AnInterruptedEvaluationIsMadeAgain) {
 TEST(UnifiedTask, StepsWithoutAGradientAreNoErrors) {
   Folder folder;
   UnifiedTaskOptions options = task_options();
-  options.models.train_generator = "none";
+  options.models.train_generator = Selection::kNone;
   options.objective.lm_weight = 0;
   run(folder, options);
   EXPECT_FALSE(changed_in_captioner(folder).empty());
@@ -202,16 +202,16 @@ TEST(UnifiedTask, CachesAndOrdersOfSteps) {
   at::set_num_threads(1);
   Progress silent;
   const auto losses = [&](const UnifiedTaskOptions& options) {
-    const auto task = make_unified_task(options, silent);
+    const auto task = make_unified_task(options, {}, silent);
     Metrics metrics;
     for (int64_t step = 0; step < 4; ++step) task->loss(step, metrics);
     return metrics;
   };
   UnifiedTaskOptions kept = task_options(), anew = task_options(), joint = task_options();
   kept.batches.degradation = anew.batches.degradation = 0;
-  anew.batches.cache_bytes = 0;
+  anew.batches.cache_gigabytes = 0;
   EXPECT_EQ(losses(kept), losses(anew));
-  joint.order = "joint";
+  joint.order = Order::kJoint;
   EXPECT_EQ(losses(joint).size(), 16u);
   EXPECT_EQ(losses(kept).size(), 8u);
 }
@@ -220,19 +220,19 @@ TEST(UnifiedTask, CachesAndOrdersOfSteps) {
 TEST(UnifiedTask, AugmentsTheCaptionersPicturesOnOddSteps) {
   at::set_num_threads(1);
   Progress silent;
-  const auto metrics = [&](const std::string& augmentation, double degradation, int64_t step) {
+  const auto metrics = [&](Augmentation augmentation, double degradation, int64_t step) {
     UnifiedTaskOptions options = task_options();
     options.batches.augmentation = augmentation;
     options.batches.degradation = degradation;
     Metrics metrics;
-    make_unified_task(options, silent)->loss(step, metrics);
+    make_unified_task(options, {}, silent)->loss(step, metrics);
     return metrics;
   };
-  EXPECT_EQ(metrics("blip", 0, 0), metrics("none", 0, 0));
-  EXPECT_NE(metrics("blip", 0, 1), metrics("none", 0, 1));
-  EXPECT_NE(metrics("blip", 1, 1), metrics("blip", 0, 1));
-  EXPECT_NE(metrics("blip", 1, 1), metrics("none", 1, 1));
-  EXPECT_EQ(metrics("blip", 1, 1), metrics("blip", 1, 1));
+  EXPECT_EQ(metrics(Augmentation::kBlip, 0, 0), metrics(Augmentation::kNone, 0, 0));
+  EXPECT_NE(metrics(Augmentation::kBlip, 0, 1), metrics(Augmentation::kNone, 0, 1));
+  EXPECT_NE(metrics(Augmentation::kBlip, 1, 1), metrics(Augmentation::kBlip, 0, 1));
+  EXPECT_NE(metrics(Augmentation::kBlip, 1, 1), metrics(Augmentation::kNone, 1, 1));
+  EXPECT_EQ(metrics(Augmentation::kBlip, 1, 1), metrics(Augmentation::kBlip, 1, 1));
 }
 
 TEST(UnifiedTask, GradientCheckpointingChangesNoGradient) {
@@ -240,9 +240,9 @@ TEST(UnifiedTask, GradientCheckpointingChangesNoGradient) {
   Progress silent;
   const auto gradients = [&](bool checkpointing) {
     UnifiedTaskOptions options = task_options();
-    options.models.train_captioner = options.models.train_generator = "all";
+    options.models.train_captioner = options.models.train_generator = Selection::kAll;
     options.gradient_checkpointing = checkpointing;
-    const auto task = make_unified_task(options, silent);
+    const auto task = make_unified_task(options, {}, silent);
     std::map<std::string, at::Tensor> parameters = task->parameters();
     for (auto& [name, parameter] : parameters) parameter.requires_grad_(true);
     Metrics metrics;
@@ -287,22 +287,23 @@ TEST(UnifiedTask, ReadsFoldersWithoutTheirBadPictures) {
   UnifiedTaskOptions options = task_options();
   options.batches.samples.dataset = fs::path(pictures).string();
   options.batches.samples.count = 0;
-  const auto task = make_unified_task(options, notes);
+  const auto task = make_unified_task(options, {}, notes);
   Metrics metrics;
   for (int64_t step = 0; step < 8; ++step) EXPECT_TRUE(std::isfinite(task->loss(step, metrics).item<double>()));
   const auto about_c = std::count_if(notes.lines.begin(), notes.lines.end(),
                                      [](const std::string& line) { return line.find("c.png") != std::string::npos; });
   EXPECT_EQ(about_c, 1);
 
-  options.evaluation.samples = options.batches.samples;
+  options.evaluation.dataset = options.batches.samples.dataset;
+  options.evaluation.samples = 0;
   Notes of_evaluation;
-  const auto evaluated = make_unified_task(options, of_evaluation);
+  const auto evaluated = make_unified_task(options, {}, of_evaluation);
   for (int i = 0; i < 2; ++i) EXPECT_TRUE(std::isfinite(evaluated->evaluate({}).front().second));
   EXPECT_EQ(std::ranges::count_if(of_evaluation.lines,
                                   [](const std::string& line) { return line.find("c.png") != std::string::npos; }),
             1);
   for (const char* name : {"a.png", "b.png"}) write_file(pictures / name, "no picture");
-  const auto all_bad = make_unified_task(options, notes);
+  const auto all_bad = make_unified_task(options, {}, notes);
   EXPECT_THROW(all_bad->loss(0, metrics), DataError);
 }
 
@@ -312,7 +313,7 @@ void expect_refused(const std::function<void(UnifiedTaskOptions&)>& change, cons
   change(options);
   Progress silent;
   try {
-    make_unified_task(options, silent);
+    make_unified_task(options, {}, silent);
     FAIL() << "accepted: " << part;
   } catch (const ExpectedError& error) {
     EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
@@ -325,7 +326,7 @@ TEST(UnifiedTask, RefusesACaptionerWithoutCrossAttention) {
   checkpoint::TensorMap tensors = checkpoint::load_safetensors(kGoldens + "caption/blip/model.safetensors");
   std::erase_if(tensors, [](const auto& entry) { return entry.first.find("crossattention") != std::string::npos; });
   checkpoint::save_safetensors(tensors, folder / "model.safetensors", {{"format", "pt"}});
-  for (const char* selection : {"xattn_q", "lora:xattn_kv"}) {
+  for (const Selection selection : {Selection::kXattnQ, Selection::kLoraXattnKv}) {
     expect_refused<CheckpointError>(
         [&](auto& o) {
           o.models.captioner = fs::path(folder).string();
@@ -344,13 +345,11 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
         o.batches.samples.count = 0;
       },
       "samples with captions");
-  expect_refused<UsageError>([](auto& o) { o.losses = "both"; }, "losses");
-  expect_refused<UsageError>([](auto& o) { o.order = "mixed"; }, "order");
-  expect_refused<UsageError>([](auto& o) { o.models.train_captioner = "xattn"; }, "train_captioner");
-  expect_refused<UsageError>([](auto& o) { o.models.train_captioner = o.models.train_generator = "none"; },
+  expect_refused<UsageError>([](auto& o) { o.models.captioner = ""; }, "captioner");
+  expect_refused<UsageError>([](auto& o) { o.batches.samples.dataset = ""; }, "dataset");
+  expect_refused<UsageError>([](auto& o) { o.models.train_captioner = o.models.train_generator = Selection::kNone; },
                              "something to train");
   expect_refused<UsageError>([](auto& o) { o.batches.resolution = 33; }, "resolution");
-  expect_refused<UsageError>([](auto& o) { o.batches.augmentation = "all"; }, "augment");
   expect_refused<UsageError>([](auto& o) { o.objective.lm_weight = -1; }, "lm_weight");
   expect_refused<UsageError>([](auto& o) { o.objective.diffusion_weight = NAN; }, "diffusion_weight");
   expect_refused<UsageError>([](auto& o) { o.objective.temperature = 0; }, "temperature");
@@ -358,8 +357,8 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
   UnifiedTaskOptions options = task_options();
   options.evaluation.metrics = {"clip-image"};
   Progress silent;
-  EXPECT_THROW(make_unified_task(options, silent)->evaluate({}), UsageError);
-  expect_refused<UsageError>([](auto& o) { o.models.dtype = at::kHalf; }, "dtype");
+  EXPECT_THROW(make_unified_task(options, {}, silent)->evaluate({}), UsageError);
+  EXPECT_THROW(make_unified_task(task_options(), {.dtype = at::kHalf}, silent), UsageError);
   expect_refused<CheckpointError>([](auto& o) { o.models.minimum_coverage = 0.99; }, "99.0 %");
   expect_refused<CheckpointError>([](auto& o) { o.models.captioner = kGoldens + "models/clip"; }, "");
 }
@@ -374,7 +373,7 @@ TEST(ModelPair, RefusesAnotherPipelineAsAGeneratorDoes) {
     write_file(folder / "model_index.json", index.dump());
     ModelPairOptions options = task_options().models;
     options.generator = fs::path(folder).string();
-    EXPECT_THROW(ModelPair{options}, CheckpointError) << key;
+    EXPECT_THROW(ModelPair(options, {}), CheckpointError) << key;
   }
 }
 

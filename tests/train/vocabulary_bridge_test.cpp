@@ -116,8 +116,8 @@ TEST(TrainedParameters, ByNameOrAnError) {
       {"text_decoder.bert.encoder.layer.0.crossattention.self.key.bias", {}},
       {"text_decoder.bert.encoder.layer.0.crossattention.self.value.bias", {}},
       {"text_decoder.bert.encoder.layer.0.crossattention.output.dense.bias", {}}};
-  const auto count = [&](const char* selection) {
-    return select_parameters(captioner, Side::kCaptioner, selection).size();
+  const auto count = [&](const char* name) {
+    return select_parameters(captioner, Side::kCaptioner, parse_enum<Selection>("train_captioner", name)).size();
   };
   EXPECT_EQ(count("xattn_q"), 1u);
   EXPECT_EQ(count("xattn_kv"), 2u);
@@ -125,9 +125,10 @@ TEST(TrainedParameters, ByNameOrAnError) {
   EXPECT_EQ(count("all"), 5u);
   EXPECT_EQ(count("none"), 0u);
   EXPECT_THROW(count("xattn"), UsageError);
-  EXPECT_THROW(select_parameters({{"vision_model.layer.0.query.weight", {}}}, Side::kCaptioner, "xattn_q"),
+  EXPECT_THROW(select_parameters({{"vision_model.layer.0.query.weight", {}}}, Side::kCaptioner,
+                                 Selection::kXattnQ),
                CheckpointError);
-  EXPECT_THROW(select_parameters(captioner, Side::kGenerator, "xattn_q"), CheckpointError);
+  EXPECT_THROW(select_parameters(captioner, Side::kGenerator, Selection::kXattnQ), CheckpointError);
 }
 
 }  // namespace
