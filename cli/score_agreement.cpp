@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <future>
@@ -135,7 +136,7 @@ void add_score_agreement(CLI::App& score) {
   verb->add_option("--judgements", flags->judgements, "ExpertAnnotations.txt or CrowdFlowerAnnotations.txt")
       ->required();
   verb->add_option("--captions", flags->captions, "Flickr8k.token.txt")->required();
-  verb->add_option("--metrics", flags->metrics, "bleu, meteor, rouge, cider, cider-d, cider-plain, spice")
+  verb->add_option("--metrics", flags->metrics, fmt::format("{}", fmt::join(score::caption_metrics(), ", ")))
       ->capture_default_str()
       ->delimiter(',');
   verb->add_option("--interval", flags->interval, "95 % bootstrap interval: percentile or bca")

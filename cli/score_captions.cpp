@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -144,7 +145,7 @@ void add_score_captions(CLI::App& score) {
       ->allow_extra_args(false);
   verb->add_option("--baseline", flags->baseline,
                    "Captions of another system for the same ids: differences, with a paired permutation test");
-  verb->add_option("--metrics", flags->metrics, "bleu, meteor, rouge, cider, cider-d, cider-plain, spice")
+  verb->add_option("--metrics", flags->metrics, fmt::format("{}", fmt::join(score::caption_metrics(), ", ")))
       ->capture_default_str()
       ->delimiter(',');
   verb->add_option("--document-frequencies", flags->frequencies,
