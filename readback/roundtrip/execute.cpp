@@ -6,6 +6,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "readback/base/error.h"
@@ -253,24 +254,15 @@ class Executor {
     }
     auto results =
         ask("generator", requests, [&](auto part) { return generator_.generate(part, generation_, context_); });
-    Units filled;
-    for (size_t i = 0; i < batch.size(); ++i) {
-      CandidateRow& row = batch[i]->row;
-      if (row.image) continue;
-      if (!results[i].ok()) {
-        recorder_.record({row.key.sample, row.key.direction, row.key.candidate, "image", results[i].failure()});
-        continue;
-      }
-      generate::Picture& picture = results[i].value();
-      row.image = store_.save_image(row.key, picture.image);
-      row.image_seed = picture.seed;
-      row.flagged = picture.flagged;
-      row.truncated_tokens = picture.truncated_tokens;
-      row.image_seconds = clock.seconds() / static_cast<double>(batch.size());
-      batch[i]->image = std::move(picture.image);
-      filled.push_back(batch[i]);
-    }
-    commit(filled);
+    const double share = clock.seconds() / static_cast<double>(batch.size());
+    keep(batch, results, "image", &CandidateRow::image, [&](Unit& unit, generate::Picture& picture) {
+      unit.row.image = store_.save_image(unit.row.key, picture.image);
+      unit.row.image_seed = picture.seed;
+      unit.row.flagged = picture.flagged;
+      unit.row.truncated_tokens = picture.truncated_tokens;
+      unit.row.image_seconds = share;
+      unit.image = std::move(picture.image);
+    });
   }
 
   // Captions of the pictures that the slice has.
@@ -290,17 +282,27 @@ class Executor {
     }
     if (batch.empty()) return;
     auto results = ask("captioner", requests, [&](auto part) { return captioner_.caption(part, reading_, context_); });
+    const double share = clock.seconds() / static_cast<double>(batch.size());
+    keep(batch, results, "text", &CandidateRow::text, [&](Unit& unit, const std::vector<caption::Caption>& captions) {
+      require_count("captioner", std::ssize(captions), 1);
+      set_caption(unit.row, captions.front(), share);
+    });
+  }
+
+  // Stores the results of those of the batch whose rows lack the member; failures are recorded at `stage`.
+  template <typename Value, typename Fill>
+  void keep(const Units& batch, std::vector<Result<Value>>& results, const char* stage,
+            std::optional<std::string> CandidateRow::*member, const Fill& fill) {
     Units filled;
     for (size_t i = 0; i < batch.size(); ++i) {
-      CandidateRow& row = batch[i]->row;
-      if (row.text) continue;
-      if (!results[i].ok()) {
-        recorder_.record({row.key.sample, row.key.direction, row.key.candidate, "text", results[i].failure()});
-        continue;
+      const CandidateRow& row = batch[i]->row;
+      if (row.*member) continue;
+      if (results[i].ok()) {
+        fill(*batch[i], results[i].value());
+        filled.push_back(batch[i]);
+      } else {
+        recorder_.record({row.key.sample, row.key.direction, row.key.candidate, stage, results[i].failure()});
       }
-      require_count("captioner", std::ssize(results[i].value()), 1);
-      set_caption(row, results[i].value().front(), clock.seconds() / static_cast<double>(batch.size()));
-      filled.push_back(batch[i]);
     }
     commit(filled);
   }
