@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <future>
@@ -26,6 +27,7 @@ struct AgreementFlags {
 struct AgreementLine {
   std::string title, formula;
   score::Agreement agreement;
+  int64_t undefined = 0;  // judgements that the metric has no value for
 };
 
 struct Column {
@@ -51,6 +53,7 @@ void print_json(const score::Judgements& judgements, const std::vector<Agreement
       intervals[column.name] = {number(value.low), number(value.high)};
     }
     entry["n"] = line.agreement.judgements;
+    entry["undefined"] = line.undefined;
     entry["intervals"] = std::move(intervals);
     entry["formula"] = line.formula;
   }
@@ -111,7 +114,8 @@ void score_agreement(const AgreementFlags& flags) {
   progress->begin("agreement", static_cast<int64_t>(pending.size()));
   std::vector<AgreementLine> lines;
   for (auto& [entry, agreement] : pending) {
-    lines.push_back({entry->title, score::find_metric(entry->name).formula, agreement.get()});
+    lines.push_back({entry->title, score::find_metric(entry->name).formula, agreement.get(),
+                     note_undefined(entry->title, entry->samples, "judgements")});
     progress->advance(1, entry->title);
   }
   progress->end();
@@ -135,7 +139,7 @@ void add_score_agreement(CLI::App& score) {
   verb->add_option("--judgements", flags->judgements, "ExpertAnnotations.txt or CrowdFlowerAnnotations.txt")
       ->required();
   verb->add_option("--captions", flags->captions, "Flickr8k.token.txt")->required();
-  verb->add_option("--metrics", flags->metrics, "bleu, meteor, rouge, cider, cider-d, cider-plain, spice")
+  verb->add_option("--metrics", flags->metrics, fmt::format("{}", fmt::join(score::caption_metrics(), ", ")))
       ->capture_default_str()
       ->delimiter(',');
   verb->add_option("--interval", flags->interval, "95 % bootstrap interval: percentile or bca")

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -39,6 +40,9 @@ score::StoredFrequencies load_frequencies(const CaptionsFlags& flags, const data
                              fmt::format("one that knows {:.0f} % of their words", 100 * coverage),
                              "Give the right file, or --allow-missing to use it nevertheless"));
   }
+  if (coverage < kLeastCoverage) {
+    fmt::print(stderr, "{} knows {:.0f} % of the references' words\n", flags.frequencies, 100 * coverage);
+  }
   const std::string source =
       fmt::format("{} ({} documents)", std::filesystem::path(flags.frequencies).filename().string(),
                   with_commas(frequencies.documents()));
@@ -49,7 +53,7 @@ score::BootstrapOptions bootstrap_options(const CaptionsFlags& flags) {
   return {.method = flags.interval == "bca" ? score::BootstrapMethod::kBca : score::BootstrapMethod::kPercentile};
 }
 
-// Fills in every line's comparison with the captions of --baseline.
+// Fills in every line's comparison with the captions of --baseline, and adds what these leave out.
 void compare(ScoreTable& table, const score::CaptionScores& scores, const data::MatchedCaptions& captions,
              const data::CaptionFile& references, const score::CaptionScoreOptions& options,
              const CaptionsFlags& flags) {
@@ -57,6 +61,11 @@ void compare(ScoreTable& table, const score::CaptionScores& scores, const data::
       data::match_captions(data::read_caption_file(flags.baseline), references, flags.allow_missing);
   if (others.ids != captions.ids) {
     throw DataError(describe(flags.baseline, "captions of the same ids as " + flags.predictions, "other ids"));
+  }
+  for (const std::string& id : others.left_out) {
+    if (std::ranges::find(captions.left_out, id) != captions.left_out.end()) continue;
+    table.left_out.ids.push_back(id);
+    ++table.left_out.of;
   }
   const auto progress = make_progress();
   const score::CaptionScores baseline = score::score_captions(others, options, context_with(*progress));
@@ -97,7 +106,8 @@ void score_captions(const CaptionsFlags& flags) {
   ScoreTable table{fmt::format("{} captions, {} references", with_commas(static_cast<int64_t>(captions.ids.size())),
                                with_commas(count_references(captions))),
                    {},
-                   scores.absent};
+                   scores.absent,
+                   left_out(captions)};
   std::vector<SampleColumn> columns;
   std::vector<std::future<std::vector<score::Interval>>> pending;
   for (const score::CaptionScoreGroup& group : scores.groups) {
@@ -108,7 +118,13 @@ void score_captions(const CaptionsFlags& flags) {
     const score::CaptionScoreGroup& group = scores.groups[g];
     const std::vector<score::Interval> intervals = pending[g].get();
     for (size_t i = 0; i < group.scores.size(); ++i) {
-      table.lines.push_back({group.scores[i].title, group.scores[i].formula, intervals[i], {}, {}});
+      const score::CaptionScore& score = group.scores[i];
+      table.lines.push_back({score.title,
+                             score.formula,
+                             intervals[i],
+                             {},
+                             {},
+                             {{"undefined", note_undefined(score.title, score.samples)}}});
       columns.push_back({group.scores[i].title, &group.scores[i].samples});
     }
   }
@@ -144,7 +160,7 @@ void add_score_captions(CLI::App& score) {
       ->allow_extra_args(false);
   verb->add_option("--baseline", flags->baseline,
                    "Captions of another system for the same ids: differences, with a paired permutation test");
-  verb->add_option("--metrics", flags->metrics, "bleu, meteor, rouge, cider, cider-d, cider-plain, spice")
+  verb->add_option("--metrics", flags->metrics, fmt::format("{}", fmt::join(score::caption_metrics(), ", ")))
       ->capture_default_str()
       ->delimiter(',');
   verb->add_option("--document-frequencies", flags->frequencies,

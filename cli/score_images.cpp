@@ -230,6 +230,7 @@ void score_images(const ImagesFlags& flags) {
   const auto progress = make_progress();
   const Context context = context_with(*progress);
   ScoreTable table;
+  table.left_out = left_out(pairs);
   if (!of_sets.empty() || !flags.save_statistics.empty()) SetScores(flags, of_sets, context).add_to(table);
   std::vector<SampleColumn> columns;
   std::vector<score::PairScores> scores;

@@ -87,7 +87,10 @@ void score_pairs(const PairsFlags& flags) {
   size_t captions = 0;
   for (const auto& of_image : samples.captions) captions += of_image.size();
   ScoreTable table{
-      fmt::format("{} images, {} captions", with_commas(count), with_commas(static_cast<int64_t>(captions))), {}, {}};
+      fmt::format("{} images, {} captions", with_commas(count), with_commas(static_cast<int64_t>(captions))),
+      {},
+      {},
+      left_out(samples)};
   std::vector<SampleColumn> columns;
   add_lines(chosen, scores, table, columns);
   note_truncation(context);

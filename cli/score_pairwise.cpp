@@ -78,7 +78,6 @@ void add_lines(const ChosenMetrics& chosen, const std::vector<score::PairScores>
   for (size_t m = 0; m < scores.size(); ++m) {
     const score::MetricInfo& info = chosen.metrics[m]->info();
     const std::vector<double> own = defined(scores[m].own), random = defined(scores[m].random);
-    const auto undefined = static_cast<int64_t>(scores[m].own.size() - own.size());
     ScoreLine line;
     line.title = chosen.titles[m];
     line.formula = info.formula + (info.checkpoint.empty() ? "" : "; " + info.checkpoint);
@@ -86,12 +85,8 @@ void add_lines(const ChosenMetrics& chosen, const std::vector<score::PairScores>
     if (!random.empty()) line.floor = score::bootstrap_mean(random);
     line.more = {{"variant", info.name},
                  {"better", info.direction == score::Direction::kLowerIsBetter ? "lower" : "higher"},
-                 {"undefined", undefined}};
+                 {"undefined", note_undefined(line.title, scores[m].own)}};
     if (!info.checkpoint.empty()) line.more["checkpoint"] = info.checkpoint;
-    if (undefined > 0) {
-      fmt::print(stderr, "{} is undefined for {} of {} samples, which its mean leaves out\n", line.title, undefined,
-                 scores[m].own.size());
-    }
     table.lines.push_back(std::move(line));
     columns.push_back({chosen.titles[m], &scores[m].own});
   }

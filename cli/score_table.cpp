@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common.h"
 #include "readback/base/files.h"
+#include "readback/data/caption_file.h"
 
 namespace readback::cli {
 
@@ -55,7 +57,12 @@ void print_json(const ScoreTable& table) {
     entry.update(line.more);
   }
   for (const auto& [metric, reason] : table.absent) absent[metric] = reason;
-  fmt::print("{}\n", ordered_json{{"metrics", metrics}, {"absent", absent}}.dump(2));
+  constexpr size_t kShown = 5;
+  const std::vector<std::string>& ids = table.left_out.ids;
+  const std::vector<std::string> first(ids.begin(),
+                                       ids.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, ids.size())));
+  const ordered_json left_out = {{"count", ids.size()}, {"of", table.left_out.of}, {"first", first}};
+  fmt::print("{}\n", ordered_json{{"metrics", metrics}, {"absent", absent}, {"left_out", left_out}}.dump(2));
 }
 
 }  // namespace
@@ -68,7 +75,20 @@ ordered_json to_json(const score::Interval& interval) {
 }
 
 void print_scores(const ScoreTable& table, const std::string& format) {
+  if (const LeftOut& left_out = table.left_out; !left_out.ids.empty()) {
+    fmt::print(stderr, "{} of {} ids are left out, since only one side has them: {}\n",
+               with_commas(static_cast<int64_t>(left_out.ids.size())), with_commas(left_out.of),
+               data::listed(left_out.ids));
+  }
   format == "json" ? print_json(table) : print_text(table);
+}
+
+int64_t note_undefined(const std::string& title, std::span<const double> values, const char* what) {
+  const int64_t undefined = std::ranges::count_if(values, [](double value) { return std::isnan(value); });
+  if (undefined > 0) {
+    fmt::print(stderr, "{} is undefined for {} of {} {}, which are left out\n", title, undefined, values.size(), what);
+  }
+  return undefined;
 }
 
 void write_samples(const std::string& path, const std::vector<std::string>& ids,

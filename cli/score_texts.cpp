@@ -55,7 +55,7 @@ void score_texts(const TextsFlags& flags) {
   const auto progress = make_progress();
   const auto scores = score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, context_with(*progress));
 
-  ScoreTable table{fmt::format("{} texts", with_commas(count)), {}, {}};
+  ScoreTable table{fmt::format("{} texts", with_commas(count)), {}, {}, left_out(samples)};
   std::vector<SampleColumn> columns;
   add_lines(chosen, scores, table, columns);
   note_truncation(context);

@@ -212,6 +212,8 @@ MatchedCaptions match_captions(const CaptionFile& candidates, const CaptionFile&
     throw DataError(describe(candidates.source, "a caption for every id of " + references.source,
                              "none for " + listed(without_candidate), next));
   }
+  matched.left_out = std::move(without_candidate);
+  matched.left_out.insert(matched.left_out.end(), without_references.begin(), without_references.end());
   return matched;
 }
 

@@ -31,6 +31,7 @@ struct MatchedCaptions {
   std::vector<std::string> ids;
   std::vector<std::string> candidates;
   std::vector<std::vector<std::string>> references;
+  std::vector<std::string> left_out;  // ids that only one side has
 };
 
 // By id. What only one side has is an error that lists it, unless `allow_missing` leaves it out.

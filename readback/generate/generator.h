@@ -10,6 +10,7 @@
 #include "readback/base/context.h"
 #include "readback/base/options.h"
 #include "readback/base/result.h"
+#include "readback/generate/schedulers/table.h"
 #include "readback/image/image.h"
 
 namespace readback::generate {
@@ -30,8 +31,8 @@ struct GenerationOptions {
         option(&O::negative_prompt, "negative_prompt", "What the picture should not show"),
         option(&O::num_inference_steps, "num_inference_steps", "Denoising steps", at_least(1)),
         option(&O::guidance_scale, "guidance_scale", "How much the text counts; 1 or less: no guidance"),
-        option(&O::scheduler, "scheduler", "pndm, ddim, euler, euler-a, dpm++2m or dpm++2m-karras"),
-        option(&O::height, "height", "Pixels", at_least(1)), option(&O::width, "width", "Pixels", at_least(1)),
+        option(&O::scheduler, "scheduler", kSchedulerNames.text), option(&O::height, "height", "Pixels", at_least(1)),
+        option(&O::width, "width", "Pixels", at_least(1)),
         option(&O::seed, "seed", "Of the random streams", Scope::kCall),
         option(&O::latents_only, "latents_only", "Keep the final latents, decode no picture", Scope::kCall));
   }

@@ -1,7 +1,7 @@
 #include "readback/generate/scheduler.h"
 
 #include <ATen/ATen.h>
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,27 +13,11 @@
 namespace readback::generate {
 namespace {
 
-struct Entry {
-  const char* name;
-  const char* class_name;  // empty for a variant of the entry above
-  std::unique_ptr<Scheduler> (*make)(checkpoint::ConfigReader&, int64_t);
-  bool karras;  // sets use_karras_sigmas
-};
-
-constexpr Entry kSchedulers[] = {
-    {"pndm", "PNDMScheduler", make_pndm, false},
-    {"ddim", "DDIMScheduler", make_ddim, false},
-    {"euler", "EulerDiscreteScheduler", make_euler, false},
-    {"euler-a", "EulerAncestralDiscreteScheduler", make_euler_ancestral, false},
-    {"dpm++2m", "DPMSolverMultistepScheduler", make_dpm_solver_multistep, false},
-    {"dpm++2m-karras", "", make_dpm_solver_multistep, true},
-};
-
-const Entry& find_entry(const std::string& name) {
-  for (const Entry& entry : kSchedulers) {
+const SchedulerEntry& find_entry(const std::string& name) {
+  for (const SchedulerEntry& entry : kSchedulers) {
     if (name == entry.name) return entry;
   }
-  throw UsageError(describe("scheduler", fmt::format("{}", fmt::join(scheduler_names(), ", ")), name));
+  throw UsageError(describe("scheduler", std::string("one of ") + kSchedulerNames.text, "\"" + name + "\""));
 }
 
 std::string class_name(const nlohmann::json& config) {
@@ -87,7 +71,7 @@ void ignore_options_of_other_classes(checkpoint::ConfigReader& config) {
 const std::vector<std::string>& scheduler_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all;
-    for (const Entry& entry : kSchedulers) all.emplace_back(entry.name);
+    for (const SchedulerEntry& entry : kSchedulers) all.emplace_back(entry.name);
     return all;
   }();
   return names;
@@ -95,7 +79,7 @@ const std::vector<std::string>& scheduler_names() {
 
 std::string scheduler_name(const nlohmann::json& scheduler_config) {
   const std::string wanted = class_name(scheduler_config);
-  for (const Entry& entry : kSchedulers) {
+  for (const SchedulerEntry& entry : kSchedulers) {
     if (!wanted.empty() && wanted == entry.class_name) return entry.name;
   }
   return "";
@@ -112,11 +96,15 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const nlohman
                                           int64_t num_inference_steps) {
   const std::string wanted = name.empty() ? scheduler_name(scheduler_config) : name;
   if (wanted.empty()) {
-    throw CheckpointError(describe(
-        "scheduler_config.json: _class_name", "PNDM, DDIM, EulerDiscrete, EulerAncestralDiscrete or DPMSolverMultistep",
-        class_name(scheduler_config), fmt::format("Choose one by name: {}.", fmt::join(scheduler_names(), ", "))));
+    std::string classes;
+    for (const SchedulerEntry& entry : kSchedulers) {
+      if (*entry.class_name != 0) classes += (classes.empty() ? "" : ", ") + std::string(entry.class_name);
+    }
+    throw CheckpointError(describe("scheduler_config.json: _class_name", "one of " + classes,
+                                   class_name(scheduler_config),
+                                   std::string("Choose one by name: ") + kSchedulerNames.text));
   }
-  const Entry& entry = find_entry(wanted);
+  const SchedulerEntry& entry = find_entry(wanted);
   nlohmann::json json = scheduler_config;
   if (entry.karras) json["use_karras_sigmas"] = true;
   checkpoint::ConfigReader config(std::move(json), "scheduler_config.json");

@@ -45,7 +45,7 @@ class Scheduler {
   float init_noise_sigma_ = 1.0f;
 };
 
-// `name`: pndm, ddim, euler, euler-a, dpm++2m, dpm++2m-karras, or empty for the configuration's own _class_name.
+// `name`: one of scheduler_names(), or empty for the configuration's own _class_name.
 // The configuration may be that of any diffusers scheduler class: what the wanted class does not know is dropped and
 // what is absent gets the wanted class's default, exactly as its from_config does. Keys that no class knows are errors.
 // Errors: UsageError (name, number of steps), CheckpointError (configuration).

@@ -72,19 +72,16 @@ Markup ranks(const Way& way, int64_t candidates) {
                     element("td.n.soft", interval(found->difference)), element("td", element(style, word)));
   }
   if (rows.empty() || candidates < 2) return {};
-  return element(
-      "div.ranks",
-      element("h4",
-              fmt::format("Did the nearest {} come from the better {}?", end(way.direction), middle(way.direction))),
-      element("p.meaning",
-              fmt::format("Quality at rank 0 minus rank {}, ranked by {}.", candidates - 1, way.distance->title)),
-      element("div.scroll", Attributes{{"tabindex", "0"}, {"role", "region"}, {"aria-label", "Rank differences"}},
-              element("table",
-                      element("thead", element("tr", element("th", Attributes{{"scope", "col"}}, "Quality"),
-                                               element("th.n", Attributes{{"scope", "col"}}, "difference"),
-                                               element("th.n", Attributes{{"scope", "col"}}, "95 % interval"),
-                                               element("th", Attributes{{"scope", "col"}}, "nearest is"))),
-                      element("tbody", rows))));
+  return element("div.ranks",
+                 element("h4", fmt::format("Did the nearest {} come from the better {}?", end(way.direction),
+                                           middle(way.direction))),
+                 element("p.meaning", fmt::format("Quality at rank 0 minus rank {}, ranked by {}.", candidates - 1,
+                                                  way.distance->title)),
+                 scrolling("Rank differences",
+                           element("table",
+                                   element("thead", element("tr", column("Quality", false), column("difference"),
+                                                            column("95 % interval"), column("nearest is", false))),
+                                   element("tbody", rows))));
 }
 
 }  // namespace

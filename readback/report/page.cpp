@@ -29,9 +29,21 @@ Markup section(const std::string& id, const Markup& heading, const Markup& lead,
                  element("h2", Attributes{{"id", id + "-title"}}, heading), element("p.lead", lead), body);
 }
 
+Markup column(const char* name, bool numeric) {
+  return element(numeric ? "th.n" : "th", Attributes{{"scope", "col"}}, name);
+}
+
+Markup scrolling(const std::string& label, const Markup& table) {
+  return element("div.scroll", Attributes{{"tabindex", "0"}, {"role", "region"}, {"aria-label", label}}, table);
+}
+
 Markup interval(const score::Interval& interval) {
   if (std::isnan(interval.mean)) return "–";
   return number(interval.low) + " to " + number(interval.high);
+}
+
+const char* arrow(const score::MetricInfo& metric) {
+  return metric.direction == score::Direction::kHigherIsBetter ? "↑" : "↓";
 }
 
 Markup picture(const Picture& picture, const std::string& alt) {

@@ -1,4 +1,4 @@
-// The parts of the page, from top to bottom.
+// The parts of the page, from top to bottom, each in the file of its name; the opening is in page.cpp.
 #pragma once
 #include <string>
 
@@ -16,7 +16,7 @@ Markup opening(const ReportData& data);    // title, what this is, one trip each
 Markup headlines(const ReportData& data);  // the figures that matter
 Markup gallery(const Way& way, const ReportData& data);
 Markup curves(const ReportData& data);
-Markup scores(const ReportData& data);       // both tables
+Markup scores(const ReportData& data);
 Markup errors(const ReportData& data);       // nothing when there are none
 Markup particulars(const ReportData& data);  // how to make this page again
 
@@ -33,7 +33,11 @@ Verdict verdict(const roundtrip::RankCurve& curve);
 std::string text_of(const nlohmann::json& object, const char* key, const std::string& otherwise);
 
 Markup section(const std::string& id, const Markup& heading, const Markup& lead, const Markup& body);
-Markup interval(const score::Interval& interval);  // "0.912 to 0.945"
+// A table that scrolls sideways where the page is narrow; `label` is its name for those who do not see it.
+Markup scrolling(const std::string& label, const Markup& table);
+Markup column(const char* name, bool numeric = true);  // a column's head
+Markup interval(const score::Interval& interval);      // "0.912 to 0.945"
+const char* arrow(const score::MetricInfo& metric);    // ↑ or ↓: where better is
 Markup picture(const Picture& picture, const std::string& alt);
 Markup quote(const std::string& text);     // a caption, or a dash for an empty one
 Markup mark(std::optional<double> truth);  // ✓, or how much was right

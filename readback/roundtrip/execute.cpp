@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "readback/base/error.h"
+#include "readback/base/halving.h"
 #include "readback/base/stopwatch.h"
 #include "readback/roundtrip/recording.h"
 
@@ -188,18 +191,27 @@ class Executor {
     }
   }
 
-  // The results of `call` on all requests; on ever smaller parts of them where the device's memory is too small.
+  // The results of a model's call on all requests, in parts that its memory holds. A backend that answers with another
+  // number of results is at fault, not the samples.
   template <typename Request, typename Call>
-  auto halving(std::span<const Request> requests, const Call& call) -> decltype(call(requests)) {
-    try {
-      return call(requests);
-    } catch (const OutOfMemory& error) {
-      if (requests.size() == 1) throw;
-      context_.progress().note(fmt::format("{}\nGoing on with {} requests at once", error.what(), requests.size() / 2));
-    }
-    auto results = halving(requests.subspan(0, requests.size() / 2), call);
-    for (auto& result : halving(requests.subspan(requests.size() / 2), call)) results.push_back(std::move(result));
+  auto ask(const char* who, const std::vector<Request>& requests, const Call& call) {
+    decltype(call(std::span(requests))) results;
+    const int64_t all = std::ssize(requests);
+    in_parts_that_fit(
+        all, all,
+        [&](int64_t begin, int64_t end) {
+          auto part = call(std::span(requests).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+          require_count(who, std::ssize(part), end - begin);
+          std::ranges::move(part, std::back_inserter(results));
+        },
+        context_);
     return results;
+  }
+
+  static void require_count(const char* who, int64_t got, int64_t expected) {
+    if (got != expected) {
+      throw EngineError(describe(who, fmt::format("{} results", expected), std::to_string(got)));
+    }
   }
 
   void caption_samples(const std::vector<std::span<Unit>>& samples) {
@@ -209,13 +221,11 @@ class Executor {
     for (const std::span<Unit> sample : samples) {
       requests.push_back({originals_.at(sample.front().sample), sample.front().sample->id, 0, {}, {}});
     }
-    auto results = halving(std::span<const caption::Request>(requests),
-                           [&](auto part) { return captioner_.caption(part, sampling_, context_); });
-    require_count("captioner", results.size(), requests.size());
+    auto results = ask("captioner", requests, [&](auto part) { return captioner_.caption(part, sampling_, context_); });
     const double share = clock.seconds() / static_cast<double>(samples.size() * samples.front().size());
     Units filled;
     for (size_t i = 0; i < samples.size(); ++i) {
-      if (results[i].ok()) require_count("captioner", results[i].value().size(), samples[i].size());
+      if (results[i].ok()) require_count("captioner", std::ssize(results[i].value()), std::ssize(samples[i]));
       for (Unit& unit : samples[i]) {
         if (unit.row.text) continue;
         if (!results[i].ok()) {
@@ -242,27 +252,17 @@ class Executor {
       batch.push_back(unit);
       requests.push_back({prompt(*unit), unit->sample->id, unit->row.key.candidate, {}});
     }
-    auto results = halving(std::span<const generate::Request>(requests),
-                           [&](auto part) { return generator_.generate(part, generation_, context_); });
-    require_count("generator", results.size(), batch.size());
-    Units filled;
-    for (size_t i = 0; i < batch.size(); ++i) {
-      CandidateRow& row = batch[i]->row;
-      if (row.image) continue;
-      if (!results[i].ok()) {
-        recorder_.record({row.key.sample, row.key.direction, row.key.candidate, "image", results[i].failure()});
-        continue;
-      }
-      generate::Picture& picture = results[i].value();
-      row.image = store_.save_image(row.key, picture.image);
-      row.image_seed = picture.seed;
-      row.flagged = picture.flagged;
-      row.truncated_tokens = picture.truncated_tokens;
-      row.image_seconds = clock.seconds() / static_cast<double>(batch.size());
-      batch[i]->image = std::move(picture.image);
-      filled.push_back(batch[i]);
-    }
-    commit(filled);
+    auto results =
+        ask("generator", requests, [&](auto part) { return generator_.generate(part, generation_, context_); });
+    const double share = clock.seconds() / static_cast<double>(batch.size());
+    keep(batch, results, "image", &CandidateRow::image, [&](Unit& unit, generate::Picture& picture) {
+      unit.row.image = store_.save_image(unit.row.key, picture.image);
+      unit.row.image_seed = picture.seed;
+      unit.row.flagged = picture.flagged;
+      unit.row.truncated_tokens = picture.truncated_tokens;
+      unit.row.image_seconds = share;
+      unit.image = std::move(picture.image);
+    });
   }
 
   // Captions of the pictures that the slice has.
@@ -281,20 +281,28 @@ class Executor {
       });
     }
     if (batch.empty()) return;
-    auto results = halving(std::span<const caption::Request>(requests),
-                           [&](auto part) { return captioner_.caption(part, reading_, context_); });
-    require_count("captioner", results.size(), batch.size());
+    auto results = ask("captioner", requests, [&](auto part) { return captioner_.caption(part, reading_, context_); });
+    const double share = clock.seconds() / static_cast<double>(batch.size());
+    keep(batch, results, "text", &CandidateRow::text, [&](Unit& unit, const std::vector<caption::Caption>& captions) {
+      require_count("captioner", std::ssize(captions), 1);
+      set_caption(unit.row, captions.front(), share);
+    });
+  }
+
+  // Stores the results of those of the batch whose rows lack the member; failures are recorded at `stage`.
+  template <typename Value, typename Fill>
+  void keep(const Units& batch, std::vector<Result<Value>>& results, const char* stage,
+            std::optional<std::string> CandidateRow::*member, const Fill& fill) {
     Units filled;
     for (size_t i = 0; i < batch.size(); ++i) {
-      CandidateRow& row = batch[i]->row;
-      if (row.text) continue;
-      if (!results[i].ok()) {
-        recorder_.record({row.key.sample, row.key.direction, row.key.candidate, "text", results[i].failure()});
-        continue;
+      const CandidateRow& row = batch[i]->row;
+      if (row.*member) continue;
+      if (results[i].ok()) {
+        fill(*batch[i], results[i].value());
+        filled.push_back(batch[i]);
+      } else {
+        recorder_.record({row.key.sample, row.key.direction, row.key.candidate, stage, results[i].failure()});
       }
-      require_count("captioner", results[i].value().size(), 1);
-      set_caption(row, results[i].value().front(), clock.seconds() / static_cast<double>(batch.size()));
-      filled.push_back(batch[i]);
     }
     commit(filled);
   }
@@ -304,13 +312,6 @@ class Executor {
     row.token_ids = caption.token_ids;
     row.log_probability = caption.log_probability;
     row.text_seconds = seconds;
-  }
-
-  // A backend that answers with another number of results is at fault, not the samples.
-  static void require_count(const char* who, size_t got, size_t expected) {
-    if (got != expected) {
-      throw EngineError(describe(who, fmt::format("{} results", expected), std::to_string(got)));
-    }
   }
 
   void commit(const Units& units) {

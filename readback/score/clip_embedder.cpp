@@ -11,17 +11,6 @@ namespace readback::score {
 
 namespace {
 
-constexpr int64_t kBatch = 32;  // images or texts at a time
-
-Embeds concatenate(const std::vector<Embeds>& parts) {
-  std::vector<at::Tensor> projected, pooled;
-  for (const Embeds& part : parts) {
-    projected.push_back(part.projected);
-    pooled.push_back(part.pooled);
-  }
-  return {at::cat(projected), at::cat(pooled)};
-}
-
 Embeds project(const nn::Linear& projection, const at::Tensor& pooled) {
   return {projection(pooled).to(at::kFloat).cpu(), pooled.to(at::kFloat).cpu()};
 }
@@ -45,42 +34,33 @@ ClipEmbedder::ClipEmbedder(const checkpoint::Repository& repository, c10::Device
   weights.finish();
 }
 
-Embeds ClipEmbedder::embed_images(std::span<const image::Image* const> images) {
+Embeds ClipEmbedder::embed_image_batch(std::span<const image::Image* const> images) {
   c10::NoGradGuard no_grad;
-  std::vector<Embeds> parts;
-  for (size_t begin = 0; begin < images.size(); begin += kBatch) {
-    std::vector<at::Tensor> pixels;
-    for (const image::Image* image : images.subspan(begin, std::min<size_t>(kBatch, images.size() - begin))) {
-      pixels.push_back(image::preprocess(*image, preprocessing_));
-    }
-    parts.push_back(
-        project(clip_->visual_projection, clip_->vision_model.forward(at::stack(pixels).to(device_)).pooler_output));
-  }
-  return concatenate(parts);
+  std::vector<at::Tensor> pixels;
+  for (const image::Image* image : images) pixels.push_back(image::preprocess(*image, preprocessing_));
+  return project(clip_->visual_projection, clip_->vision_model.forward(at::stack(pixels).to(device_)).pooler_output);
 }
 
-Embeds ClipEmbedder::embed_texts(std::span<const std::string> texts) {
+Embeds ClipEmbedder::embed_text_batch(std::span<const std::string> texts) {
   c10::NoGradGuard no_grad;
   const int64_t limit = clip_->config.text.max_position_embeddings;
-  std::vector<Embeds> parts;
-  for (size_t begin = 0; begin < texts.size(); begin += kBatch) {
-    std::vector<std::vector<int64_t>> encoded;
-    int64_t length = 2;
-    for (const std::string& text : texts.subspan(begin, std::min<size_t>(kBatch, texts.size() - begin))) {
-      encoded.push_back(tokenizer_->encode(text));
-      length = std::max(length, std::min(limit, static_cast<int64_t>(encoded.back().size()) + 2));
-    }
-    at::Tensor ids = at::empty({static_cast<int64_t>(encoded.size()), length}, at::kLong);
-    int64_t* out = ids.data_ptr<int64_t>();
-    for (const std::vector<int64_t>& text : encoded) {
-      // Pooling reads the first end token and the mask is causal, so what pads does not matter.
-      const text::Padded padded = text::pad(text, begin_id_, end_id_, end_id_, length);
-      truncated_ += padded.truncated;
-      out = std::copy(padded.ids.begin(), padded.ids.end(), out);
-    }
-    parts.push_back(project(clip_->text_projection, clip_->text_model.forward(ids.to(device_)).pooler_output));
+  std::vector<std::vector<int64_t>> encoded;
+  int64_t length = 2, truncated = 0;
+  for (const std::string& text : texts) {
+    encoded.push_back(tokenizer_->encode(text));
+    length = std::max(length, std::min(limit, static_cast<int64_t>(encoded.back().size()) + 2));
   }
-  return concatenate(parts);
+  at::Tensor ids = at::empty({static_cast<int64_t>(encoded.size()), length}, at::kLong);
+  int64_t* out = ids.data_ptr<int64_t>();
+  for (const std::vector<int64_t>& text : encoded) {
+    // Pooling reads the first end token and the mask is causal, so what pads does not matter.
+    const text::Padded padded = text::pad(text, begin_id_, end_id_, end_id_, length);
+    truncated += padded.truncated;
+    out = std::copy(padded.ids.begin(), padded.ids.end(), out);
+  }
+  Embeds embeds = project(clip_->text_projection, clip_->text_model.forward(ids.to(device_)).pooler_output);
+  truncated_ += truncated;
+  return embeds;
 }
 
 }  // namespace readback::score

@@ -18,13 +18,15 @@ class ClipEmbedder final : public ImageTextEmbedder {
   // Errors: CheckpointError, also when the repository holds another architecture.
   ClipEmbedder(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
 
-  Embeds embed_images(std::span<const image::Image* const> images) override;
-  // Texts longer than the model's positions are cut so that the end token stays; truncated() counts the tokens lost.
-  Embeds embed_texts(std::span<const std::string> texts) override;
   std::string name() const override { return name_; }
   int64_t truncated() const override { return truncated_; }
 
  private:
+  Embeds embed_image_batch(std::span<const image::Image* const> images) override;
+  // Texts longer than the model's positions are cut so that the end token stays; truncated() counts the tokens lost.
+  Embeds embed_text_batch(std::span<const std::string> texts) override;
+  int64_t batch_size() const override { return 32; }
+
   std::string name_;
   c10::Device device_;
   image::PreprocessOptions preprocessing_;

@@ -34,7 +34,7 @@ DinoEmbedder::DinoEmbedder(const checkpoint::Repository& repository, c10::Device
   weights.finish();
 }
 
-Embeds DinoEmbedder::embed_images(std::span<const image::Image* const> images) {
+Embeds DinoEmbedder::embed_image_batch(std::span<const image::Image* const> images) {
   constexpr int64_t kTokens = 4096;  // at a time: where a batch starts to keep all cores busy
   c10::NoGradGuard no_grad;
   std::vector<at::Tensor> parts, pixels;
@@ -55,7 +55,7 @@ Embeds DinoEmbedder::embed_images(std::span<const image::Image* const> images) {
   return {rows, rows};
 }
 
-Embeds DinoEmbedder::embed_texts(std::span<const std::string> /*texts*/) {
+Embeds DinoEmbedder::embed_text_batch(std::span<const std::string> /*texts*/) {
   throw UsageError(describe("DINO", "images", "texts", "Compare texts by CLIP or a sentence encoder"));
 }
 

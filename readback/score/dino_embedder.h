@@ -26,12 +26,13 @@ class DinoEmbedder final : public ImageTextEmbedder {
   DinoEmbedder(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype,
                const DinoOptions& options = {});
 
-  // The class token after the last layer norm; `projected` and `pooled` are the same.
-  Embeds embed_images(std::span<const image::Image* const> images) override;
-  Embeds embed_texts(std::span<const std::string> texts) override;  // Errors: UsageError, always
   std::string name() const override { return name_; }
 
  private:
+  // The class token after the last layer norm; `projected` and `pooled` are the same.
+  Embeds embed_image_batch(std::span<const image::Image* const> images) override;
+  Embeds embed_text_batch(std::span<const std::string> texts) override;  // Errors: UsageError, always
+
   std::string name_;
   c10::Device device_;
   models::PositionScaling scaling_;

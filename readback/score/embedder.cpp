@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "readback/base/halving.h"
 #include "readback/base/random.h"
 
 namespace readback::score {
@@ -17,7 +18,27 @@ uint64_t content_key(const image::Image* image) {
 
 uint64_t content_key(const std::string& text) { return fnv1a(text); }
 
+template <typename Item, typename Embed>
+Embeds in_batches(std::span<const Item> items, int64_t batch_size, const Embed& embed) {
+  if (items.empty()) return embed(items);
+  std::vector<at::Tensor> projected, pooled;
+  in_parts_that_fit(std::ssize(items), batch_size, [&](int64_t begin, int64_t end) {
+    const Embeds batch = embed(items.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+    projected.push_back(batch.projected);
+    pooled.push_back(batch.pooled);
+  });
+  return {at::cat(projected), at::cat(pooled)};
+}
+
 }  // namespace
+
+Embeds ImageTextEmbedder::embed_images(std::span<const image::Image* const> images) {
+  return in_batches(images, batch_size(), [&](auto batch) { return embed_image_batch(batch); });
+}
+
+Embeds ImageTextEmbedder::embed_texts(std::span<const std::string> texts) {
+  return in_batches(texts, batch_size(), [&](auto batch) { return embed_text_batch(batch); });
+}
 
 EmbeddingCache::EmbeddingCache(std::shared_ptr<ImageTextEmbedder> embedder, Originals originals)
     : embedder_(std::move(embedder)), originals_(originals) {}

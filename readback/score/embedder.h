@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,14 +22,27 @@ struct Embeds {
 };
 
 // What a metric needs of CLIP (and what CLIP-like models can offer).
+//
+// No two calls at once: an embedder counts as it goes. A model computes on all cores by itself, so that several threads
+// would gain nothing; those that share an embedder take turns.
 class ImageTextEmbedder {
  public:
   virtual ~ImageTextEmbedder() = default;
-  // One row per image or text. Errors: DataError.
-  virtual Embeds embed_images(std::span<const image::Image* const> images) = 0;
-  virtual Embeds embed_texts(std::span<const std::string> texts) = 0;
+  // One row per image or text. They are computed in batches, in smaller ones where a device's memory is full
+  // (base/halving.h), which changes last bits only. Errors: DataError; UsageError for what the model does not read;
+  // OutOfMemory when there is no room for a single one; EngineError.
+  Embeds embed_images(std::span<const image::Image* const> images);
+  Embeds embed_texts(std::span<const std::string> texts);
   virtual std::string name() const = 0;            // the repository: what tables print as the checkpoint
   virtual int64_t truncated() const { return 0; }  // tokens of texts so far that did not fit the model
+
+ protected:
+  // A batch: at most batch_size() of them; none only where none were asked for. After OutOfMemory it is asked for again
+  // in parts, so what throws has counted nothing.
+  virtual Embeds embed_image_batch(std::span<const image::Image* const> images) = 0;
+  virtual Embeds embed_text_batch(std::span<const std::string> texts) = 0;
+  // Of embedders that do not cut batches themselves.
+  virtual int64_t batch_size() const { return std::numeric_limits<int64_t>::max(); }
 };
 
 // Embeddings by content, shared by all metrics of one model.
@@ -36,6 +50,8 @@ class ImageTextEmbedder {
 // Results do not depend on what was asked before, to the last bit, so that a resumed run stores what an undisturbed
 // one does: an original is embedded by itself and kept; the distinct candidates of one call are embedded as one batch,
 // and only the latest batch is kept (the next metric asks for the same one).
+//
+// No two calls at once, nor calls of two caches of one embedder: they fill what is kept.
 class EmbeddingCache {
  public:
   enum class Originals {

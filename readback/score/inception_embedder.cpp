@@ -14,12 +14,12 @@ InceptionEmbedder::InceptionEmbedder(const std::string& weights, c10::Device dev
     : name_(fmt::format("{} ({})", weights, name_of(mode))),
       extractor_(weights, device, {.mode = mode, .layers = {models::InceptionLayer::k2048}}) {}
 
-Embeds InceptionEmbedder::embed_images(std::span<const image::Image* const> images) {
+Embeds InceptionEmbedder::embed_image_batch(std::span<const image::Image* const> images) {
   const at::Tensor features = extractor_.extract(images).at(models::InceptionLayer::k2048);
   return {features, features};
 }
 
-Embeds InceptionEmbedder::embed_texts(std::span<const std::string> /*texts*/) {
+Embeds InceptionEmbedder::embed_text_batch(std::span<const std::string> /*texts*/) {
   throw UsageError(describe("Inception", "images", "texts", "Compare texts by CLIP or a sentence encoder"));
 }
 

@@ -14,14 +14,16 @@ class InceptionEmbedder final : public ImageTextEmbedder {
   // `weights`: as models::load_inception_tensors. Errors: CheckpointError.
   InceptionEmbedder(const std::string& weights, c10::Device device, InceptionMode mode = InceptionMode::kTorchFidelity);
 
-  // The 2,048 features before the last layer; `projected` and `pooled` are the same.
-  Embeds embed_images(std::span<const image::Image* const> images) override;
-  Embeds embed_texts(std::span<const std::string> texts) override;  // Errors: UsageError, always
   std::string name() const override { return name_; }
   // Of a file (base/file_digest.h) or a repository. Errors: CheckpointError, DataError.
   static std::string digest(const std::string& weights);
 
  private:
+  // The 2,048 features before the last layer; `projected` and `pooled` are the same.
+  Embeds embed_image_batch(std::span<const image::Image* const> images) override;
+  Embeds embed_text_batch(std::span<const std::string> texts) override;  // Errors: UsageError, always
+  int64_t batch_size() const override { return extractor_.options().batch_size; }
+
   std::string name_;
   InceptionExtractor extractor_;
 };

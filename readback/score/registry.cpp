@@ -20,9 +20,15 @@ namespace {
 
 using Maker = std::function<std::unique_ptr<Metric>(const MetricInfo&, const MetricContext&)>;
 
+bool always() { return true; }
+// For other forms of metrics that are measured by default, for what few people ask for, and for what takes minutes.
+bool only_on_request() { return false; }
+
 struct Entry {
   MetricInfo info;
   Maker make;
+  // Whether it is measured by default, where its inputs and its checkpoint are given.
+  bool (*by_default)() = always;
 };
 
 template <typename Checkpoint>
@@ -60,7 +66,8 @@ Entry bleu(int order) {
       {fmt::format("bleu-{}", order), fmt::format("BLEU-{}", order),
        fmt::format("clipped precisions of up to {}-grams, closest reference length, not smoothed; PTB tokens", order),
        Direction::kHigherIsBetter, Inputs::kReferences, ""},
-      [order](const MetricInfo& info, const MetricContext&) { return make_bleu_metric(info, order); }};
+      [order](const MetricInfo& info, const MetricContext&) { return make_bleu_metric(info, order); },
+      order == 4 ? always : only_on_request};
 }
 
 const std::vector<Entry>& table() {
@@ -82,12 +89,14 @@ const std::vector<Entry>& table() {
         "10 log10(255² / mean squared error over pixels and channels), at most 100 dB; the candidate brought to the "
         "original's size by Pillow's bicubic",
         kHigher, Inputs::kImages, ""},
-       [](const MetricInfo& info, const MetricContext&) { return make_psnr_metric(info); }},
+       [](const MetricInfo& info, const MetricContext&) { return make_psnr_metric(info); },
+       only_on_request},
       {{"ssim", "SSIM",
         "structural similarity under a Gaussian window of 11 × 11, σ = 1.5, mean over channels and positions; the "
         "candidate brought to the original's size by Pillow's bicubic",
         kHigher, Inputs::kImages, ""},
-       [](const MetricInfo& info, const MetricContext&) { return make_ssim_metric(info); }},
+       [](const MetricInfo& info, const MetricContext&) { return make_ssim_metric(info); },
+       only_on_request},
       {{"clip-text", "CLIP text distance", "1 − cos(text_embeds), after the projection; mean over references", kLower,
         Inputs::kTexts, "", "clip"},
        embedding(EmbeddingKind::kProjected, &MetricContext::clip)},
@@ -105,7 +114,8 @@ const std::vector<Entry>& table() {
       {{"wmd-text-ptb", "WMD (PTB tokens)",
         "as wmd-text, on PTB tokens: a word with a comma or full stop behind it counts; mean over references", kLower,
         Inputs::kTexts, "", "vectors"},
-       wmd({.words = WmdWords::kPtb})},
+       wmd({.words = WmdWords::kPtb}),
+       only_on_request},
       bleu(1),
       bleu(2),
       bleu(3),
@@ -114,7 +124,8 @@ const std::vector<Entry>& table() {
         "METEOR 1.5, English: exact, stem, synonym and paraphrase matches; α = 0.85, β = 0.2, γ = 0.6, δ = 0.75; the "
         "best of the references; PTB tokens",
         kHigher, Inputs::kReferences, ""},
-       [](const MetricInfo& info, const MetricContext&) { return make_meteor_metric(info); }},
+       [](const MetricInfo& info, const MetricContext&) { return make_meteor_metric(info); },
+       has_meteor_tables},
       {{"rouge-l", "ROUGE-L",
         "F of the longest common subsequence, β = 1.2, largest precision and recall over references; PTB tokens",
         kHigher, Inputs::kReferences, ""},
@@ -126,26 +137,31 @@ const std::vector<Entry>& table() {
         kHigher, Inputs::kReferences, ""},
        cider(CiderVariant::kD)},
       {{"cider-d", "CIDEr-D", "the same numbers as cider, under the authors' name", kHigher, Inputs::kReferences, ""},
-       cider(CiderVariant::kD)},
+       cider(CiderVariant::kD),
+       only_on_request},
       {{"cider-plain", "CIDEr (plain)",
         "10 · mean tf-idf cosine of 1- to 4-grams, without clipping and length penalty: what its authors call CIDEr; "
         "PTB "
         "tokens; document frequencies of all references of the data set",
         kHigher, Inputs::kReferences, ""},
-       cider(CiderVariant::kPlain)},
+       cider(CiderVariant::kPlain),
+       only_on_request},
       {{"spice", "SPICE",
         "F of the scene graphs' tuples (objects, attributes, relations), synonyms matched; spice-1.0.jar with CoreNLP "
         "3.6.0, needs Java; PTB tokens",
         kHigher, Inputs::kReferences, ""},
-       [](const MetricInfo& info, const MetricContext&) { return make_spice_metric(info); }},
+       [](const MetricInfo& info, const MetricContext&) { return make_spice_metric(info); },
+       only_on_request},
       {{"clipscore", "CLIPScore", "2.5 · max(cos(image_embeds, text_embeds), 0); \"A photo depicts \" before the text",
         kHigher, Inputs::kImageText, "", "clip"},
-       make_clipscore},
+       make_clipscore,
+       only_on_request},
       {{"refclipscore", "RefCLIPScore",
         "harmonic mean of CLIPScore and max(cos(text_embeds, nearest reference's), 0); \"A photo depicts \" before all "
         "texts",
         kHigher, Inputs::kImageTextReferences, "", "clip"},
-       make_clipscore},
+       make_clipscore,
+       only_on_request},
       {{"oracle-text", "Oracle, text", "F1 of the scene's objects, relation and background, as parsed from the text",
         kHigher, Inputs::kTextTruth, ""},
        [](const MetricInfo& info, const MetricContext&) { return make_oracle_metric(info); }},
@@ -163,14 +179,6 @@ const Entry& find(const std::string& name) {
     names += (names.empty() ? "" : ", ") + entry.info.name;
   }
   throw UsageError(describe("metric", "one of " + names, "\"" + name + "\""));
-}
-
-// Other forms of metrics that are measured by default, and what few people ask for or takes minutes.
-bool only_on_request(const std::string& name) {
-  static const std::set<std::string> names = {"bleu-1",      "bleu-2",       "bleu-3", "cider-d",
-                                              "cider-plain", "psnr",         "ssim",   "wmd-text-ptb",
-                                              "clipscore",   "refclipscore", "spice"};
-  return names.contains(name);
 }
 
 }  // namespace
@@ -194,12 +202,11 @@ std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext
 std::vector<std::string> default_metrics(bool has_references, bool has_truth,
                                          const std::set<std::string>& checkpoints) {
   std::vector<std::string> names;
-  for (const MetricInfo& info : all_metrics()) {
+  for (const auto& [info, make, by_default] : table()) {
     const bool needs_truth = info.inputs == Inputs::kTextTruth || info.inputs == Inputs::kImageTruth;
     const bool needs_references = info.inputs == Inputs::kReferences || info.inputs == Inputs::kTexts;
-    if (info.name == "meteor" && !has_meteor_tables()) continue;
     if (!info.option.empty() && !checkpoints.contains(info.option)) continue;
-    if (!only_on_request(info.name) && (has_truth || !needs_truth) && (has_references || !needs_references)) {
+    if (by_default() && (has_truth || !needs_truth) && (has_references || !needs_references)) {
       names.push_back(info.name);
     }
   }

@@ -1,4 +1,5 @@
-// The one table of metrics, and how they are made from their names.
+// The one table of metrics, and how they are made from their names. Metrics of captions also score whole sets at once,
+// as `readback score captions` does: these have their table in score/text/caption_scores.cpp.
 #pragma once
 #include <memory>
 #include <set>
@@ -35,9 +36,9 @@ const std::vector<MetricInfo>& all_metrics();
 const MetricInfo& find_metric(const std::string& name);
 std::unique_ptr<Metric> make_metric(const std::string& name, const MetricContext& context);
 
-// The metrics that a data set and the given checkpoints (options of MetricCheckpoints, such as "dino") allow, without further forms of one
-// and without SPICE: the oracle's need the scenes' truth, BLEU, ROUGE-L and CIDEr reference texts, METEOR its tables
-// too (text/meteor/tables.h).
+// The metrics that a data set and the given checkpoints (options of MetricCheckpoints, such as "dino") allow, without
+// those of only_on_request in the table (registry.cpp): the oracle's need the scenes' truth, BLEU, ROUGE-L and CIDEr
+// reference texts, METEOR its tables too (text/meteor/tables.h).
 std::vector<std::string> default_metrics(bool has_references, bool has_truth,
                                          const std::set<std::string>& checkpoints = {"clip"});
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "readback/base/error.h"
+#include "readback/base/halving.h"
 #include "readback/text/unicode.h"
 
 namespace readback::score {
@@ -111,8 +112,8 @@ at::Tensor SentenceEmbedder::pool(const at::Tensor& hidden, const at::Tensor& le
   return sum / lengths.to(at::kFloat).unsqueeze(1);
 }
 
-Embeds SentenceEmbedder::embed_texts(std::span<const std::string> texts) {
-  constexpr size_t kBatch = 64;  // texts at a time
+Embeds SentenceEmbedder::embed_text_batch(std::span<const std::string> texts) {
+  constexpr int64_t kBatch = 64;  // texts at a time
   c10::NoGradGuard no_grad;
   std::vector<std::vector<int64_t>> encoded;
   for (const std::string& text : texts) {
@@ -124,14 +125,15 @@ Embeds SentenceEmbedder::embed_texts(std::span<const std::string> texts) {
   std::stable_sort(order.begin(), order.end(),
                    [&](int64_t a, int64_t b) { return encoded[a].size() < encoded[b].size(); });
   at::Tensor pooled = at::empty({static_cast<int64_t>(texts.size()), bert_->config.hidden_size}, at::kFloat);
-  for (size_t begin = 0; begin < order.size(); begin += kBatch) {
-    const std::span<const int64_t> rows(order.data() + begin, std::min(kBatch, order.size() - begin));
+  in_parts_that_fit(std::ssize(order), kBatch, [&](int64_t begin, int64_t end) {
+    const std::span<const int64_t> rows(order.data() + begin, static_cast<size_t>(end - begin));
     const auto length = std::min(max_tokens_, static_cast<int64_t>(encoded[rows.back()].size()) + 2);
     const auto batch = static_cast<int64_t>(rows.size());
+    int64_t truncated = 0;
     at::Tensor ids = at::empty({batch, length}, at::kLong), lengths = at::empty({batch}, at::kLong);
     for (int64_t i = 0; i < batch; ++i) {
       const text::Padded padded = text::pad(encoded[rows[i]], begin_id_, end_id_, padding_id_, length);
-      truncated_ += padded.truncated;
+      truncated += padded.truncated;
       lengths.mutable_data_ptr<int64_t>()[i] = padded.tokens;
       std::copy(padded.ids.begin(), padded.ids.end(), ids.mutable_data_ptr<int64_t>() + i * length);
     }
@@ -139,12 +141,13 @@ Embeds SentenceEmbedder::embed_texts(std::span<const std::string> texts) {
     lengths = lengths.to(device_);
     const at::Tensor hidden = bert_->forward(ids.to(device_), padding ? std::optional(lengths) : std::nullopt);
     pooled.index_copy_(0, at::tensor(rows, at::kLong), pool(hidden, lengths).cpu());
-  }
+    truncated_ += truncated;
+  });
   if (!normalize_) return {pooled, pooled};
   return {pooled / pooled.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12), pooled};
 }
 
-Embeds SentenceEmbedder::embed_images(std::span<const image::Image* const> /*images*/) {
+Embeds SentenceEmbedder::embed_image_batch(std::span<const image::Image* const> /*images*/) {
   throw UsageError(describe("the sentence encoder", "texts", "images", "Compare images by CLIP or DINO"));
 }
 

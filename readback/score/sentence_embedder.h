@@ -19,15 +19,15 @@ class SentenceEmbedder final : public ImageTextEmbedder {
   // Errors: CheckpointError, also for other modules, poolings or architectures.
   SentenceEmbedder(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
 
-  // `projected`: as SentenceTransformer.encode (normalised where the repository says so); `pooled`: before
-  // normalisation. Texts longer than max_tokens() are cut so that [SEP] stays; truncated() counts the tokens lost.
-  Embeds embed_texts(std::span<const std::string> texts) override;
-  Embeds embed_images(std::span<const image::Image* const> images) override;  // Errors: UsageError, always
   std::string name() const override { return name_; }
   int64_t max_tokens() const { return max_tokens_; }  // [CLS] and [SEP] included
   int64_t truncated() const override { return truncated_; }
 
  private:
+  // `projected`: as SentenceTransformer.encode (normalised where the repository says so); `pooled`: before
+  // normalisation. Texts longer than max_tokens() are cut so that [SEP] stays; truncated() counts the tokens lost.
+  Embeds embed_text_batch(std::span<const std::string> texts) override;
+  Embeds embed_image_batch(std::span<const image::Image* const> images) override;  // Errors: UsageError, always
   at::Tensor pool(const at::Tensor& hidden, const at::Tensor& lengths) const;
 
   std::string name_;

@@ -79,6 +79,9 @@ TEST_F(ScoreCaptions, TakesFrequenciesOfTheirSetOnly) {
   const Outcome refused = run(files() + " --metrics cider --document-frequencies " + path("other.df"));
   EXPECT_EQ(refused.status, 1);
   EXPECT_NE(refused.err.find("0 % of their words"), std::string::npos) << refused.err;
+  const Outcome forced = run(files() + " --allow-missing --metrics cider --document-frequencies " + path("other.df"));
+  EXPECT_EQ(forced.status, 0);
+  EXPECT_NE(forced.err.find("knows 0 % of the references' words"), std::string::npos) << forced.err;
 }
 
 TEST_F(ScoreCaptions, SaysWhatDoesNotMatch) {
@@ -88,7 +91,20 @@ TEST_F(ScoreCaptions, SaysWhatDoesNotMatch) {
   const Outcome result = run(command);
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("none for zebra"), std::string::npos) << result.err;
-  EXPECT_EQ(run(command + " --allow-missing").status, 0);
+  const Outcome part = run(command + " --allow-missing --format json");
+  EXPECT_EQ(part.status, 0);
+  EXPECT_NE(part.err.find("1 of 3 ids are left out, since only one side has them: zebra"), std::string::npos)
+      << part.err;
+  EXPECT_EQ(nlohmann::json::parse(part.out)["left_out"],
+            (nlohmann::json{{"count", 1}, {"of", 3}, {"first", {"zebra"}}}));
+  // The baseline's own ids count too, each once.
+  write_file(path("other.json"), R"({"1": "a cat", "2": "a dog", "zebra": "a zebra", "yak": "a yak"})");
+  const Outcome compared = run(command + " --allow-missing --format json --baseline " + path("other.json"));
+  EXPECT_EQ(nlohmann::json::parse(compared.out)["left_out"],
+            (nlohmann::json{{"count", 2}, {"of", 4}, {"first", {"zebra", "yak"}}}));
+  const Outcome whole = run(files() + " --metrics bleu --allow-missing --format json");
+  EXPECT_EQ(whole.err.find("left out"), std::string::npos) << whole.err;
+  EXPECT_EQ(nlohmann::json::parse(whole.out)["left_out"]["count"], 0);
   EXPECT_EQ(run(files() + " --metrics blue").status, 2);
 
   write_file(path("empty.txt"), "a cat\n\n");
@@ -107,6 +123,7 @@ TEST_F(ScoreCaptions, AgreeWithPeopleWhereTheyKnowTheWords) {
   ASSERT_EQ(result.status, 0) << result.err;
   const auto bleu = nlohmann::json::parse(result.out)["metrics"]["BLEU-1"];
   EXPECT_EQ(bleu["n"], 9);
+  EXPECT_EQ(bleu["undefined"], 0);
   EXPECT_GT(bleu["tau_b"], 0.5);
   EXPECT_GT(bleu["tau_c"], 0.5);
 }

@@ -33,11 +33,12 @@ class Score : public Cli {
     image::save(models::picture(width, height, seed), folder_ / name);
   }
   // What the program prints with --format json.
-  json metrics(const std::string& arguments) const {
+  json scores(const std::string& arguments) const {
     const Outcome result = run("score " + arguments + " --format json --threads 1");
     EXPECT_EQ(result.status, 0) << result.err;
-    return result.status == 0 ? json::parse(result.out).at("metrics") : json();
+    return result.status == 0 ? json::parse(result.out) : json();
   }
+  json metrics(const std::string& arguments) const { return scores(arguments).at("metrics"); }
   std::vector<json> lines(const std::string& name) const {
     std::vector<json> result;
     std::istringstream text(read_file(folder_ / name));
@@ -128,8 +129,9 @@ TEST_F(ScoreTexts, BadInput) {
   expect_refused(files("two.txt", "two.txt") + " --metrics bert" + vectors, 2, {"sbert, wmd"});
   expect_refused(files("two.txt", "two.txt") + " --metrics sbert", 2, {"option sbert"});
   expect_refused(files("two.txt", "two.txt"), 2, {"--vectors"});
-  const json left_out = metrics(files("named.json", "more.json") + " --allow-missing" + vectors);
-  EXPECT_EQ(left_out.at("WMD").at("n"), 2);
+  const json part = scores(files("named.json", "more.json") + " --allow-missing" + vectors);
+  EXPECT_EQ(part.at("metrics").at("WMD").at("n"), 2);
+  EXPECT_EQ(part.at("left_out"), (json{{"count", 1}, {"of", 3}, {"first", {"extra"}}}));
 }
 
 TEST_F(ScoreTexts, EmptyAndEndlessCaptions) {
@@ -212,9 +214,10 @@ TEST_F(ScorePairs, BadInput) {
   expect_refused(head + " --captions " + path("both.json") + " --references " + path("one.json"), 1, {"none for b"});
   expect_refused(head + " --captions " + path("both.json") + " --metrics refclipscore", 2, {"--references"});
   expect_refused("pairs --images " + path("images") + " --captions " + path("both.json"), 2, {"option clip"});
-  const json one = metrics(head + " --allow-missing --captions " + path("one.json"));
-  EXPECT_EQ(one.at("CLIPScore").at("n"), 1);
-  EXPECT_FALSE(one.at("CLIPScore").contains("floor"));  // there is no other image
+  const json one = scores(head + " --allow-missing --captions " + path("one.json"));
+  EXPECT_EQ(one.at("metrics").at("CLIPScore").at("n"), 1);
+  EXPECT_FALSE(one.at("metrics").at("CLIPScore").contains("floor"));  // there is no other image
+  EXPECT_EQ(one.at("left_out"), (json{{"count", 1}, {"of", 2}, {"first", {"b"}}}));
 }
 
 TEST_F(ScoreImages, PairsByName) {
@@ -257,7 +260,9 @@ TEST_F(ScoreImages, BadInput) {
   expect_refused(folders("made", "real") + ",dino", 2, {"option dino"});
   expect_refused(folders("made", "real") + ",lpips", 2, {"fid, is, kid, clip"});
   expect_refused("images --real " + path("real"), 2, {"--generated"});
-  EXPECT_EQ(metrics(folders("made", "real") + " --allow-missing").at("PSNR").at("n"), 1);
+  const json one = scores(folders("made", "real") + " --allow-missing");
+  EXPECT_EQ(one.at("metrics").at("PSNR").at("n"), 1);
+  EXPECT_EQ(one.at("left_out"), (json{{"count", 2}, {"of", 3}, {"first", {"c", "b"}}}));
 }
 
 // One Inception with made-up weights (95 MB) for all that is said about sets.

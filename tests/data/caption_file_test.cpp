@@ -111,7 +111,10 @@ TEST_F(CaptionFileTest, MatchesByIdInTheReferencesOrder) {
   const CaptionFile partial{"c", {"9", "2"}, {{"z"}, {"b"}}};
   EXPECT_THROW(match_captions(partial, references, false), DataError);
   EXPECT_THROW(match_captions({"c", {"2"}, {{"b"}}}, references, false), DataError);
-  EXPECT_EQ(match_captions(partial, references, true).ids, (Ids{"2"}));
+  const auto part = match_captions(partial, references, true);
+  EXPECT_EQ(part.ids, (Ids{"2"}));
+  EXPECT_EQ(part.left_out, (Ids{"1", "3", "9"}));
+  EXPECT_TRUE(matched.left_out.empty());
   EXPECT_THROW(match_captions({"c", {"9"}, {{"z"}}}, references, true), DataError);
   EXPECT_THROW(match_captions({"c", {"1"}, {{"a", "b"}}}, references, true), DataError);
 }

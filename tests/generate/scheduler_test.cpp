@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/checkpoint/safetensors.h"
+#include "readback/generate/generator.h"
 #include "readback/generate/noise_schedule.h"
 #include "tests/source_dir.h"
 
@@ -130,6 +132,22 @@ TEST(Scheduler, RefusesWrongArguments) {
   nlohmann::json config = kSd14;
   config["skip_prk_steps"] = false;
   EXPECT_THROW(make_scheduler("pndm", config, 3), UsageError);
+}
+
+TEST(Scheduler, HelpAndErrorsNameThemAll) {
+  const std::string all = fmt::format("{}", fmt::join(scheduler_names(), ", "));
+  GenerationOptions options;
+  std::string help;
+  for_each_option(options, [&](const auto& option, const auto&, const std::string& path, const std::string&) {
+    if (path == "scheduler") help = option.help;
+  });
+  EXPECT_EQ(help, all);
+  try {
+    make_scheduler("heun", kSd14, 5);
+    FAIL() << "heun is no scheduler";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find(all), std::string::npos) << error.what();
+  }
 }
 
 TEST(Scheduler, EveryNumberOfStepsStaysInsideTheSchedule) {

@@ -15,7 +15,7 @@ const score::MetricInfo kText{"text", "Text", "", score::Direction::kLowerIsBett
 // A picture's shade and its square, so that sets differ in mean and in spread.
 class ShadeEmbedder : public score::ImageTextEmbedder {
  public:
-  score::Embeds embed_images(std::span<const image::Image* const> images) override {
+  score::Embeds embed_image_batch(std::span<const image::Image* const> images) override {
     pictures += images.size();
     std::vector<float> values;
     for (const image::Image* image : images) {
@@ -25,7 +25,7 @@ class ShadeEmbedder : public score::ImageTextEmbedder {
     const at::Tensor rows = at::tensor(values).view({-1, 2});
     return {rows, rows};
   }
-  score::Embeds embed_texts(std::span<const std::string>) override { return {}; }
+  score::Embeds embed_text_batch(std::span<const std::string>) override { return {}; }
   std::string name() const override { return "shades"; }
   size_t pictures = 0;
 };

@@ -12,6 +12,7 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/checkpoint/safetensors.h"
+#include "readback/score/registry.h"
 #include "readback/score/text/bleu.h"
 #include "readback/score/text/meteor/tables.h"
 #include "tests/source_dir.h"
@@ -135,11 +136,30 @@ TEST(CaptionScores, OddCaptionsScoreLowAndHarmNothing) {
 }
 
 TEST(CaptionScores, SayWhichMetricsThereAre) {
-  EXPECT_THROW(score(kTwo, {.metrics = {"blue"}}), UsageError);
   try {
     score(kTwo, {.metrics = {"blue"}});
+    FAIL() << "blue is no metric";
   } catch (const UsageError& error) {
-    EXPECT_NE(std::string(error.what()).find("bleu, meteor"), std::string::npos);
+    for (const std::string& name : caption_metrics()) {
+      EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << name;
+    }
+  }
+}
+
+TEST(CaptionScores, EveryMetricIsThereOrSaysWhatIsMissing) {
+  for (const std::string& name : caption_metrics()) {
+    const CaptionScores scores = score_captions(kTwo, {.metrics = {name}});
+    ASSERT_EQ(scores.groups.size() + scores.absent.size(), 1u) << name;
+    if (scores.groups.empty()) {
+      EXPECT_TRUE(name == "meteor" || name == "spice") << name;
+      EXPECT_FALSE(scores.absent.front().second.empty()) << name;
+      continue;
+    }
+    for (const CaptionScore& line : scores.groups.front().scores) {
+      EXPECT_EQ(line.samples.size(), kTwo.ids.size()) << line.name;
+      EXPECT_TRUE(line.name.starts_with(name)) << line.name << " of " << name;  // rouge is short for rouge-l
+      EXPECT_EQ(line.title, find_metric(line.name).title);
+    }
   }
 }
 

@@ -44,7 +44,10 @@ TEST_F(ImageFiles, MatchByNameWhateverTheFormat) {
   make("real", {"c.png", "d.png"});
   const std::string message = refused([&] { match_images(made, real, false); });
   EXPECT_NE(message.find("none for c, d"), std::string::npos) << message;
-  EXPECT_EQ(match_images(made, real, true).ids, (Ids{"a", "b"}));
+  const MatchedImages part = match_images(made, real, true);
+  EXPECT_EQ(part.ids, (Ids{"a", "b"}));
+  EXPECT_EQ(part.left_out, (Ids{"c", "d"}));
+  EXPECT_TRUE(matched.left_out.empty());
 }
 
 TEST_F(ImageFiles, CaptionsFindImagesByNameStemOrNumber) {
@@ -61,6 +64,17 @@ TEST_F(ImageFiles, CaptionsFindImagesByNameStemOrNumber) {
   matched = match_captions(images, captions, references, true);
   EXPECT_EQ(matched.ids, Ids{"000000000790"});
   EXPECT_EQ(matched.references[0], Ids{"two dogs"});
+  EXPECT_EQ(matched.left_out, (Ids{"fox.v2.png", "0"}));
+  captions.ids[2] = "1";
+  EXPECT_EQ(match_captions(images, captions, {}, true).left_out,
+            (Ids{"1", "0"}));  // a caption's id and an image's name
+}
+
+TEST_F(ImageFiles, ReferencesOfAllIdsOfAnImageCount) {
+  const fs::path images = make("images", {"000000000790.jpg"});
+  const data::CaptionFile captions{"captions", {"790"}, {{"a dog"}}};
+  const data::CaptionFile references{"two files", {"790", "000000000790.jpg"}, {{"one"}, {"two", "three"}}};
+  EXPECT_EQ(match_captions(images, captions, references, false).references[0], (Ids{"one", "two", "three"}));
 }
 
 TEST_F(ImageFiles, LinesGoWithImagesInOrderOnlyWhereNothingElseIsPossible) {

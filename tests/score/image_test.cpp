@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -218,6 +219,13 @@ TEST(InceptionExtractor, PicturesOfAllSizesInBatchesAndFromFiles) {
   const image::Image* pointers[] = {&last};
   EXPECT_LT(difference(extractor.extract(pointers).at(models::InceptionLayer::k2048)[0], pool[count - 1]), 1e-4);
   EXPECT_NE(extractor.source().find("torch-fidelity"), std::string::npos);
+  // The first batch does not fit.
+  std::atomic<bool> full = true;
+  const auto picture = [&](int64_t i) {
+    if (full.exchange(false)) throw OutOfMemory("no room");
+    return golden_picture(i);
+  };
+  EXPECT_LT(difference(extractor.extract(count, picture).at(models::InceptionLayer::k2048), pool), 1e-4);
 
   EXPECT_THROW(extractor.extract(std::span<const fs::path>()), DataError);
   write_file(folder.path / "broken.png", "no picture either");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <new>
 #include <set>
 
 #include "fake_spice.h"
@@ -19,7 +20,8 @@ namespace {
 // Image: (first pixel, 1, 0), doubled before the projection; text: (0, length, 1). Counts what it embeds.
 class FakeEmbedder : public ImageTextEmbedder {
  public:
-  Embeds embed_images(std::span<const image::Image* const> images) override {
+  Embeds embed_image_batch(std::span<const image::Image* const> images) override {
+    if (images.size() > room) throw OutOfMemory("no room");
     at::Tensor rows = at::zeros({static_cast<int64_t>(images.size()), 3});
     for (size_t i = 0; i < images.size(); ++i) {
       rows[static_cast<int64_t>(i)][0] = images[i]->pixels[0];
@@ -28,7 +30,8 @@ class FakeEmbedder : public ImageTextEmbedder {
     batches.push_back(images.size());
     return {rows, rows.square()};
   }
-  Embeds embed_texts(std::span<const std::string> texts) override {
+  Embeds embed_text_batch(std::span<const std::string> texts) override {
+    if (texts.size() > room) throw std::bad_alloc();
     at::Tensor rows = at::zeros({static_cast<int64_t>(texts.size()), 3});
     for (size_t i = 0; i < texts.size(); ++i) {
       rows[static_cast<int64_t>(i)][1] = static_cast<double>(texts[i].size());
@@ -39,6 +42,7 @@ class FakeEmbedder : public ImageTextEmbedder {
   }
   std::string name() const override { return "fake-clip"; }
   std::vector<size_t> batches;
+  size_t room = 1000;  // what fits into memory at once
 };
 
 struct Fixture {
@@ -181,6 +185,31 @@ TEST(EmbeddingMetrics, EmbedOriginalsTogetherWhereTheLastBitsDoNotMatter) {
   EXPECT_EQ(f.embedder->batches.back(), 3u);
   EXPECT_EQ(together.original_texts(more).projected[1][1].item<double>(), 4);
   EXPECT_EQ(f.embedder->batches.back(), 1u);  // "bb" is known
+}
+
+// A device that holds two pictures or texts at once, and later none at all.
+TEST(EmbeddingMetrics, HalveTheBatchWhereMemoryIsFull) {
+  Fixture large, small;
+  small.embedder->room = 2;
+  std::vector<image::Image> pictures;
+  for (uint8_t i = 0; i < 7; ++i) pictures.push_back(pixel(i));
+  std::vector<Comparison> batch(7);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    batch[i].candidate_image = &pictures[i];
+    batch[i].original_image = &pictures[6 - i];
+    batch[i].candidate_text = std::string(i + 1, 'x');
+    batch[i].original_text = "xyz";
+  }
+  for (const char* name : {"clip-image", "clip-text"}) {
+    const auto metric = make_metric(name, small.context);
+    EXPECT_EQ(metric->score(batch), make_metric(name, large.context)->score(batch)) << name;
+  }
+  EXPECT_LE(std::ranges::max(small.embedder->batches), 2u);
+  EXPECT_EQ(large.embedder->batches.front(), 7u);
+  small.embedder->room = 0;
+  EmbeddingCache fresh(small.embedder);
+  EXPECT_THROW(fresh.original_images(std::vector<const image::Image*>{&pictures[0]}), OutOfMemory);
+  EXPECT_THROW(fresh.candidate_texts(std::vector<std::string>{"a", "b"}), OutOfMemory);
 }
 
 TEST(EmbeddingMetrics, LeaveOutComparisonsThatLackASide) {

@@ -1,22 +1,15 @@
 // What the schedulers share. Private to generate/.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "readback/checkpoint/config_reader.h"
 #include "readback/generate/noise_schedule.h"
 #include "readback/generate/scheduler.h"
+#include "readback/generate/schedulers/table.h"
 
 namespace readback::generate {
-
-// Each reads the options that its diffusers class has; make_scheduler then checks that the rest is known.
-std::unique_ptr<Scheduler> make_pndm(checkpoint::ConfigReader& config, int64_t steps);
-std::unique_ptr<Scheduler> make_ddim(checkpoint::ConfigReader& config, int64_t steps);
-std::unique_ptr<Scheduler> make_euler(checkpoint::ConfigReader& config, int64_t steps);
-std::unique_ptr<Scheduler> make_euler_ancestral(checkpoint::ConfigReader& config, int64_t steps);
-std::unique_ptr<Scheduler> make_dpm_solver_multistep(checkpoint::ConfigReader& config, int64_t steps);
 
 // `count` numbers from `start` to `stop`, as numpy.linspace.
 std::vector<double> linspace(double start, double stop, int64_t count);

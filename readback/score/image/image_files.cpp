@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -92,15 +93,17 @@ MatchedImages match_images(const fs::path& generated, const fs::path& real, bool
     throw DataError(describe(generated.string(), "an image for every one of " + real.string(),
                              "none for " + data::listed(without_candidate), kAllowMissing));
   }
+  matched.left_out = std::move(without_original);
+  matched.left_out.insert(matched.left_out.end(), without_candidate.begin(), without_candidate.end());
   return matched;
 }
 
 CaptionedImages match_captions(const fs::path& images, const data::CaptionFile& captions,
                                const std::optional<data::CaptionFile>& references, bool allow_missing) {
   const Files files = files_by(images, data::image_key);
-  std::unordered_map<std::string, size_t> references_of;
+  std::unordered_map<std::string, std::vector<std::string>> references_of;
   for (size_t i = 0; references && i < references->ids.size(); ++i) {
-    references_of.emplace(data::image_key(references->ids[i]), i);
+    std::ranges::copy(references->captions[i], std::back_inserter(references_of[data::image_key(references->ids[i])]));
   }
   CaptionedImages matched;
   const bool any =
@@ -126,7 +129,7 @@ CaptionedImages match_captions(const fs::path& images, const data::CaptionFile& 
     matched.ids.push_back(path.stem().string());
     matched.images.push_back(path);
     matched.captions.push_back(captions.captions[i]);
-    matched.references.push_back(references ? references->captions[found->second] : std::vector<std::string>());
+    matched.references.push_back(references ? found->second : std::vector<std::string>());
   }
   for (const fs::path& path : sorted) {
     if (!captioned.contains(path)) without_caption.push_back(path.stem().string());
@@ -150,6 +153,9 @@ CaptionedImages match_captions(const fs::path& images, const data::CaptionFile& 
       throw DataError(describe(references->source, "references of the captions of " + captions.source,
                                "those of " + data::listed(references->ids)));
     }
+  }
+  for (const auto& ids : {without_image, without_references, without_caption}) {
+    matched.left_out.insert(matched.left_out.end(), ids.begin(), ids.end());
   }
   return matched;
 }

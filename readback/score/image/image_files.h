@@ -19,6 +19,7 @@ std::vector<std::filesystem::path> list_images(const std::filesystem::path& fold
 struct MatchedImages {
   std::vector<std::string> ids;  // file names without their extensions
   std::vector<std::filesystem::path> generated, real;
+  std::vector<std::string> left_out;  // ids that only one folder has
 };
 // By id. What only one folder has is an error that lists it, unless `allow_missing` leaves it out.
 // Errors: DataError, also for two files of one id in a folder and when nothing matches.
@@ -29,11 +30,12 @@ struct CaptionedImages {
   std::vector<std::string> ids;  // the captions' ids
   std::vector<std::filesystem::path> images;
   std::vector<std::vector<std::string>> captions, references;  // references: empty lists where none were given
+  std::vector<std::string> left_out;  // ids of captions without image or references, and of images without caption
   bool by_line = false;  // ids were line numbers, that is, nothing but the order said which caption is whose
 };
 // A caption's id is the image's file name, with or without extension, or the number that this name is ("790" is
 // 000000000790.jpg, as in COCO). Captions a line each, which have no ids, go with the images in the order of their
-// names if there are as many of both. Errors: as match_images.
+// names if there are as many of both. An image's references are those of all its ids. Errors: as match_images.
 CaptionedImages match_captions(const std::filesystem::path& images, const data::CaptionFile& captions,
                                const std::optional<data::CaptionFile>& references, bool allow_missing);
 

@@ -4,12 +4,12 @@
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <map>
 #include <string_view>
 #include <vector>
 
 #include "readback/base/error.h"
+#include "readback/base/halving.h"
 #include "readback/base/random.h"
 #include "readback/image/codec.h"
 
@@ -52,15 +52,19 @@ models::InceptionFeatures InceptionExtractor::extract(int64_t count,
   if (count == 0) throw DataError(describe("Inception", "at least one image", "none"));
   c10::NoGradGuard no_grad;
   std::map<models::InceptionLayer, std::vector<at::Tensor>> parts;
-  for (int64_t begin = 0; begin < count; begin += options_.batch_size) {
-    context.check();
-    const int64_t size = std::min(options_.batch_size, count - begin);
-    const at::Tensor pixels = inception_input(
-                                  size, [&](int64_t i) { return picture(begin + i); }, options_.mode)
-                                  .to(device_);
-    for (auto& [layer, features] : inception_.forward(pixels, options_.layers)) parts[layer].push_back(features.cpu());
-    context.progress().advance(size);
-  }
+  in_parts_that_fit(
+      count, options_.batch_size,
+      [&](int64_t begin, int64_t end) {
+        context.check();
+        const at::Tensor pixels = inception_input(
+                                      end - begin, [&](int64_t i) { return picture(begin + i); }, options_.mode)
+                                      .to(device_);
+        models::InceptionFeatures batch = inception_.forward(pixels, options_.layers);
+        for (auto& [layer, features] : batch) features = features.cpu();
+        for (auto& [layer, features] : batch) parts[layer].push_back(features);
+        context.progress().advance(end - begin);
+      },
+      context);
   models::InceptionFeatures all;
   for (const auto& [layer, batches] : parts) all[layer] = at::cat(batches);
   return all;

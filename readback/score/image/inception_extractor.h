@@ -28,12 +28,13 @@ class InceptionExtractor {
   InceptionExtractor(const std::string& weights, c10::Device device, InceptionOptions options = {});
 
   // A row per picture, fp32 on the CPU, for each layer of the options; pictures may differ in size. A picture's
-  // features do not depend on its neighbours (beyond the last bits of fp32). Errors: DataError, Interrupted.
+  // features do not depend on its neighbours (beyond the last bits of fp32). Where the device's memory is full, batches
+  // are smaller (base/halving.h). Errors: DataError, Interrupted, OutOfMemory, EngineError.
   models::InceptionFeatures extract(std::span<const image::Image* const> images) const;
   // Files are decoded batch by batch. Alpha is dropped, as torch-fidelity does. EXIF orientation is applied, which
   // torch-fidelity does not do.
   models::InceptionFeatures extract(std::span<const std::filesystem::path> files, const Context& context = {}) const;
-  // picture(i) for i in 0 … count − 1, called from several threads.
+  // picture(i) for i in 0 … count − 1, called from several threads, and again for batches that were too large.
   models::InceptionFeatures extract(int64_t count, const std::function<image::Image(int64_t)>& picture,
                                     const Context& context = {}) const;
 

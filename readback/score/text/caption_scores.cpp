@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <future>
-#include <limits>
 
 #include "readback/base/error.h"
 #include "readback/score/registry.h"
@@ -201,58 +201,86 @@ CaptionScoreGroup score_spice(const TokenizedCaptions& captions, const Context& 
   return group;
 }
 
-using Work = std::function<CaptionScoreGroup()>;
+std::string nothing() { return {}; }
 
-// Throws for an unknown name at once, before anything is computed.
-Work work_of(const std::string& name, const TokenizedCaptions& tokens, const CaptionScoreOptions& options,
-             const Context& context) {
-  if (name == "bleu") return [&] { return score_bleu(tokens); };
-  if (name == "meteor") return [&] { return score_meteor(tokens); };
-  if (name == "rouge" || name == "rouge-l") return [&] { return score_rouge(tokens); };
-  if (name == "cider" || name == "cider-d" || name == "cider-plain") {
-    return [&, name] { return score_cider(tokens, name, options.frequencies); };
+std::string missing_meteor_tables() {
+  if (has_meteor_tables()) return {};
+  try {
+    MeteorTables::load();
+  } catch (const DataError& error) {
+    return error.what();
   }
-  if (name == "spice") return [&] { return score_spice(tokens, context); };
-  throw UsageError(
-      describe("metrics", "bleu, meteor, rouge, cider, cider-d, cider-plain or spice", "\"" + name + "\""));
+  return {};
 }
 
-// Why `name` cannot be computed on this machine; empty when it can.
-std::string missing_for(const std::string& name) {
-  if (name == "meteor" && !has_meteor_tables()) {
-    try {
-      MeteorTables::load();
-    } catch (const DataError& error) {
-      return error.what();
-    }
+std::string missing_spice() { return spice_absence(); }
+
+// What all metrics of a call are given.
+struct Given {
+  TokenizedCaptions captions;
+  const CaptionScoreOptions& options;
+  const Context& context;
+};
+
+struct CaptionMetric {
+  const char* name;  // what CaptionScoreOptions::metrics calls it
+  CaptionScoreGroup (*score)(const Given&);
+  // Why this machine cannot compute it; empty when it can.
+  std::string (*missing)() = nothing;
+};
+
+// The metrics of sets of captions, in the order of help texts. Every line of their results has its title and formula
+// from the registry.
+constexpr CaptionMetric kCaptionMetrics[] = {
+    {"bleu", [](const Given& in) { return score_bleu(in.captions); }},
+    {"meteor", [](const Given& in) { return score_meteor(in.captions); }, missing_meteor_tables},
+    {"rouge", [](const Given& in) { return score_rouge(in.captions); }},
+    {"rouge-l", [](const Given& in) { return score_rouge(in.captions); }},  // the registry's name for it
+    {"cider", [](const Given& in) { return score_cider(in.captions, "cider", in.options.frequencies); }},
+    {"cider-d", [](const Given& in) { return score_cider(in.captions, "cider-d", in.options.frequencies); }},
+    {"cider-plain", [](const Given& in) { return score_cider(in.captions, "cider-plain", in.options.frequencies); }},
+    {"spice", [](const Given& in) { return score_spice(in.captions, in.context); }, missing_spice},
+};
+
+const CaptionMetric& find_caption_metric(const std::string& name) {
+  for (const CaptionMetric& metric : kCaptionMetrics) {
+    if (name == metric.name) return metric;
   }
-  if (name == "spice") return spice_absence();
-  return {};
+  throw UsageError(
+      describe("metrics", fmt::format("some of {}", fmt::join(caption_metrics(), ", ")), "\"" + name + "\""));
 }
 
 }  // namespace
 
+std::vector<std::string> caption_metrics() {
+  std::vector<std::string> names;
+  for (const CaptionMetric& metric : kCaptionMetrics) names.emplace_back(metric.name);
+  return names;
+}
+
 CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options,
                              const Context& context) {
   CaptionScores result;
-  TokenizedCaptions tokens;
-  std::vector<std::pair<std::string, Work>> works;
+  std::vector<const CaptionMetric*> metrics;
   for (const std::string& name : options.metrics) {
-    const std::string reason = missing_for(name);
+    const CaptionMetric& metric = find_caption_metric(name);
+    const std::string reason = metric.missing();
     if (reason.empty()) {
-      works.emplace_back(name, work_of(name, tokens, options, context));
+      metrics.push_back(&metric);
     } else {
       result.absent.emplace_back(name, reason);
     }
   }
-  tokens = tokenize(captions);
+  const Given given{tokenize(captions), options, context};
   std::vector<std::future<CaptionScoreGroup>> futures;
-  for (const auto& [name, work] : works) futures.push_back(std::async(std::launch::async, work));
+  for (const CaptionMetric* metric : metrics) {
+    futures.push_back(std::async(std::launch::async, metric->score, std::cref(given)));
+  }
   for (size_t i = 0; i < futures.size(); ++i) {
     try {
       result.groups.push_back(futures[i].get());
     } catch (const SpiceUnusable& error) {
-      result.absent.emplace_back(works[i].first, error.what());
+      result.absent.emplace_back(metrics[i]->name, error.what());
     }
   }
   return result;

@@ -19,8 +19,10 @@ struct StoredFrequencies {
   DocumentFrequencies frequencies;
 };
 
+// Every metric that scores sets of captions, by name: bleu (all four orders), meteor, rouge, cider, …
+std::vector<std::string> caption_metrics();
+
 struct CaptionScoreOptions {
-  // bleu, meteor, rouge, cider, cider-d, cider-plain, spice
   std::vector<std::string> metrics = {"bleu", "meteor", "rouge", "cider"};
   std::optional<StoredFrequencies> frequencies;  // CIDEr's; none: those of the references at hand
 };
