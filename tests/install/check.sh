@@ -35,10 +35,20 @@ case $part in
     same "the program's version" "readback $(sed -n 's/.*READBACK_VERSION "\(.*\)"/\1/p' "$prefix/include/readback/version.h")" \
       "$("$prefix/bin/readback" --version)"
     # ./dev setup unpacks libtorch into .deps/; the run path and readbackConfig.cmake say so. All else may be moved away.
+    # Debug information may name sources.
+    rm -rf "$work" && mkdir -p "$work/bin"
     find "$prefix" -type f -print0 | while IFS= read -r -d '' file; do
-      ! in_tree "$source/\\.deps/" <"$file" >/dev/null || fail "$file names the source or the build tree"
+      strip --strip-debug -o "$work/stripped" "$file" 2>/dev/null || cp "$file" "$work/stripped"
+      ! in_tree "$source/\\.deps/" <"$work/stripped" >/dev/null || fail "$file names the source or the build tree"
     done
-    rm -rf "$work" && mkdir -p "$work/bin" && ln -s "$prefix/lib"* "$work"
+    library=$(find "$prefix" -name libreadback.so)
+    if [ -n "$library" ]; then  # it shows our namespaces alone, but for the folders without public headers
+      nm -DC --defined-only "$library" | cut -d' ' -f3- >"$work/symbols"
+      grep -q '^readback::workflow::run(' "$work/symbols" || fail "the shared library hides workflow::run"
+      ! grep -v 'readback::' "$work/symbols" || fail "the shared library shows names of others"
+      ! grep -E '^readback::(nn|text|train)::' "$work/symbols" || fail "the shared library shows private folders"
+    fi
+    ln -s "$prefix/lib"* "$work"
     cp "$prefix/bin/readback" "$work/bin"
     export_scenes=("$work/bin/readback" dataset export emoji-scenes --limit 1 --output "$work/scenes")
     ! "${export_scenes[@]}" >"$work/log" 2>&1 || fail "the program finds assets that do not lie beside it"
