@@ -1,21 +1,30 @@
 #!/usr/bin/env bash
 # check.sh PART SOURCE BUILD: the library as another project meets it. PART is
-#   install        `cmake --install` of BUILD into BUILD/install, which the other parts use
-#   examples       examples/, built against it and run
+#   install        `cmake --install` of BUILD into BUILD/install, which the other parts use; nothing in it names the
+#                  source tree
+#   examples       examples/, built against it without the source tree, and run
 #   headers        every public header, alone
 #   subdirectory   add_subdirectory(SOURCE)
 set -euo pipefail
 part=$1 source=$2 build=$3
+unset READBACK_ASSETS
 prefix=$build/install work=$build/install-check/$part
 fail() { echo "check.sh $part: $*" >&2; exit 1; }
 same() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; }
+
+# in_tree ALLOWED…: the lines of standard input that name SOURCE or BUILD after the paths ALLOWED are taken out.
+in_tree() {
+  local allowed expressions=()
+  for allowed in "$@"; do expressions+=(-e "s#$allowed##g"); done
+  LC_ALL=C sed "${expressions[@]}" | grep -aF -e "$source" -e "$build"
+}
 
 # another_project FOLDER: a copy of it, so that nothing is found beside it; configured and built.
 another_project() {
   rm -rf "$work" && mkdir -p "$work"
   cp -r "$1" "$work/source"
   cmake -S "$work/source" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$prefix" \
-    -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" "${@:2}"
+    -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" "${@:2}"
 }
 
 case $part in
@@ -25,12 +34,33 @@ case $part in
     [ ! -e "$prefix/include/readback/nn" ] || fail "private headers are installed"
     same "the program's version" "readback $(sed -n 's/.*READBACK_VERSION "\(.*\)"/\1/p' "$prefix/include/readback/version.h")" \
       "$("$prefix/bin/readback" --version)"
+    # ./dev setup unpacks libtorch into .deps/; the run path and readbackConfig.cmake say so. All else may be moved away.
+    # Debug information may name sources.
+    rm -rf "$work" && mkdir -p "$work/bin"
+    find "$prefix" -type f -print0 | while IFS= read -r -d '' file; do
+      strip --strip-debug -o "$work/stripped" "$file" 2>/dev/null || cp "$file" "$work/stripped"
+      ! in_tree "$source/\\.deps/" <"$work/stripped" >/dev/null || fail "$file names the source or the build tree"
+    done
+    library=$(find "$prefix" -name libreadback.so)
+    if [ -n "$library" ]; then  # it shows our namespaces alone, but for the folders without public headers
+      nm -DC --defined-only "$library" | cut -d' ' -f3- >"$work/symbols"
+      grep -q '^readback::workflow::run(' "$work/symbols" || fail "the shared library hides workflow::run"
+      ! grep -v 'readback::' "$work/symbols" || fail "the shared library shows names of others"
+      ! grep -E '^readback::(nn|text|train)::' "$work/symbols" || fail "the shared library shows private folders"
+    fi
+    ln -s "$prefix/lib"* "$work"
+    cp "$prefix/bin/readback" "$work/bin"
+    export_scenes=("$work/bin/readback" dataset export emoji-scenes --limit 1 --output "$work/scenes")
+    ! "${export_scenes[@]}" >"$work/log" 2>&1 || fail "the program finds assets that do not lie beside it"
+    grep -q "none in $work/share/readback" "$work/log" || fail "$(cat "$work/log")"
+    ln -s "$prefix/share" "$work" && "${export_scenes[@]}" >/dev/null
     ;;
   examples)
     another_project "$source/examples"
     cmake --build "$work/build" --parallel 2
-    ! grep -E -- "(-I|-isystem) ?$source(/readback)?( |\")" "$work/build/compile_commands.json" ||
-      fail "the source tree is on the include path"
+    # What the compiler and the linker are told, and what they read.
+    { ninja -C "$work/build" -t commands; ninja -C "$work/build" -t deps; } >"$work/inputs"
+    ! in_tree "$prefix/" "$work" "$source/\\.deps/" <"$work/inputs" || fail "the examples are built with the source tree"
     cd "$work"
     readback=$prefix/bin/readback
     "$readback" dataset export emoji-scenes --limit 2 --output scenes >/dev/null
