@@ -1,8 +1,9 @@
+#include "readback/workflow/finetune.h"
+
 #include <fmt/format.h>
 
 #include "common.h"
 #include "flags.h"
-#include "readback/workflow/finetune.h"
 
 namespace readback::cli {
 

@@ -1,9 +1,9 @@
 // Flags from declared options (base/options.h): their names, help, checks and defaults are written once, there.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -34,9 +34,8 @@ CLI::Validator in(const Range& range) {
       [range](const std::string& text) -> std::string {
         Number number{};
         if (!CLI::detail::lexical_cast(text, number)) return "expected a number, got " + text;
-        return range.contains(static_cast<double>(number))
-                   ? ""
-                   : fmt::format("expected {}, got {}", to_string(range), text);
+        return range.contains(static_cast<double>(number)) ? ""
+                                                           : fmt::format("expected {}, got {}", to_string(range), text);
       },
       "");
 }

@@ -89,7 +89,8 @@ void run(GenerateFlags& flags) {
         if (flags.format == "jsonl") {
           fmt::print("{}\n", nlohmann::ordered_json{{"prompt", batch[i].prompt},
                                                     {"candidate", batch[i].candidate},
-                                                    {"error", results[i].failure()}}.dump());
+                                                    {"error", results[i].failure()}}
+                                 .dump());
         }
         continue;
       }

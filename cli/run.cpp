@@ -50,9 +50,11 @@ void expect_no_failures(const workflow::RunResult& result) {
     if (++shown > kShown) break;
     lines += "\n  " + why;
   }
-  if (first.size() > kShown) lines += fmt::format("\n  … {} more in the table `errors` of run.sqlite", first.size() - kShown);
-  throw DataError(fmt::format("{} of {} samples failed:{}\nWhat succeeded is stored; the same command tries the rest again",
-                              first.size(), result.samples, lines));
+  if (first.size() > kShown)
+    lines += fmt::format("\n  … {} more in the table `errors` of run.sqlite", first.size() - kShown);
+  throw DataError(
+      fmt::format("{} of {} samples failed:{}\nWhat succeeded is stored; the same command tries the rest again",
+                  first.size(), result.samples, lines));
 }
 
 void add_run(CLI::App& app) {
@@ -75,15 +77,17 @@ void add_run(CLI::App& app) {
       "\\\n"
       "      --vectors glove.6B.200d.txt --output runs/photos\n"
       "  torchrun --no-python --nproc-per-node 8 readback run photos/ --output runs/photos   # srun, mpirun too\n"
-      "What is left away takes the models' own defaults, which the report shows. The same command again goes on where it\n"
+      "What is left away takes the models' own defaults, which the report shows. The same command again goes on where "
+      "it\n"
       "stopped. Status: 0 all done, 1 some samples failed.");
   roundtrip::RunOptions& options = flags->options;
   verb->add_option("DATASET", options.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")
       ->required();
   verb->add_option("--output", flags->output, "Run folder")->required();
-  add_options(*verb, options,
-              {.wanted = [](const std::string& path, Scope scope) { return scope != Scope::kCall && path != "dataset"; },
-               .group = run_flag_group});
+  add_options(
+      *verb, options,
+      {.wanted = [](const std::string& path, Scope scope) { return scope != Scope::kCall && path != "dataset"; },
+       .group = run_flag_group});
   add_recipe_flag(*verb, flags->recipe);
   verb->callback([flags] {
     const workflow::RunResult result = run_and_tell(flags->options, flags->output);

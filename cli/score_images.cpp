@@ -221,8 +221,7 @@ void score_images(const ImagesFlags& flags) {
   for (const std::string& name : metric_names(flags)) (is_set_metric(name) ? of_sets : of_pairs).push_back(name);
   check(flags, of_sets, of_pairs);
 
-  const score::MetricContext checkpoints =
-      flags.open_checkpoints(machine);
+  const score::MetricContext checkpoints = flags.open_checkpoints(machine);
   const ChosenMetrics chosen = choose_metrics(kNames, of_pairs, checkpoints);
   score::MatchedImages pairs;
   if (!of_pairs.empty()) pairs = score::match_images(flags.generated, flags.real, flags.allow_missing);

@@ -49,8 +49,7 @@ void score_pairs(const PairsFlags& flags) {
   const Machine machine = flags.machine.open();
   const std::vector<std::string> names = metric_names(flags);
   const score::CaptionedImages samples = read_samples(flags);
-  const score::MetricContext context =
-      flags.open_checkpoints(machine);
+  const score::MetricContext context = flags.open_checkpoints(machine);
   const ChosenMetrics chosen = choose_metrics(kNames, names, context);
   const auto count = static_cast<int64_t>(samples.ids.size());
   const std::vector<int64_t> partners = score::random_partners(count, flags.seed);
@@ -82,7 +81,8 @@ void score_pairs(const PairsFlags& flags) {
     return batch;
   };
   const auto progress = make_progress();
-  const auto scores = score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, context_with(*progress));
+  const auto scores =
+      score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, context_with(*progress));
 
   size_t captions = 0;
   for (const auto& of_image : samples.captions) captions += of_image.size();

@@ -6,9 +6,9 @@
 
 #include "common.h"
 #include "flags.h"
+#include "readback/base/files.h"
 #include "readback/caption/open.h"
 #include "readback/generate/open.h"
-#include "readback/base/files.h"
 #include "readback/image/codec.h"
 #include "readback/roundtrip/accuracy.h"
 #include "score.h"

@@ -26,8 +26,7 @@ void score_texts(const TextsFlags& flags) {
   const Machine machine = flags.machine.open();
   const data::MatchedCaptions samples = data::match_captions(
       data::read_caption_file(flags.left), data::read_caption_files(flags.right), flags.allow_missing);
-  const score::MetricContext context =
-      flags.open_checkpoints(machine);
+  const score::MetricContext context = flags.open_checkpoints(machine);
   const auto names = flags.metrics.empty() ? available(kNames, score::given(flags.checkpoints)) : flags.metrics;
   if (names.empty()) {
     throw UsageError(describe("readback score texts", "--sbert, --vectors or --clip", "no checkpoint to measure with"));
@@ -53,7 +52,8 @@ void score_texts(const TextsFlags& flags) {
     return batch;
   };
   const auto progress = make_progress();
-  const auto scores = score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, context_with(*progress));
+  const auto scores =
+      score::score_pairwise(chosen.metrics, count, flags.batch_size, make_batch, context_with(*progress));
 
   ScoreTable table{fmt::format("{} texts", with_commas(count)), {}, {}, left_out(samples)};
   std::vector<SampleColumn> columns;

@@ -41,7 +41,8 @@ class MeanColour : public readback::caption::Captioner {
         continue;
       }
       const std::string text = std::string("a picture that is mostly ") + name_of(request.image);
-      results.push_back(std::vector(static_cast<size_t>(options.num_captions), readback::caption::Caption{text, {}, {}}));
+      results.push_back(
+          std::vector(static_cast<size_t>(options.num_captions), readback::caption::Caption{text, {}, {}}));
     }
     return results;
   }
@@ -113,7 +114,8 @@ int main(int argc, char** argv) try {
   options.num_candidates = 3;
   options.batch_size = 4;
   const auto result = readback::workflow::run(options, captioner, generator, argv[1]);
-  readback::report::write_report(readback::roundtrip::Store::open(argv[1]), std::filesystem::path(argv[1]) / "report.html");
+  readback::report::write_report(readback::roundtrip::Store::open(argv[1]),
+                                 std::filesystem::path(argv[1]) / "report.html");
   std::cout << "round trips\t" << result.summary.units << "\nfailures\t" << result.failures.size() << "\n";
   for (const std::string& note : result.notes) std::cout << "note\t" << note << "\n";
   return result.failures.empty() ? 0 : 1;

@@ -37,9 +37,11 @@ void change(Value& value) {
 
 // `changed` is called with options of which one has another value, and that option's path and scope.
 template <typename Options>
-void for_each_change(const Options& base, const std::function<void(const Options&, const std::string&, Scope)>& changed) {
+void for_each_change(const Options& base,
+                     const std::function<void(const Options&, const std::string&, Scope)>& changed) {
   std::vector<std::string> paths;
-  for_each_option(base, [&](const auto&, const auto&, const std::string& path, const std::string&) { paths.push_back(path); });
+  for_each_option(
+      base, [&](const auto&, const auto&, const std::string& path, const std::string&) { paths.push_back(path); });
   for (const std::string& wanted : paths) {
     Options options = base;
     Scope scope = Scope::kResult;

@@ -26,7 +26,7 @@ struct TokenEvent {
 struct StepEvent {
   std::string sample;
   int64_t candidate = 0;
-  int64_t step = 0, steps = 0;             // 1 … steps
+  int64_t step = 0, steps = 0;            // 1 … steps
   std::function<image::Image()> preview;  // what the picture looks like so far; costs time only when it is called
 };
 
@@ -69,7 +69,7 @@ class Context {
   void check() const;
   const std::stop_token& stop_token() const { return stop_; }
 
-  Progress& progress() const;                      // one that says nothing when none was given
+  Progress& progress() const;                       // one that says nothing when none was given
   Observer* observer() const { return observer_; }  // null: nobody listens
 
  private:

@@ -46,9 +46,9 @@ Cuda ask_driver() {
   return cuda;
 }
 
-// The same numbers on a GPU as the references have: libtorch's defaults let cuDNN's convolutions read float32 with 10 bits
-// of mantissa (TF32) and cuBLAS add up partial sums of half precision in half precision. And the same algorithm at each
-// call, not the one that was fastest the first time, so that a run can be repeated.
+// The same numbers on a GPU as the references have: libtorch's defaults let cuDNN's convolutions read float32 with 10
+// bits of mantissa (TF32) and cuBLAS add up partial sums of half precision in half precision. And the same algorithm at
+// each call, not the one that was fastest the first time, so that a run can be repeated.
 void set_arithmetic() {
   at::Context& context = at::globalContext();
   context.setAllowTF32CuDNN(false);

@@ -27,7 +27,8 @@ void rethrow_engine_error() {
   } catch (const std::bad_alloc&) {
     throw OutOfMemory(describe("memory", "enough for the batch", "none left", kSmaller));
   } catch (const c10::OutOfMemoryError& error) {
-    throw OutOfMemory(describe("the device's memory", "enough for the batch", error.what_without_backtrace(), kSmaller));
+    throw OutOfMemory(
+        describe("the device's memory", "enough for the batch", error.what_without_backtrace(), kSmaller));
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
     // What libtorch's allocator for CPUs says.

@@ -16,10 +16,10 @@ std::string to_string(const Range& range) {
   if (bottom && top && !range.above_least && !range.below_most) {
     return fmt::format("{} to {}", range.least, range.most);
   }
-  const std::string lower = range.above_least ? fmt::format("more than {}", range.least)
-                                              : fmt::format("{} or more", range.least);
-  const std::string upper = range.below_most ? fmt::format("below {}", range.most)
-                                             : fmt::format("at most {}", range.most);
+  const std::string lower =
+      range.above_least ? fmt::format("more than {}", range.least) : fmt::format("{} or more", range.least);
+  const std::string upper =
+      range.below_most ? fmt::format("below {}", range.most) : fmt::format("at most {}", range.most);
   if (bottom && top) return lower + ", " + upper;
   if (bottom) return lower;
   return top ? upper : "a finite number";

@@ -1,5 +1,6 @@
 // Options that are declared once. A struct of options lists its fields in a static options(); from that list come its
-// JSON (base/options_json.h), its checks, what makes two runs equal, the program's flags with their help, and a page's particulars.
+// JSON (base/options_json.h), its checks, what makes two runs equal, the program's flags with their help, and a page's
+// particulars.
 //
 //   struct Sampling {
 //     std::optional<double> top_p;
@@ -10,12 +11,15 @@
 //     }
 //   };
 //
+// A field's initial value also stands for it in runs and trainings that were begun before the field existed, so it must
+// stay as it is; a default that may change belongs into an optional and what resolves it. Flags of nested structs share
+// one name space with those around them unless nested() gives a prefix.
 // A field that options() forgets does not compile where the struct is used. A field may be a bool, int64_t, uint64_t,
 // double, std::string, an enum with names (see names_of), an optional of these, a vector of strings or enums, or, by
 // nested(), another struct of options.
 #pragma once
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <span>
@@ -31,7 +35,8 @@ namespace readback {
 
 // What an option decides.
 enum class Scope {
-  kResult,     // what comes out: two runs that differ in one are different runs
+  kResult,     // what comes out: two runs that differ in one are different runs, and a resume with another value is
+               // refused
   kExecution,  // how the work goes
   kCall,       // one call of a model: a run sets it itself
 };
@@ -53,7 +58,7 @@ std::string to_string(const Range& range);  // "0 to 1", "1 or more"
 template <typename Owner, typename Value>
 struct Option {
   Value Owner::*member;
-  const char* name;  // in JSON and Python; the flag is --name with '-' for '_'
+  const char* name;  // in JSON; the flag is --name with '-' for '_'
   const char* help;
   Range range;
   Scope scope;
@@ -84,14 +89,10 @@ constexpr Nested<Owner, Value> nested(Value Owner::*member, const char* name, co
 // The words of an enum's values, in their order. An enum that is an option has a function names_of(Enum), found beside
 // it: constexpr std::array<const char*, 2> names_of(Direction) { return {"i2t2i", "t2i2t"}; }
 template <typename Enum>
-  requires std::is_enum_v<Enum>
-std::string name_of(Enum value) {
-  return names_of(Enum{})[static_cast<size_t>(value)];
-}
+requires std::is_enum_v<Enum> std::string name_of(Enum value) { return names_of(Enum{})[static_cast<size_t>(value)]; }
 // Errors: UsageError that lists the words.
 template <typename Enum>
-  requires std::is_enum_v<Enum>
-Enum parse_enum(const std::string& option, const std::string& word) {
+requires std::is_enum_v<Enum> Enum parse_enum(const std::string& option, const std::string& word) {
   std::string words;
   const auto names = names_of(Enum{});
   for (size_t i = 0; i < names.size(); ++i) {
@@ -106,8 +107,7 @@ namespace options_detail {
 template <typename Owner>
 struct Anything {
   template <typename Value>
-    requires(!std::is_same_v<std::remove_cvref_t<Value>, Owner>)
-  operator Value() const noexcept {
+  requires(!std::is_same_v<std::remove_cvref_t<Value>, Owner>) operator Value() const noexcept {
     __builtin_unreachable();  // only asked whether it would be called
   }
 };

@@ -22,8 +22,8 @@ struct ProcessResult {
 
 // Waits for the end. Its input is empty, what it prints on standard output is dropped. No signal is blocked in it, and
 // those that end a program do so, whatever this process blocks or ignores. Errors: Interrupted when a stop is requested
-// (the child is killed); DataError when it cannot be started, or when its exit status is lost because this process ignores SIGCHLD
-// or waits for any child elsewhere.
+// (the child is killed); DataError when it cannot be started, or when its exit status is lost because this process
+// ignores SIGCHLD or waits for any child elsewhere.
 ProcessResult run_process(const ProcessRequest& request, const Context& context = {});
 
 }  // namespace readback

@@ -23,7 +23,7 @@ enum class Purpose : uint8_t {
   kRollout,         // captions that are sampled while training
   kBootstrap,
   kPermutation,
-  kRandomPairs,     // which sample a candidate is compared to for the random baseline
+  kRandomPairs,  // which sample a candidate is compared to for the random baseline
   kTest,
 };
 
@@ -38,11 +38,11 @@ class Random {
  public:
   Random(uint64_t seed, Purpose purpose, std::string_view name = "", uint64_t index = 0);
 
-  uint32_t next();                    // uniform over all 32-bit values
+  uint32_t next();  // uniform over all 32-bit values
   uint64_t next64();
-  double uniform();                   // [0, 1) with 53 bits
-  int64_t below(int64_t n);           // uniform over 0 … n-1, unbiased; n >= 1
-  double normal();                    // standard normal (Box-Muller)
+  double uniform();          // [0, 1) with 53 bits
+  int64_t below(int64_t n);  // uniform over 0 … n-1, unbiased; n >= 1
+  double normal();           // standard normal (Box-Muller)
   void fill_normal(std::span<float> values);
 
   // Position in the stream, for exact resumes; below 2^58.

@@ -71,7 +71,8 @@ class Search {
       const Continuation& next = continuations[rank];
       const Beam& source = group.running[static_cast<size_t>(next.beam)];
       const bool ended = full || ends(next.token);
-      if (ended && rank >= static_cast<size_t>(options_.num_beams.value())) continue;  // a spare one must be able to go on
+      if (ended && rank >= static_cast<size_t>(options_.num_beams.value()))
+        continue;  // a spare one must be able to go on
       if (!ended && running.size() == static_cast<size_t>(options_.num_beams.value())) continue;
       std::vector<int64_t> extended = source.tokens;
       extended.push_back(next.token);
@@ -127,11 +128,11 @@ std::vector<std::vector<Decoded>> beam_search(StepModel& model, const DecodingSt
                                               const DecodingOptions& options, const TokenCallback& on_token) {
   const Search search(start.end_tokens, options);
   if (const int64_t vocabulary = start.logits.size(1); vocabulary < search.looked_at()) {
-    throw UsageError(
-        describe("beam search, num_beams",
-                 fmt::format("at most {}, of {} tokens with {} end tokens",
-                             vocabulary * options.num_beams.value() / search.looked_at(), vocabulary, start.end_tokens.size()),
-                 std::to_string(options.num_beams.value())));
+    throw UsageError(describe(
+        "beam search, num_beams",
+        fmt::format("at most {}, of {} tokens with {} end tokens",
+                    vocabulary * options.num_beams.value() / search.looked_at(), vocabulary, start.end_tokens.size()),
+        std::to_string(options.num_beams.value())));
   }
   std::vector<std::vector<Decoded>> result(static_cast<size_t>(start.logits.size(0)));
   std::vector<Group> groups;

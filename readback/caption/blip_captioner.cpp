@@ -174,17 +174,19 @@ at::Tensor BlipCaptioner::read_images(std::span<const image::Image* const> image
 }
 
 std::vector<Result<std::vector<Caption>>> BlipCaptioner::caption(std::span<const Request> requests,
-                                                                const DecodingOptions& options,
-                                                                const Context& context) {
+                                                                 const DecodingOptions& options,
+                                                                 const Context& context) {
   const DecodingOptions resolved = resolve(options, defaults());
-  if (const int64_t positions = parts_.model->config.text.max_position_embeddings; resolved.max_length.value() > positions) {
-    throw UsageError(
-        describe("max_length", fmt::format("at most the model's {} positions", positions), std::to_string(resolved.max_length.value())));
+  if (const int64_t positions = parts_.model->config.text.max_position_embeddings;
+      resolved.max_length.value() > positions) {
+    throw UsageError(describe("max_length", fmt::format("at most the model's {} positions", positions),
+                              std::to_string(resolved.max_length.value())));
   }
   std::vector<std::vector<int64_t>> prompts;
   for (const Request& request : requests) {
     if (!request.examples.empty()) {
-      throw UsageError(describe(description(), "a picture alone", "examples before it", "BLIP is no few-shot captioner"));
+      throw UsageError(
+          describe(description(), "a picture alone", "examples before it", "BLIP is no few-shot captioner"));
     }
     prompts.push_back(prompt_ids(request.prompt ? *request.prompt : resolved.prompt.value()));
     check(resolved, static_cast<int64_t>(prompts.back().size()));
@@ -194,8 +196,8 @@ std::vector<Result<std::vector<Caption>>> BlipCaptioner::caption(std::span<const
   for (size_t begin = 0; begin < requests.size(); begin += batch_size) {
     context.check();
     const size_t count = std::min(requests.size() - begin, batch_size);
-    for (auto& result : caption_batch(requests.subspan(begin, count), std::span(prompts).subspan(begin, count),
-                                      resolved, context)) {
+    for (auto& result :
+         caption_batch(requests.subspan(begin, count), std::span(prompts).subspan(begin, count), resolved, context)) {
       results.push_back(std::move(result));
     }
   }
@@ -203,9 +205,9 @@ std::vector<Result<std::vector<Caption>>> BlipCaptioner::caption(std::span<const
 }
 
 std::vector<Result<std::vector<Caption>>> BlipCaptioner::caption_batch(std::span<const Request> requests,
-                                                                      std::span<const std::vector<int64_t>> prompts,
-                                                                      const DecodingOptions& options,
-                                                                      const Context& context) const {
+                                                                       std::span<const std::vector<int64_t>> prompts,
+                                                                       const DecodingOptions& options,
+                                                                       const Context& context) const {
   try {
     std::vector<Result<std::vector<Caption>>> results;
     for (auto& captions : on_engine([&] { return decode_batch(requests, prompts, options, context); })) {
@@ -242,19 +244,22 @@ std::vector<std::vector<Caption>> BlipCaptioner::decode_batch(std::span<const Re
   }
   const auto text_of = [&](size_t request, const std::vector<int64_t>& token_ids) {
     std::string text = parts_.tokenizer->decode(token_ids);
-    if (text.starts_with(prompt_texts[request])) text.erase(0, text.find_first_not_of(' ', prompt_texts[request].size()));
+    if (text.starts_with(prompt_texts[request]))
+      text.erase(0, text.find_first_not_of(' ', prompt_texts[request].size()));
     return text;
   };
   const TokenCallback on_token = [&](int64_t group, int64_t candidate, const std::vector<int64_t>& token_ids) {
     context.check();
     if (Observer* const observer = context.observer()) {
       const Request& request = requests[static_cast<size_t>(group)];
-      observer->on_token({request.sample, request.candidate + candidate, text_of(static_cast<size_t>(group), token_ids)});
+      observer->on_token(
+          {request.sample, request.candidate + candidate, text_of(static_cast<size_t>(group), token_ids)});
     }
   };
   std::vector<std::vector<Caption>> result;
   for (std::vector<Decoded>& candidates :
-       decode(*parts_.model, read_images(images), std::vector(prompts.begin(), prompts.end()), options, streams, on_token)) {
+       decode(*parts_.model, read_images(images), std::vector(prompts.begin(), prompts.end()), options, streams,
+              on_token)) {
     result.emplace_back();
     for (Decoded& decoded : candidates) {
       std::string text = text_of(result.size() - 1, decoded.token_ids);

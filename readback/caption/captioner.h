@@ -36,9 +36,9 @@ struct Caption {
 struct Capabilities {
   bool log_probabilities = false;
   bool token_ids = false;
-  bool honours_seeds = false;   // equal seed, sample and candidate give equal captions
-  bool examples = false;        // pictures and texts before the image
-  bool concurrent = false;      // caption() may be called by several threads at once
+  bool honours_seeds = false;     // equal seed, sample and candidate give equal captions
+  bool examples = false;          // pictures and texts before the image
+  bool concurrent = false;        // caption() may be called by several threads at once
   int64_t max_prompt_tokens = 0;  // 0: no limit that is known
   int64_t best_batch = 0;         // requests of a call beyond which it gains nothing; 0: any number
 };

@@ -37,18 +37,13 @@ void check(const DecodingOptions& options, int64_t prompt_tokens) {
   const auto require = [](bool holds, const char* option, const std::string& expected, const auto& got) {
     if (!holds) throw UsageError(describe(option, expected, fmt::format("{}", got)));
   };
-  require(options.num_captions >= 1, "num_captions", "at least 1", options.num_captions);
-  require(options.max_length.value() > prompt_tokens, "max_length",
-          fmt::format("more than the prompt's {} tokens, which it counts", prompt_tokens), options.max_length.value());
-  require(options.min_length.value() >= 0 && options.min_length.value() <= options.max_length.value(), "min_length",
-          fmt::format("0 to max_length = {}", options.max_length.value()), options.min_length.value());
-  require(options.repetition_penalty.value() > 0, "repetition_penalty", "more than 0", options.repetition_penalty.value());
-  if (options.do_sample) {
-    require(options.temperature.value() > 0, "temperature", "more than 0", options.temperature.value());
-    require(options.top_p.value() >= 0 && options.top_p.value() <= 1, "top_p", "0 to 1", options.top_p.value());
-    require(options.top_k.value() >= 0, "top_k", "0 (all) or more", options.top_k.value());
-  } else {
-    require(options.num_beams.value() >= 1, "num_beams", "at least 1", options.num_beams.value());
+  check_options(options);
+  const int64_t most = options.max_length.value();
+  require(most > prompt_tokens, "max_length",
+          fmt::format("more than the prompt's {} tokens, which it counts", prompt_tokens), most);
+  require(options.min_length.value() <= most, "min_length", fmt::format("at most max_length = {}", most),
+          options.min_length.value());
+  if (!options.do_sample) {
     require(options.num_captions <= options.num_beams.value(), "num_captions",
             fmt::format("at most num_beams = {} unless sampling", options.num_beams.value()), options.num_captions);
   }
@@ -59,7 +54,8 @@ std::vector<std::vector<Decoded>> decode(StepModel& model, const DecodingStart& 
   check(start);
   for (const auto& prompt : start.prompts) check(options, std::ssize(prompt));
   if (options.do_sample) return sample(model, start, options, streams, on_token);
-  return options.num_beams.value() == 1 ? greedy(model, start, options, on_token) : beam_search(model, start, options, on_token);
+  return options.num_beams.value() == 1 ? greedy(model, start, options, on_token)
+                                        : beam_search(model, start, options, on_token);
 }
 
 }  // namespace readback::caption

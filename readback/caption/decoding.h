@@ -41,7 +41,7 @@ struct Decoded {
 // candidate 0. Decoding ends with what it throws.
 using TokenCallback = std::function<void(int64_t group, int64_t candidate, const std::vector<int64_t>& tokens)>;
 
-// The functions below take resolved options, see resolve() in captioner.h.
+// The functions below take resolved options, see resolve() in decoding_options.h.
 // Errors: UsageError naming the option that makes no sense, for a prompt of `prompt_tokens` tokens.
 void check(const DecodingOptions& options, int64_t prompt_tokens);
 

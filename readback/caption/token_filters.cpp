@@ -98,7 +98,8 @@ at::Tensor filter(const at::Tensor& scores, const DecodingOptions& options) {
   at::Tensor logits = options.temperature.value() == 1.0 ? scores : scores / options.temperature.value();
   const int64_t vocabulary = logits.size(1);
   if (options.top_k.value() > 0 && options.top_k.value() < vocabulary) {
-    const at::Tensor least = std::get<0>(logits.topk(options.top_k.value())).narrow(1, options.top_k.value() - 1, 1);  // [S, 1]
+    const at::Tensor least =
+        std::get<0>(logits.topk(options.top_k.value())).narrow(1, options.top_k.value() - 1, 1);  // [S, 1]
     logits = logits.masked_fill(logits < least, -std::numeric_limits<float>::infinity());
   }
   const at::Tensor weights = at::softmax(logits, 1).to(at::kCPU).contiguous();

@@ -16,7 +16,7 @@ const char* name(State state);  // "good", "gap", "missing"
 struct Finding {
   std::string subject;  // "processor", "threads", "memory", "engine", "gpu", "assets", "cache", "hub", "meteor",
                         // "java", "spice"
-  std::string found;               // a line for people
+  std::string found;    // a line for people
   nlohmann::ordered_json details;  // the same for programs: bytes, paths, versions
   State state = State::kGood;
   std::string next;  // what to do; empty when good

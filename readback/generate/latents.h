@@ -6,7 +6,7 @@
 
 namespace readback::generate {
 
-at::Tensor to_tensor(const Latents& latents);   // fp32 on the CPU, of its own
+at::Tensor to_tensor(const Latents& latents);  // fp32 on the CPU, of its own
 Latents to_latents(const at::Tensor& tensor);  // of any type, on any device
 
 }  // namespace readback::generate

@@ -72,10 +72,7 @@ StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, Model
 }
 
 Capabilities StableDiffusion::capabilities() const {
-  return {.honours_seeds = true,
-          .latents = true,
-          .concurrent = true,
-          .max_prompt_tokens = text_encoder_.max_tokens()};
+  return {.honours_seeds = true, .latents = true, .concurrent = true, .max_prompt_tokens = text_encoder_.max_tokens()};
 }
 
 GenerationOptions StableDiffusion::defaults() const {
@@ -167,7 +164,8 @@ void StableDiffusion::tell(const SamplerStep& step, std::span<const Request> req
     const auto preview = [&, i] {
       c10::NoGradGuard no_grad;
       const at::Tensor estimate = step.estimate().narrow(0, static_cast<int64_t>(i), 1);
-      const std::vector<int64_t> size = {std::min(kPreviewSide, estimate.size(2)), std::min(kPreviewSide, estimate.size(3))};
+      const std::vector<int64_t> size = {std::min(kPreviewSide, estimate.size(2)),
+                                         std::min(kPreviewSide, estimate.size(3))};
       return decode_pictures(*vae_.model, at::adaptive_avg_pool2d(estimate, size)).front();
     };
     observer->on_step({requests[i].sample, requests[i].candidate, step.index + 1, step.count, preview});

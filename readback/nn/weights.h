@@ -59,7 +59,8 @@ class Weights {
   // Convolutions under `prefix` keep the checkpoint's order of memory, in which they are slower, but where its type is
   // kept they take no memory beside the mapped file: for what is hardly used.
   Weights keeping_order(std::string prefix) &&;
-  // Drawn from Random(seed, Purpose::kWeights, key): a parameter's values depend on its name only, not on the order of construction.
+  // Drawn from Random(seed, Purpose::kWeights, key): a parameter's values depend on its name only, not on the order of
+  // construction.
   static Weights fresh(uint64_t seed, c10::Device device = c10::kCPU, c10::ScalarType dtype = c10::kFloat);
 
   Weights operator[](const std::string& name) const;  // sub-scope: w["layers"][3]

@@ -1,4 +1,5 @@
-// The parts of the page, from top to bottom, each in the file of its name; the opening is in page.cpp.
+// The page of a run: its sections from top to bottom, each in the file of its name; the opening, what sections share
+// and the list of contents are in page.cpp. The page of a training is training.cpp.
 #pragma once
 #include <string>
 

@@ -41,6 +41,8 @@ struct Accuracy {
   score::Interval score, floor;
 };
 
+// One direction of the run, as the page tells it: what came out in the middle (there), and what came back at the end
+// (back).
 struct Way {
   roundtrip::Direction direction = roundtrip::Direction::kI2T2I;
   int64_t samples = 0;                        // with all candidates made, blanked ones too

@@ -57,7 +57,8 @@ std::string options_of(const fs::path& folder) {
   if (fs::exists(folder / kOlderOptions)) return read_file(folder / kOlderOptions);
   if (!fs::exists(folder / kIdentity)) return {};
   std::string lines;
-  const nlohmann::json identity = nlohmann::json::parse(read_file(folder / kIdentity), nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json identity =
+      nlohmann::json::parse(read_file(folder / kIdentity), nullptr, /*allow_exceptions=*/false);
   if (!identity.is_object() || !identity.contains("options")) return {};
   const nlohmann::json options = identity["options"].flatten();
   for (const auto& [pointer, value] : options.items()) {
@@ -84,9 +85,8 @@ std::string render_training(const fs::path& folder) {
   const Markup opening =
       element("header.opening", element("p.brand", emblem(), "readback"), element("h1", "A training"),
               element("div.said", element("p.lede", folder.string() + ": what " + steps + " steps taught.")));
-  const Markup options =
-      section("options", "Options", "All that decide its weights, given or by default.",
-              element("pre", options_of(folder)));
+  const Markup options = section("options", "Options", "All that decide its weights, given or by default.",
+                                 element("pre", options_of(folder)));
   return document(
       "Training: " + folder.string(),
       opening + element("main", cards("evaluations", "Evaluations", "On samples that are not trained on.", evaluations),

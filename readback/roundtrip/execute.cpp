@@ -81,7 +81,8 @@ class Executor {
     for (Direction direction : plan_.options.directions) {
       std::vector<Unit> units = stored_units(group, direction);
       const int64_t all = std::ssize(units);
-      const auto done = static_cast<int64_t>(std::ranges::count_if(units, [](const Unit& u) { return u.row.complete(); }));
+      const auto done =
+          static_cast<int64_t>(std::ranges::count_if(units, [](const Unit& u) { return u.row.complete(); }));
       std::erase_if(units, [&](const Unit& unit) { return unreadable_.contains(unit.sample); });
       context_.progress().advance(done);
       if (done == all) continue;
@@ -108,8 +109,9 @@ class Executor {
       }
       for (CandidateRow& row : store_.candidates(direction, sample.id)) {
         if (row.key.candidate < 0 || row.key.candidate >= plan_.options.num_candidates) {
-          throw StoreError(describe(store_.folder().string(), fmt::format("candidates 0 to {}", plan_.options.num_candidates - 1),
-                                    fmt::format("candidate {} of {}", row.key.candidate, sample.id), "The run is damaged"));
+          throw StoreError(
+              describe(store_.folder().string(), fmt::format("candidates 0 to {}", plan_.options.num_candidates - 1),
+                       fmt::format("candidate {} of {}", row.key.candidate, sample.id), "The run is damaged"));
         }
         if (row.image && !store_.has_image(*row.image)) row.image.reset();
         units[static_cast<size_t>(first + row.key.candidate)].row = std::move(row);
@@ -118,7 +120,8 @@ class Executor {
     return units;
   }
 
-  // Copies the original into the run folder and keeps it in memory. Null where it cannot be read, which is recorded once.
+  // Copies the original into the run folder and keeps it in memory. Null where it cannot be read, which is recorded
+  // once.
   const image::Image* original(int64_t index) {
     const data::Sample& sample = plan_.samples[static_cast<size_t>(index)];
     if (const auto found = originals_.find(&sample); found != originals_.end()) return &found->second;
@@ -160,8 +163,9 @@ class Executor {
       caption_samples(samples);
     }
     for_each_slice(group, units, [&](const Units& slice) {
-      draw(slice, [](const Unit& unit) { return *unit.row.text; },
-           [](const Unit& unit) { return unit.row.text.has_value(); });
+      draw(
+          slice, [](const Unit& unit) { return *unit.row.text; },
+          [](const Unit& unit) { return unit.row.text.has_value(); });
     });
   }
 
@@ -172,8 +176,9 @@ class Executor {
       }
     }
     for_each_slice(group, units, [&](const Units& slice) {
-      draw(slice, [](const Unit& unit) { return unit.sample->references.front(); },
-           [](const Unit& unit) { return !unit.sample->references.empty(); });
+      draw(
+          slice, [](const Unit& unit) { return unit.sample->references.front(); },
+          [](const Unit& unit) { return !unit.sample->references.empty(); });
       read(slice);
     });
   }

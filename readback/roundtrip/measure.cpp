@@ -204,8 +204,8 @@ class Meter {
   }
 
   void measure_one(score::Metric& metric, Direction direction, const std::vector<CandidateRow>& candidates,
-                          const std::vector<image::Image>& images, const Original& own, const Original& other,
-                          std::vector<ScoreRow>& scores, std::vector<FloorRow>& floors) const {
+                   const std::vector<image::Image>& images, const Original& own, const Original& other,
+                   std::vector<ScoreRow>& scores, std::vector<FloorRow>& floors) const {
     const score::MetricInfo& info = metric.info();
     const std::vector<size_t> usable = usable_candidates(direction, info, candidates);
     const auto [batch, ends] = assemble(info, candidates, usable, images, own, other);

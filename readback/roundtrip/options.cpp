@@ -4,9 +4,7 @@
 
 namespace readback::roundtrip {
 
-caption::DecodingOptions candidate_decoding() {
-  return {.repetition_penalty = 1.1, .do_sample = true, .top_p = 0.9};
-}
+caption::DecodingOptions candidate_decoding() { return {.repetition_penalty = 1.1, .do_sample = true, .top_p = 0.9}; }
 
 caption::DecodingOptions read_back_decoding() { return {.num_beams = 3}; }
 

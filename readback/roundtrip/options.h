@@ -41,17 +41,15 @@ struct RunOptions {
     using O = RunOptions;
     return std::tuple(
         option(&O::dataset, "dataset", "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES"),
-        nested(&O::dataset_options, "dataset_options"),
-        option(&O::directions, "directions", "i2t2i, t2i2t or both"),
+        nested(&O::dataset_options, "dataset_options"), option(&O::directions, "directions", "i2t2i, t2i2t or both"),
         option(&O::num_candidates, "num_candidates", "Candidates a sample and direction", at_least(1)),
         option(&O::captioner, "captioner", "Repository: a folder, or a hub id in the cache"),
         option(&O::generator, "generator", "Repository: a folder, or a hub id in the cache"),
         nested(&O::sampling, "sampling"),            // of picture → words → picture's candidates
         nested(&O::reading, "reading", "reading_"),  // of words → picture → words' last words, one a picture
-        nested(&O::generation, "generation"),
-        option(&O::seed, "seed", "Of everything that is drawn"),
-        option(&O::metrics, "metrics",
-               "Names (readback score list); none: what the data set and the checkpoints allow", Scope::kExecution),
+        nested(&O::generation, "generation"), option(&O::seed, "seed", "Of everything that is drawn"),
+        option(&O::metrics, "metrics", "Names (readback score list); none: what the data set and the checkpoints allow",
+               Scope::kExecution),
         nested(&O::checkpoints, "checkpoints"),
         option(&O::batch_size, "batch_size", "Pictures or texts a model gets at once", at_least(1), Scope::kExecution),
         option(&O::max_errors, "max_errors", "End when more samples than this failed; -1: never", at_least(-1),
@@ -61,7 +59,8 @@ struct RunOptions {
 };
 
 // `options` with what they leave open: the reading's prompt, max_length and min_length are sampling's where these are
-// given; then the paper's decoding; then what the backends say. Errors: UsageError for an option out of range or without effect.
+// given; then the paper's decoding; then what the backends say. Errors: UsageError for an option out of range or
+// without effect.
 RunOptions resolve(RunOptions options, const caption::DecodingOptions& captioner,
                    const generate::GenerationOptions& generator);
 

@@ -65,7 +65,8 @@ struct Pictures {
   at::Tensor candidates;                // [S, K, D]
 };
 
-Pictures read_pictures(const Store& store, const Paths& paths, score::EmbeddingCache& embedder, const Context& context) {
+Pictures read_pictures(const Store& store, const Paths& paths, score::EmbeddingCache& embedder,
+                       const Context& context) {
   Pictures pictures;
   PictureFeatures features(store, embedder, context);
   std::vector<at::Tensor> originals, candidates;

@@ -36,9 +36,8 @@ MetricContext open_checkpoints(const MetricCheckpoints& checkpoints, const Machi
                                EmbeddingCache::Originals originals) {
   const auto lazily = [&](EmbedderRole role, const std::string& spec, int64_t side = 0) {
     if (spec.empty()) return Lazy<EmbeddingCache>();
-    return Lazy<EmbeddingCache>([=] {
-      return std::make_shared<EmbeddingCache>(open_embedder(role, spec, machine, side), originals);
-    });
+    return Lazy<EmbeddingCache>(
+        [=] { return std::make_shared<EmbeddingCache>(open_embedder(role, spec, machine, side), originals); });
   };
   MetricContext context;
   context.clip = lazily(EmbedderRole::kClip, checkpoints.clip);
@@ -46,8 +45,8 @@ MetricContext open_checkpoints(const MetricCheckpoints& checkpoints, const Machi
   context.inception = lazily(EmbedderRole::kInception, checkpoints.inception);
   context.sbert = lazily(EmbedderRole::kSbert, checkpoints.sbert);
   if (!checkpoints.vectors.empty()) {
-    context.vectors = Lazy<const WordVectors>(
-        [path = checkpoints.vectors] { return std::make_shared<const WordVectors>(path); });
+    context.vectors =
+        Lazy<const WordVectors>([path = checkpoints.vectors] { return std::make_shared<const WordVectors>(path); });
   }
   return context;
 }

@@ -26,10 +26,10 @@ struct MetricCheckpoints {  // empty: not given
         option(&O::dino, "dino", "DINO repository, such as facebook/dino-vitb8", Scope::kExecution),
         option(&O::dino_size, "dino_size", "Pixels of a side that DINO sees (384 in the paper); 0: the repository's",
                at_least(0), Scope::kExecution),
-        option(&O::inception, "inception",
-               "Inception-v3 weights in torch-fidelity's layout: a .pth file or repository", Scope::kExecution),
-        option(&O::sbert, "sbert",
-               "Repository of a sentence encoder, such as sentence-transformers/all-MiniLM-L6-v2", Scope::kExecution),
+        option(&O::inception, "inception", "Inception-v3 weights in torch-fidelity's layout: a .pth file or repository",
+               Scope::kExecution),
+        option(&O::sbert, "sbert", "Repository of a sentence encoder, such as sentence-transformers/all-MiniLM-L6-v2",
+               Scope::kExecution),
         option(&O::vectors, "vectors", "Word vectors in GloVe's text format", Scope::kExecution));
   }
 };

@@ -1,4 +1,4 @@
-// What every metric looks like, and the one table of them (score/registry.h).
+// What every metric looks like; registry.h has the table of them.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -30,7 +30,7 @@ std::optional<Inputs> parse_inputs(const std::string& name);
 
 struct MetricInfo {
   std::string name;     // for people and in the store: "clip-image", "cider"
-  std::string title;    // in tables: "CLIP image distance (projected)", "CIDEr"
+  std::string title;    // in tables: "CLIP image distance", "CIDEr"
   std::string formula;  // one line: variant, constants
   Direction direction;
   Inputs inputs;

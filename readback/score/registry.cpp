@@ -34,7 +34,8 @@ struct Entry {
 template <typename Checkpoint>
 std::shared_ptr<Checkpoint> needed(const MetricInfo& info, const Lazy<Checkpoint>& checkpoint) {
   if (!checkpoint.given()) {
-    throw UsageError(describe(info.name, "a checkpoint to measure with", "none", "Give one with the option " + info.option));
+    throw UsageError(
+        describe(info.name, "a checkpoint to measure with", "none", "Give one with the option " + info.option));
   }
   return checkpoint.get();
 }

@@ -25,11 +25,8 @@ struct MetricContext {
   Lazy<const WordVectors> vectors;  // wmd-*
 };
 
-// Every metric there is, in the order of tables: of images (clip-image, clip-image-pooled, dino-image, inception-image,
-// psnr, ssim), of texts (clip-text, clip-text-pooled, sbert-text, wmd-text, wmd-text-ptb), of texts and references
-// (bleu-1 to bleu-4, meteor, rouge-l, cider, cider-d, cider-plain, spice), of images and texts (clipscore,
-// refclipscore) and with the scenes' truth (oracle-text, oracle-image). `checkpoint` is filled in when a metric is
-// made.
+// Every metric of single samples, in the order of tables: of images, of texts, of texts and references, of images and
+// texts, and with the scenes' truth. `checkpoint` is filled in when a metric is made.
 const std::vector<MetricInfo>& all_metrics();
 
 // Errors: UsageError that lists the names; what the metric's model or tables throw when they are not there.

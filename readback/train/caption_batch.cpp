@@ -6,12 +6,13 @@
 #include <sstream>
 #include <string_view>
 
+#include "readback/caption/blip_captioner.h"
 #include "readback/text/unicode.h"
 
 namespace readback::train {
 
 int64_t prompt_tokens(const text::Tokenizer& tokenizer) {
-  return static_cast<int64_t>(tokenizer.encode(kCaptionPrompt).size());
+  return static_cast<int64_t>(tokenizer.encode(caption::kBlipPrompt).size());
 }
 
 CaptionBatch caption_batch(const text::Tokenizer& tokenizer, const models::BlipTextConfig& config,
@@ -20,7 +21,7 @@ CaptionBatch caption_batch(const text::Tokenizer& tokenizer, const models::BlipT
   std::vector<std::vector<int64_t>> texts;
   size_t longest_text = 0;
   for (const std::string& caption : captions) {
-    texts.push_back(tokenizer.encode(kCaptionPrompt + caption));
+    texts.push_back(tokenizer.encode(caption::kBlipPrompt + caption));
     texts.back().resize(std::min(texts.back().size(), most));
     longest_text = std::max(longest_text, texts.back().size());
   }

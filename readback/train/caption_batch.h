@@ -1,4 +1,4 @@
-// Captions as BLIP learns them.
+// Captions as BLIP learns them: behind its prompt, caption::kBlipPrompt.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -10,8 +10,6 @@
 #include "readback/text/tokenizer.h"
 
 namespace readback::train {
-
-constexpr const char* kCaptionPrompt = "a picture of ";
 
 struct CaptionBatch {
   at::Tensor ids, labels;  // int64 [B, T]: begin, prompt, caption, end, padding; labels -100 where nothing is learned

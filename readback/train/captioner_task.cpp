@@ -58,7 +58,8 @@ class CaptionerTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Machine& machine, const Context& /*context*/) {
+std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Machine& machine,
+                                          const Context& /*context*/) {
   return std::make_unique<CaptionerTask>(options, machine);
 }
 

@@ -79,7 +79,7 @@ UnifiedModels ModelPair::make_models() const {
           .vae = vae_,
           .schedule = generate::NoiseSchedule::from_config(scheduler),
           .clip_sample = scheduler.value("clip_sample", true),  // as DDPMScheduler's default
-          .sampler = generate::pipeline_scheduler_config(scheduler, "ddim"),
+          .scheduler = generate::pipeline_scheduler_config(scheduler, "ddim"),
           .preprocess = preprocess_,
           .bridge = std::move(bridge),
           .prompt_tokens = prompt_tokens(*captioner_tokenizer_),

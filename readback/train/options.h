@@ -49,7 +49,8 @@ struct TrainOptions {
     return std::tuple(
         option(&O::steps, "steps", "Updates", at_least(1)),
         option(&O::learning_rate, "learning_rate", "The highest", more_than(0)),
-        option(&O::final_learning_rate, "final_learning_rate", "cosine: the last rate as a share of the highest", {0, 1}),
+        option(&O::final_learning_rate, "final_learning_rate", "cosine: the last rate as a share of the highest",
+               {0, 1}),
         option(&O::warmup, "warmup", "Updates in which the rate rises from 0", at_least(0)),
         option(&O::schedule, "schedule", "Of the learning rate after warm-up"),
         option(&O::accumulation, "accumulation", "Batches whose mean gradient makes an update", at_least(1)),
@@ -58,8 +59,9 @@ struct TrainOptions {
                at_least(0)),
         option(&O::patience, "patience", "Evaluations without a new best that end it; 0: never", at_least(0)),
         option(&O::log_every, "log_every", "Updates; two in a row are logged", at_least(1), Scope::kExecution),
-        option(&O::checkpoint_seconds, "checkpoint_seconds", "Between two saved states; one is saved at the end and when stopped too",
-               at_least(0), Scope::kExecution));
+        option(&O::checkpoint_seconds, "checkpoint_seconds",
+               "Between two saved states; one is saved at the end and when stopped too", at_least(0),
+               Scope::kExecution));
   }
 };
 

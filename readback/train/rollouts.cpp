@@ -17,7 +17,7 @@ namespace {
 
 std::vector<int64_t> prompt_of(const ModelPair& pair) {
   std::vector<int64_t> prompt = {pair.models().captioner.config.text.bos_token_id};
-  for (const int64_t id : pair.captioner_tokenizer().encode(kCaptionPrompt)) prompt.push_back(id);
+  for (const int64_t id : pair.captioner_tokenizer().encode(caption::kBlipPrompt)) prompt.push_back(id);
   return prompt;
 }
 

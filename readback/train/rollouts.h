@@ -29,7 +29,8 @@ class Rollouts {
     std::vector<std::string> texts;
   };
   Sampled sample(const at::Tensor& images, std::vector<BatchRow>& rows) const;
-  at::Tensor errors(const ImageCycleBatch& batch, std::vector<BatchRow>& rows, const std::vector<std::string>& texts) const;
+  at::Tensor errors(const ImageCycleBatch& batch, std::vector<BatchRow>& rows,
+                    const std::vector<std::string>& texts) const;
   at::Tensor cosines(const std::vector<BatchRow>& rows, const std::vector<std::string>& texts);
 
   PolicyOptions options_;

@@ -3,7 +3,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-
 #include "readback/train/unified_options.h"
 #include "readback/train/vocabulary_bridge.h"
 

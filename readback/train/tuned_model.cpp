@@ -53,7 +53,8 @@ nn::Weights weights_to_train(const checkpoint::Repository& repository, const Tun
   const std::string where = (repository.path() / part.folder()).string();
   if (auto spec = adapters(part.side, part.selection, part.lora)) {
     if (repository.is_adapter()) {
-      throw UsageError(describe(repository.name(), "a whole model, to which " + name_of(part.selection) + " adds adapters",
+      throw UsageError(describe(repository.name(),
+                                "a whole model, to which " + name_of(part.selection) + " adds adapters",
                                 "an adapter of " + repository.path().string(),
                                 "Train its weights (such as xattn_q), which writes a whole model"));
     }

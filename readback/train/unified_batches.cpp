@@ -84,11 +84,11 @@ TextCycleBatch UnifiedBatches::text_cycle(std::vector<BatchRow>& rows) {
     if (paper) step_noise.push_back(normal_like(latents.back(), row.random));
   }
   TextCycleBatch batch{.latents = stacked(latents),
-                  .noise = stacked(noise),
-                  .timesteps = at::tensor(timesteps, at::kLong),
-                  .text = text_states(texts),
-                  .captions = captions_of(rows),
-                  .step_noise = paper ? stacked(step_noise) : at::Tensor()};
+                       .noise = stacked(noise),
+                       .timesteps = at::tensor(timesteps, at::kLong),
+                       .text = text_states(texts),
+                       .captions = captions_of(rows),
+                       .step_noise = paper ? stacked(step_noise) : at::Tensor()};
   batch.share = share_of(batch.captions);
   if (objective_.reading == Reading::kDraft && objective_.lm_weight > 0) batch.draft = draft_of(rows, latents.front());
   return batch;

@@ -26,7 +26,8 @@ class UnifiedBatches {
   UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective, const ModelPair& pair,
                  const Context& context, const Ranks& ranks = {});
 
-  // This process's rows of step `step`: of size · batch_size rows those from rank · batch_size on. Errors: DataError when no picture can be read.
+  // This process's rows of step `step`: of size · batch_size rows those from rank · batch_size on. Errors: DataError
+  // when no picture can be read.
   std::vector<BatchRow> rows(int64_t step);
   TextCycleBatch text_cycle(std::vector<BatchRow>& rows);
   ImageCycleBatch image_cycle(std::vector<BatchRow>& rows);  // but for its policy

@@ -171,7 +171,7 @@ at::Tensor UnifiedObjective::reading_loss(const TextCycleBatch& batch, const at:
                                           const at::Tensor& predicted) const {
   const at::Tensor learned = batch.captions.labels.slice(1, 1).ge(0).sum();
   if (options_.reading == Reading::kDraft) {
-    const at::Tensor latents = draft(models_.unet, models_.sampler, batch.draft, options_.draft);
+    const at::Tensor latents = draft(models_.unet, models_.scheduler, batch.draft, options_.draft);
     return read(latents, batch.captions, at::ones({latents.size(0)}, at::kFloat)) / learned;
   }
   const at::Tensor weights = reading_weights(models_.schedule, batch.timesteps, options_);

@@ -34,7 +34,7 @@ struct UnifiedModels {
   const models::Vae& vae;
   generate::NoiseSchedule schedule;
   bool clip_sample = false;             // kPaper: the scheduler configuration's
-  nlohmann::json sampler;               // kDraft: the scheduler configuration as the generator's pipeline takes it
+  nlohmann::json scheduler;             // kDraft: the scheduler configuration as the generator's pipeline takes it
   image::PreprocessOptions preprocess;  // the captioner's
   VocabularyBridge bridge;
   int64_t prompt_tokens = 3;  // of "a picture of"

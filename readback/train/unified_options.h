@@ -12,8 +12,8 @@
 
 namespace readback::train {
 
-// Query, key and value projections of the cross-attention, of BLIP's text decoder or of the UNet; or everything. kLora…:
-// the adapters beside those layers, kLoraAll beside every linear layer.
+// Query, key and value projections of the cross-attention, of BLIP's text decoder or of the UNet; or everything.
+// kLora…: the adapters beside those layers, kLoraAll beside every linear layer.
 enum class Selection {
   kNone,
   kAll,
@@ -37,10 +37,9 @@ struct LoraOptions {
 
   static constexpr auto options() {
     using O = LoraOptions;
-    return std::tuple(
-        option(&O::rank, "rank", "Of adapters", at_least(1)),
-        option(&O::alpha, "alpha", "What adapters give counts α / rank times; 0: once", at_least(0)),
-        option(&O::seed, "seed", "Of their initial values", Scope::kCall));
+    return std::tuple(option(&O::rank, "rank", "Of adapters", at_least(1)),
+                      option(&O::alpha, "alpha", "What adapters give counts α / rank times; 0: once", at_least(0)),
+                      option(&O::seed, "seed", "Of their initial values", Scope::kCall));
   }
 };
 
@@ -80,13 +79,12 @@ struct SampleOptions {
 
   static constexpr auto options() {
     using O = SampleOptions;
-    return std::tuple(
-        option(&O::dataset, "dataset", "emoji-scenes, a folder, or coco:ANNOTATIONS.json:IMAGES"),
-        option(&O::split, "split", "emoji-scenes: train, validation, test or novel-pairs"),
-        option(&O::first, "first_sample", "The first that is seen", at_least(0)),
-        option(&O::count, "samples", "How many are seen; 0: all from the first on", at_least(0)),
-        option(&O::captions, "captions", "Which of a sample's captions: any by chance, or its first"),
-        option(&O::image_size, "image_size", "emoji-scenes: side in pixels", at_least(1)));
+    return std::tuple(option(&O::dataset, "dataset", "emoji-scenes, a folder, or coco:ANNOTATIONS.json:IMAGES"),
+                      option(&O::split, "split", "emoji-scenes: train, validation, test or novel-pairs"),
+                      option(&O::first, "first_sample", "The first that is seen", at_least(0)),
+                      option(&O::count, "samples", "How many are seen; 0: all from the first on", at_least(0)),
+                      option(&O::captions, "captions", "Which of a sample's captions: any by chance, or its first"),
+                      option(&O::image_size, "image_size", "emoji-scenes: side in pixels", at_least(1)));
   }
 };
 
@@ -140,17 +138,16 @@ struct DraftOptions {
 };
 
 struct AnchorOptions {
-  // Of the distance from what the starting model says: in the image cycle the Kullback-Leibler divergence of caption tokens,
-  // in the text cycle the mean squared difference of what the UNets predict, which for Gaussians is that divergence up to
-  // a factor; only of models that are trained.
+  // Of the distance from what the starting model says: in the image cycle the Kullback-Leibler divergence of caption
+  // tokens, in the text cycle the mean squared difference of what the UNets predict, which for Gaussians is that
+  // divergence up to a factor; only of models that are trained.
   double kl = 0;
   double l2 = 0;  // of ½ ‖θ - θ_start‖², summed over all trained parameters
 
   static constexpr auto options() {
     using O = AnchorOptions;
-    return std::tuple(
-        option(&O::kl, "kl", "Weight of the divergence from what the starting models say", at_least(0)),
-        option(&O::l2, "l2", "Weight of half the squared distance from their parameters", at_least(0)));
+    return std::tuple(option(&O::kl, "kl", "Weight of the divergence from what the starting models say", at_least(0)),
+                      option(&O::l2, "l2", "Weight of half the squared distance from their parameters", at_least(0)));
   }
 };
 

@@ -60,7 +60,8 @@ class UnifiedTask : public Task {
         batches_(options_.batches, options_.objective, pair_, context, ranks),
         objective_(pair_.models(), options_.objective, start_.get()) {
     if (options_.objective.policy.weight > 0) rollouts_.emplace(options_.objective.policy, pair_, batches_);
-    if (options_.losses == Losses::kUnified) context.progress().note("vocabulary bridge: " + pair_.models().bridge.summary());
+    if (options_.losses == Losses::kUnified)
+      context.progress().note("vocabulary bridge: " + pair_.models().bridge.summary());
   }
 
   std::map<std::string, at::Tensor> parameters() const override { return pair_.parameters(); }
@@ -123,8 +124,8 @@ class UnifiedTask : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> make_unified_task(const UnifiedTaskOptions& options, const Machine& machine, const Context& context,
-                                        const Ranks& ranks) {
+std::unique_ptr<Task> make_unified_task(const UnifiedTaskOptions& options, const Machine& machine,
+                                        const Context& context, const Ranks& ranks) {
   return std::make_unique<UnifiedTask>(options, machine, context, ranks);
 }
 

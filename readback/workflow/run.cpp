@@ -77,9 +77,7 @@ std::vector<std::string> notes_on(const caption::Captioner& captioner, const gen
 }
 
 // The types' own initial values, which were in force before an option existed.
-json option_defaults() {
-  return options_identity(roundtrip::resolve(RunOptions(), {}, {}));
-}
+json option_defaults() { return options_identity(roundtrip::resolve(RunOptions(), {}, {})); }
 
 class Run {
  public:
@@ -102,7 +100,9 @@ class Run {
     result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);
     measure(store);
     const auto curves = roundtrip::rank_curves(store);
-    write_file(folder / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+    write_file(folder / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves)
+                                                .dump(2, ' ', false, json::error_handler_t::replace) +
+                                            "\n");
     result.failures = store.errors();
     result.notes = notes_on(captioner, generator);
     result.notes.insert(result.notes.end(), store.notes().begin(), store.notes().end());
@@ -118,19 +118,18 @@ class Run {
     digests["dataset"] = dataset_->digest();
     digests["captioner"] = captioner.identity();
     digests["generator"] = generator.identity();
-    const json about = {
-        {"build", roundtrip::this_build()},
-        {"dataset", dataset_->description()},
-        {"captioner", captioner.description()},
-        {"generator", generator.description()},
-        {"machine",
-         fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname, system.machine)},
-        {"device", machine_.device.str()},
-        {"batch_size", plan_.options.batch_size},
-        {"processes", plan_.processes},
-        {"command", command},
-        {"notes", notes_on(captioner, generator)},
-        {"created", now()}};
+    const json about = {{"build", roundtrip::this_build()},
+                        {"dataset", dataset_->description()},
+                        {"captioner", captioner.description()},
+                        {"generator", generator.description()},
+                        {"machine", fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(),
+                                                system.sysname, system.machine)},
+                        {"device", machine_.device.str()},
+                        {"batch_size", plan_.options.batch_size},
+                        {"processes", plan_.processes},
+                        {"command", command},
+                        {"notes", notes_on(captioner, generator)},
+                        {"created", now()}};
     return {roundtrip::identity(plan_.options, machine_), digests, about, machine_.device_class()};
   }
 

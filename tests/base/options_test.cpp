@@ -69,7 +69,8 @@ TEST(Options, BecomeJsonAndComeBack) {
 
 TEST(Options, IdentityHasWhatDecidesResults) {
   EXPECT_EQ(options_identity(Outer()),
-            (nlohmann::json{{"name", "x"}, {"inner", {{"share", nullptr}}}, {"colours", {"green"}}, {"seed", 0}, {"rate", 1.0}}));
+            (nlohmann::json{
+                {"name", "x"}, {"inner", {{"share", nullptr}}}, {"colours", {"green"}}, {"seed", 0}, {"rate", 1.0}}));
 }
 
 TEST(Options, WrongJsonSaysWhere) {

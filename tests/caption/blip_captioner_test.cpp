@@ -30,7 +30,10 @@ std::vector<Request> requests() {
   std::vector<Request> all;
   for (int i = 0; i < 8; ++i) {
     all.push_back({image::load(kGoldens + "/images/" + std::to_string(i) + ".png", image::Alpha::kOnWhite),
-                   std::to_string(i), 0, {}, {}});
+                   std::to_string(i),
+                   0,
+                   {},
+                   {}});
   }
   return all;
 }

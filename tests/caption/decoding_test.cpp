@@ -1,4 +1,3 @@
-#include "tests/source_dir.h"
 #include "readback/caption/decoding.h"
 
 #include <ATen/ATen.h>
@@ -13,6 +12,7 @@
 #include "../device.h"
 #include "readback/base/error.h"
 #include "readback/checkpoint/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace readback::caption {
 namespace {

@@ -69,7 +69,9 @@ TEST_F(Cli, FinetuningGoesOnWithItsOptionsOnly) {
   EXPECT_NE(again.err.find("resuming at step 2 of 2"), std::string::npos) << again.err;
   const Outcome other = run(command + " --evaluate-metrics cider,rouge-l");
   EXPECT_EQ(other.status, 1);
-  EXPECT_NE(other.err.find("task.evaluation.metrics.1 = \"bleu-4\", got task.evaluation.metrics.1 = \"rouge-l\""), std::string::npos) << other.err;
+  EXPECT_NE(other.err.find("task.evaluation.metrics.1 = \"bleu-4\", got task.evaluation.metrics.1 = \"rouge-l\""),
+            std::string::npos)
+      << other.err;
   std::filesystem::create_directories(path("pictures"));
   EXPECT_EQ(run(command + "2 --evaluate-every 1 --dataset " + path("pictures")).status, 2);
 }
@@ -77,8 +79,8 @@ TEST_F(Cli, FinetuningGoesOnWithItsOptionsOnly) {
 TEST_F(Cli, ABadImageAmongGoodOnesIsSaidAndTheRestIsCaptioned) {
   export_scenes(2);
   std::ofstream(path("broken.png")) << "not a picture";
-  const Outcome result = run("caption --format jsonl " + path("scenes/test-00000.png") + " " + path("broken.png") + " " +
-                            path("missing.png") + " " + path("scenes/test-00001.png"));
+  const Outcome result = run("caption --format jsonl " + path("scenes/test-00000.png") + " " + path("broken.png") +
+                             " " + path("missing.png") + " " + path("scenes/test-00001.png"));
   EXPECT_EQ(result.status, 1);
   EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 4);
   EXPECT_NE(result.out.find("\"captions\""), std::string::npos);
@@ -103,7 +105,7 @@ TEST_F(Cli, GeneratedPicturesAreNamedAndLongPromptsAreSaidToBeCut) {
   std::string prompt = "a fox on a blue background";
   for (int i = 0; i < 100; ++i) prompt += " and";
   const Outcome result = run("generate --prompt '" + prompt +
-                            "' --num-images 2 --num-inference-steps 2 --format jsonl --output " + path("pictures"));
+                             "' --num-images 2 --num-inference-steps 2 --format jsonl --output " + path("pictures"));
   ASSERT_EQ(result.status, 0) << result.err;
   const nlohmann::json line = first_line(result.out);
   EXPECT_EQ(line["candidate"], 0);

@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "program.h"
-#include "tests/source_dir.h"
 #include "readback/base/files.h"
 #include "readback/checkpoint/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace readback {
 namespace {
@@ -72,7 +72,7 @@ TEST_F(RealInputs, TransparentPicturesAreCaptionedAndScoredAsTransformersDoes) {
   fs::copy_file(scene, path("images/scene.png"));
   write_file(path("captions.json"), nlohmann::json{{"scene", caption}}.dump());
   const Outcome result = run("score pairs --clip emoji-scenes/clip --dtype float32 --format json --images " +
-                            path("images") + " --captions " + path("captions.json"));
+                             path("images") + " --captions " + path("captions.json"));
   ASSERT_EQ(result.status, 0) << result.err;
   const nlohmann::json score = nlohmann::json::parse(result.out);
   EXPECT_NEAR(score.at("metrics").at("CLIPScore").at("value"), golden.at("clipscore"), 1e-3) << result.out;

@@ -75,12 +75,10 @@ TEST_F(RunVerb, OptionsThatWouldDoNothingAreRefused) {
 }
 
 TEST_F(RunVerb, AModelInAnothersPlaceIsNamed) {
-  const Outcome outcome =
-      run("run emoji-scenes --limit 1 --captioner emoji-scenes/generator --output " + path("run"));
+  const Outcome outcome = run("run emoji-scenes --limit 1 --captioner emoji-scenes/generator --output " + path("run"));
   EXPECT_EQ(outcome.status, 1);
   EXPECT_NE(outcome.err.find("a captioner: "), std::string::npos) << outcome.err;
-  EXPECT_NE(outcome.err.find("got StableDiffusionPipeline"), std::string::npos)
-      << outcome.err;
+  EXPECT_NE(outcome.err.find("got StableDiffusionPipeline"), std::string::npos) << outcome.err;
 }
 
 }  // namespace

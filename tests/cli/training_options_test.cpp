@@ -31,9 +31,8 @@ class TrainingOptions : public Cli {
     for_each_option(base, [&](const auto& option, const auto&, const std::string& path, std::string name) {
       if (option.scope == Scope::kCall) return;  // set by the training itself
       std::replace(name.begin(), name.end(), '_', '-');
-      const bool in_help = std::ranges::any_of(std::string(" ,\n="), [&](char end) {
-        return help.find("--" + name + end) != std::string::npos;
-      });
+      const bool in_help = std::ranges::any_of(
+          std::string(" ,\n="), [&](char end) { return help.find("--" + name + end) != std::string::npos; });
       EXPECT_TRUE(in_help) << path << ": --" << name;
       ++count;
     });

@@ -5,12 +5,12 @@
 
 #include <filesystem>
 
-#include "tests/source_dir.h"
 #include "readback/generate/denoiser.h"
 #include "readback/generate/picture_codec.h"
 #include "readback/generate/text_encoder.h"
 #include "readback/image/preprocess.h"
 #include "readback/models/part.h"
+#include "tests/source_dir.h"
 
 namespace readback::generate {
 namespace {

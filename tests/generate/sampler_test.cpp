@@ -156,7 +156,7 @@ TEST(Sampler, AddedNoiseIsTheRowsOwn) {
 }
 
 TEST(Sampler, RefusesWrongOptionsBeforeItSamples) {
-  EXPECT_THROW(Sampler("heun", config_of("epsilon"), 5), UsageError);
+  EXPECT_THROW(Sampler("of-the-future", config_of("epsilon"), 5), UsageError);
   EXPECT_THROW(Sampler("ddim", config_of("epsilon"), 0), UsageError);
   EXPECT_THROW(Sampler("ddim", config_of("flow"), 5), CheckpointError);
 }

@@ -5,22 +5,21 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-
-#include <future>
-#include <map>
-#include <mutex>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <future>
+#include <map>
+#include <mutex>
 
 #include "../device.h"
 #include "../unwrap.h"
-#include "readback/generate/latents.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/random.h"
 #include "readback/checkpoint/safetensors.h"
+#include "readback/generate/latents.h"
 #include "tests/source_dir.h"
 
 namespace readback::generate {
@@ -124,7 +123,8 @@ TEST(StableDiffusion, PictureDoesNotDependOnItsBatch) {
       const Picture alone = values_of(pipeline().generate({&requests[i], 1}, options))[0];
       EXPECT_LE(largest_difference(alone.image, together[i].image.pixels.data()), 1);
       EXPECT_LT(relative_error(to_tensor(alone.latents), to_tensor(together[i].latents)), kTolerance);
-      EXPECT_LT(relative_error(to_tensor(reversed[requests.size() - 1 - i].latents), to_tensor(together[i].latents)), kTolerance);
+      EXPECT_LT(relative_error(to_tensor(reversed[requests.size() - 1 - i].latents), to_tensor(together[i].latents)),
+                kTolerance);
     }
   }
 }
@@ -168,7 +168,7 @@ TEST(StableDiffusion, RefusesWrongOptions) {
   };
   refuses([](GenerationOptions& options, Request&) { options.height = 17; });
   refuses([](GenerationOptions& options, Request&) { options.width = -8; });
-  refuses([](GenerationOptions& options, Request&) { options.scheduler = "heun"; });
+  refuses([](GenerationOptions& options, Request&) { options.scheduler = "of-the-future"; });
   refuses([](GenerationOptions& options, Request&) { options.num_inference_steps = 0; });
   refuses([](GenerationOptions&, Request& request) { request.latents = to_latents(at::zeros({4, 8, 9})); });
 }
@@ -212,7 +212,8 @@ TEST(StableDiffusion, AnswersSeveralThreadsAtOnce) {
   const std::vector<Picture> expected = values_of(pipeline().generate(requests, quick()));
   std::vector<std::future<std::vector<Picture>>> answers;
   for (int i = 0; i < 4; ++i) {
-    answers.push_back(std::async(std::launch::async, [&] { return values_of(pipeline().generate(requests, quick())); }));
+    answers.push_back(
+        std::async(std::launch::async, [&] { return values_of(pipeline().generate(requests, quick())); }));
   }
   for (auto& answer : answers) {
     const std::vector<Picture> pictures = answer.get();

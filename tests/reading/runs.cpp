@@ -4,10 +4,10 @@
 
 #include <fstream>
 
-#include "tests/source_dir.h"
 #include "readback/report/report.h"
 #include "readback/roundtrip/curves.h"
 #include "readback/roundtrip/database.h"
+#include "tests/source_dir.h"
 
 namespace readback::roundtrip::runs {
 

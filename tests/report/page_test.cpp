@@ -1,5 +1,4 @@
 // Whole pages, of runs whose models are fakes.
-#include "readback/roundtrip/options.h"
 #include "readback/report/page.h"
 
 #include <gtest/gtest.h>
@@ -7,6 +6,7 @@
 #include "readback/base/files.h"
 #include "readback/data/dataset.h"
 #include "readback/report/report.h"
+#include "readback/roundtrip/options.h"
 #include "tests/source_dir.h"
 #include "worlds.h"
 

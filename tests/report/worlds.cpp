@@ -113,7 +113,8 @@ class Generator : public generate::Generator {
     std::vector<Result<generate::Picture>> result;
     for (const generate::Request& request : requests) {
       generate::Picture picture;
-      picture.seed = derive_seed(options.seed, Purpose::kPictureSeed, request.sample, static_cast<uint64_t>(request.candidate));
+      picture.seed =
+          derive_seed(options.seed, Purpose::kPictureSeed, request.sample, static_cast<uint64_t>(request.candidate));
       Random random(*picture.seed, Purpose::kTest, "drawing");
       picture.image = dataset_.sample(0).truth.empty() ? find(request.prompt, random) : draw(request.prompt, random);
       result.push_back(std::move(picture));

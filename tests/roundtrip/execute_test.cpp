@@ -38,7 +38,8 @@ TEST(Execute, MakesEveryCandidateInBothDirections) {
       ASSERT_TRUE(row.complete());
       const int64_t key = std::stoll(row.key.sample.substr(2));
       const int shown = fakes::shade(store.load_image(*row.image));
-      EXPECT_EQ(row.image_seed, derive_seed(0, Purpose::kPictureSeed, row.key.sample, static_cast<uint64_t>(row.key.candidate)));
+      EXPECT_EQ(row.image_seed,
+                derive_seed(0, Purpose::kPictureSeed, row.key.sample, static_cast<uint64_t>(row.key.candidate)));
       EXPECT_EQ(shown, fakes::shade(*row.text));  // spread 0: the generator draws what it is told
       if (direction == Direction::kT2I2T) {
         EXPECT_EQ(shown, fakes::Dataset::original(key));
@@ -241,7 +242,8 @@ TEST(Execute, BatchesAreCutByThePlan) {
 // Two runs in one process: one is stopped, the other is not.
 TEST(Execute, AStopEndsItsOwnRunOnly) {
   fakes::Folder stopped_folder, other_folder, undisturbed;
-  const auto run = [](const std::filesystem::path& folder, const Context& context, const std::function<void()>& at_third) {
+  const auto run = [](const std::filesystem::path& folder, const Context& context,
+                      const std::function<void()>& at_third) {
     fakes::Dataset dataset(8);
     fakes::Captioner captioner;
     fakes::Generator generator;
@@ -265,7 +267,9 @@ TEST(Execute, AStopEndsItsOwnRunOnly) {
 
 TEST(Execute, TellsOfCandidatesAndScores) {
   struct Heard : Observer {
-    void on_candidate(const CandidateEvent& event) override { candidates += !event.text.empty() && !event.image.empty(); }
+    void on_candidate(const CandidateEvent& event) override {
+      candidates += !event.text.empty() && !event.image.empty();
+    }
     void on_score(const ScoreEvent& event) override { ++scores[event.metric]; }
     int candidates = 0;
     std::map<std::string, int> scores;

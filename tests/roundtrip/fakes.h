@@ -72,7 +72,9 @@ class Captioner : public caption::Captioner {
       for (int64_t k = 0; k < options.num_captions; ++k) {
         int error = 0;
         if (options.do_sample) {
-          error = static_cast<int>(Random(options.seed, Purpose::kTest, request.sample, request.candidate + k).below(41)) - 20;
+          error =
+              static_cast<int>(Random(options.seed, Purpose::kTest, request.sample, request.candidate + k).below(41)) -
+              20;
         }
         const int read = shade(request.image) + error;
         captions.push_back({text(read), std::vector<int64_t>{1, read, 2}, -0.1 * std::abs(error)});
@@ -109,7 +111,8 @@ class Generator : public generate::Generator {
       }
       if (delay_us > 0) ::usleep(static_cast<useconds_t>(delay_us));
       generate::Picture picture;
-      picture.seed = derive_seed(options.seed, Purpose::kPictureSeed, request.sample, static_cast<uint64_t>(request.candidate));
+      picture.seed =
+          derive_seed(options.seed, Purpose::kPictureSeed, request.sample, static_cast<uint64_t>(request.candidate));
       const int error = static_cast<int>(Random(*picture.seed, Purpose::kTest, "noise").below(2 * spread + 1)) - spread;
       picture.image = grey(shade(request.prompt) + error);
       picture.truncated_tokens = shade(request.prompt) % 50 == 0 ? 3 : 0;
@@ -199,8 +202,7 @@ class Folder {
 inline Summary run(const std::filesystem::path& folder, const RunOptions& options, const data::Dataset& dataset,
                    caption::Captioner& captioner, generate::Generator& generator, const Context& context = {},
                    int64_t processes = 1) {
-  const Plan plan =
-      make_plan(resolve(options, captioner.defaults(), generator.defaults()), dataset, processes);
+  const Plan plan = make_plan(resolve(options, captioner.defaults(), generator.defaults()), dataset, processes);
   Store store = Store::open_for_writing(folder, manifest(plan.options));
   const Summary summary = execute(plan, dataset, captioner, generator, store, context);
   measure(store, metrics(), context);

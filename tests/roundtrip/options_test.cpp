@@ -91,7 +91,8 @@ TEST(DISABLED_OptionsChild, Run) {
     const auto results = models.generator().generate(prompts, options, {});
     const auto& pixels = results.at(1).value().image.pixels;
     EXPECT_EQ(std::string(pixels.begin(), pixels.begin() + results.at(1).value().image.width),
-              options_to_json(options).dump()) << path;
+              options_to_json(options).dump())
+        << path;
     EXPECT_EQ(results.at(1).value().latents.values, (std::vector<float>{0.5, 0.25}));
   });
 }

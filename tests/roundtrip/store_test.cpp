@@ -141,7 +141,7 @@ TEST(Store, RowsComeBackAsTheyWent) {
   EXPECT_EQ(read.image_seed, UINT64_MAX);
   EXPECT_TRUE(read.flagged);
   EXPECT_EQ(read.truncated_tokens, 4);
-  row.text = "";  // an empty caption is a caption
+  row.text = "";        // an empty caption is a caption
   row.flagged = false;  // a blanked picture has no scores
   row.token_ids = {5, 6};
   row.log_probability = -1.5;

@@ -74,7 +74,7 @@ TEST(Registry, MakesEveryMetricThatItLists) {
     EXPECT_FALSE(info.formula.empty());
     const auto metric = make_metric(info.name, f.context);
     EXPECT_EQ(metric->info().name, info.name);
-    EXPECT_EQ(metric->info().checkpoint, info.option.empty()          ? ""
+    EXPECT_EQ(metric->info().checkpoint, info.option.empty()        ? ""
                                          : info.option == "vectors" ? "vectors.txt"
                                                                     : "fake-clip");
     EXPECT_EQ(parse_inputs(inputs_name(info.inputs)), info.inputs);

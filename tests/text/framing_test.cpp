@@ -1,4 +1,3 @@
-#include "tests/source_dir.h"
 #include "readback/text/framing.h"
 
 #include <gtest/gtest.h>
@@ -8,6 +7,7 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "tests/source_dir.h"
 
 namespace readback::text {
 namespace {

@@ -94,14 +94,14 @@ TEST(BeyondTask, LogsEachPartAndAddsItsWeight) {
   const auto even = figures_of(*moved, 0), odd = figures_of(*moved, 1);
   EXPECT_NEAR(odd.at("anchor_l2"), 0.5 * 0.05 * 0.05 * parameters, 1e-4 * odd.at("anchor_l2"));
   EXPECT_GT(kAnchor * even.at("text_cycle_anchor"), 0.01);
-  EXPECT_NEAR(
-      even.at("total"),
-      even.at("text_cycle_diffusion") + even.at("text_cycle_lm") + kAnchor * even.at("text_cycle_anchor") + 0.1 * even.at("anchor_l2"),
-      1e-6 * even.at("total"));
+  EXPECT_NEAR(even.at("total"),
+              even.at("text_cycle_diffusion") + even.at("text_cycle_lm") + kAnchor * even.at("text_cycle_anchor") +
+                  0.1 * even.at("anchor_l2"),
+              1e-6 * even.at("total"));
   EXPECT_GT(odd.at("image_cycle_anchor"), 0);
   EXPECT_NEAR(odd.at("total"),
-              odd.at("image_cycle_lm") + odd.at("image_cycle_diffusion") + kAnchor * odd.at("image_cycle_anchor") + 0.3 * odd.at("image_cycle_policy") +
-                  0.1 * odd.at("anchor_l2"),
+              odd.at("image_cycle_lm") + odd.at("image_cycle_diffusion") + kAnchor * odd.at("image_cycle_anchor") +
+                  0.3 * odd.at("image_cycle_policy") + 0.1 * odd.at("anchor_l2"),
               1e-6 * odd.at("total"));
   const auto even_start = figures_of(beyond_options(), 0), odd_start = figures_of(beyond_options(), 1);
   EXPECT_EQ(odd_start.at("anchor_l2"), 0);

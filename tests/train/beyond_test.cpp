@@ -45,7 +45,7 @@ UnifiedModels models_of(const Case& test, const Tiny& tiny) {
   scheduler["prediction_type"] = test.json["prediction_type"];
   UnifiedModels models = tiny.models(test["map"], generate::NoiseSchedule::from_config(scheduler));
   scheduler["_class_name"] = "DDIMScheduler";
-  models.sampler = generate::pipeline_scheduler_config(scheduler, "ddim");
+  models.scheduler = generate::pipeline_scheduler_config(scheduler, "ddim");
   return models;
 }
 
@@ -103,7 +103,8 @@ struct Training {
   }
 
   UnifiedLoss loss(int64_t step) const {
-    UnifiedLoss loss = step % 2 == 0 ? objective.text_cycle(text_cycle(step)) : objective.image_cycle(image_cycle(step));
+    UnifiedLoss loss =
+        step % 2 == 0 ? objective.text_cycle(text_cycle(step)) : objective.image_cycle(image_cycle(step));
     const double l2 = test.json["anchor_l2"];
     if (l2 > 0) loss.total = loss.total + l2 * start.half_squared_distance();
     return loss;
@@ -204,7 +205,7 @@ std::pair<at::Tensor, at::Tensor> draft_gradients(const DraftOptions& options) {
   at::Tensor weight = training.tiny.unet.conv_out.weight;
   weight.requires_grad_(true);
   batch.noise.requires_grad_(true);
-  draft(training.tiny.unet, training.objective.models().sampler, batch, options).sum().backward();
+  draft(training.tiny.unet, training.objective.models().scheduler, batch, options).sum().backward();
   return {batch.noise.grad(), weight.grad()};
 }
 
@@ -228,7 +229,7 @@ TEST(Draft, GradientsThroughAllStepsAreTheDerivative) {
     c10::NoGradGuard no_grad;
     const at::Tensor kept = weight.clone();
     weight.add_(slope / slope.norm(), distance);
-    const double sum = draft(training.tiny.unet, training.objective.models().sampler, batch, {4, 4, 2})
+    const double sum = draft(training.tiny.unet, training.objective.models().scheduler, batch, {4, 4, 2})
                            .to(at::kDouble)
                            .sum()
                            .item<double>();
@@ -243,7 +244,7 @@ TEST(Draft, GradientsThroughAllStepsAreTheDerivative) {
 TEST(Draft, DrawsTheSamePictureForAllNumbersOfGradientSteps) {
   const Training training("draft-all");
   const auto drawn = [&](const DraftOptions& options) {
-    return draft(training.tiny.unet, training.objective.models().sampler, training.text_cycle(0).draft, options);
+    return draft(training.tiny.unet, training.objective.models().scheduler, training.text_cycle(0).draft, options);
   };
   EXPECT_TRUE(at::equal(drawn({4, 1, 1}), drawn({4, 4, 1})));
   EXPECT_FALSE(at::equal(drawn({4, 1, 1}), drawn({4, 1, 2})));

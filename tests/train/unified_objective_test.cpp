@@ -42,8 +42,8 @@ TEST_P(UnifiedParity, TenMicroStepsHaveTheReferencesLossesAndGradients) {
   ASSERT_EQ(test.gradients(), parameters.size());
 
   for (int64_t step = 0; step < 10; ++step) {
-    const UnifiedLoss loss =
-        step % 2 == 0 ? objective.text_cycle(test.text_cycle(tiny, objective, step)) : objective.image_cycle(test.image_cycle(tiny, step));
+    const UnifiedLoss loss = step % 2 == 0 ? objective.text_cycle(test.text_cycle(tiny, objective, step))
+                                           : objective.image_cycle(test.image_cycle(tiny, step));
     const at::Tensor expected = test["losses"][step];
     const at::Tensor parts[] = {loss.total, loss.diffusion, loss.lm};
     for (int64_t i = 0; i < 3; ++i) {
@@ -82,14 +82,14 @@ std::set<std::string> with_gradient(const Tiny& tiny) {
   return names;
 }
 
-std::set<std::string> gradients_of(Selection captioner, Selection generator, bool even,
-                                   UnifiedOptions options = {}) {
+std::set<std::string> gradients_of(Selection captioner, Selection generator, bool even, UnifiedOptions options = {}) {
   const Case test{"unified-logits", description()["cases"]["unified-logits"], golden()};
   const Tiny tiny;
   const UnifiedObjective objective(
       tiny.models(test["map"], generate::NoiseSchedule::from_config(description()["schedule"])), options);
   const AdamW leaves(tiny.trained(captioner, generator), {});
-  const UnifiedLoss loss = even ? objective.text_cycle(test.text_cycle(tiny, objective, 0)) : objective.image_cycle(test.image_cycle(tiny, 1));
+  const UnifiedLoss loss = even ? objective.text_cycle(test.text_cycle(tiny, objective, 0))
+                                : objective.image_cycle(test.image_cycle(tiny, 1));
   loss.total.backward();
   return with_gradient(tiny);
 }

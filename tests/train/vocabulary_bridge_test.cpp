@@ -125,8 +125,7 @@ TEST(TrainedParameters, ByNameOrAnError) {
   EXPECT_EQ(count("all"), 5u);
   EXPECT_EQ(count("none"), 0u);
   EXPECT_THROW(count("xattn"), UsageError);
-  EXPECT_THROW(select_parameters({{"vision_model.layer.0.query.weight", {}}}, Side::kCaptioner,
-                                 Selection::kXattnQ),
+  EXPECT_THROW(select_parameters({{"vision_model.layer.0.query.weight", {}}}, Side::kCaptioner, Selection::kXattnQ),
                CheckpointError);
   EXPECT_THROW(select_parameters(captioner, Side::kGenerator, Selection::kXattnQ), CheckpointError);
 }

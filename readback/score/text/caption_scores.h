@@ -46,8 +46,8 @@ struct CaptionScores {
 };
 
 // All references are tokenized together and so are all candidates, as pycocoevalcap does (text/ptb_tokenizer.h).
-// Metrics run on several threads; the context's progress hears of SPICE only, which takes minutes. Errors: UsageError for an
-// unknown metric; DataError for captions without references; Interrupted.
+// Metrics run on several threads; the context's progress hears of SPICE only, which takes minutes. Errors: UsageError
+// for an unknown metric; DataError for captions without references; Interrupted.
 CaptionScores score_captions(const data::MatchedCaptions& captions, const CaptionScoreOptions& options,
                              const Context& context = {});
 

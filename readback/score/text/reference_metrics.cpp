@@ -60,7 +60,9 @@ class SpiceMetric : public Metric {
   const MetricInfo& info() const override { return info_; }
   bool prefers_all_at_once() const override { return true; }
 
-  void prepare(std::span<const Comparison> comparisons, const Context& context) override { measure(comparisons, context); }
+  void prepare(std::span<const Comparison> comparisons, const Context& context) override {
+    measure(comparisons, context);
+  }
 
   std::vector<double> score(std::span<const Comparison> comparisons, const Context& context) override {
     std::vector<double> values;

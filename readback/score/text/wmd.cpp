@@ -96,7 +96,8 @@ double WordMover::distance(const std::string& a, const std::string& b, const Con
     supplies.push_back(amount);
     for (const auto& target : targets) costs.push_back(euclidean(*place, *target.first));
   }
-  return transport_cost(supplies, demands, costs, context) / (static_cast<double>(from.total) * static_cast<double>(to.total));
+  return transport_cost(supplies, demands, costs, context) /
+         (static_cast<double>(from.total) * static_cast<double>(to.total));
 }
 
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "readback/base/error.h"
 #include "readback/base/context.h"
+#include "readback/base/error.h"
 #include "readback/score/metric.h"
 #include "readback/score/text/spice/cache.h"
 #include "readback/score/text/spice/install.h"
