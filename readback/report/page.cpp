@@ -185,15 +185,16 @@ std::string render(const ReportData& data) {
   const auto entry = [&](const char* target, const char* name) {
     contents += element("li", element("a", Attributes{{"href", target}}, name));
   };
-  entry("#curves", "Rank curves");
-  entry("#scores", "Scores");
-  if (!data.errors.empty()) entry("#errors", "Errors");
+  const Markup curve_section = curves(data), score_section = scores(data), error_section = errors(data);
+  if (!curve_section.empty()) entry("#curves", "Rank curves");
+  if (!score_section.empty()) entry("#scores", "Scores");
+  if (!error_section.empty()) entry("#errors", "Errors");
   entry("#particulars", "How it was made");
 
   return document("There and back: " + described(data, "dataset"),
                   element("a.skip", Attributes{{"href", "#figures"}}, "To the figures") + opening(data) +
                       element("nav", Attributes{{"aria-label", "Contents"}}, element("ul", contents)) +
-                      element("main", headlines(data), galleries, curves(data), scores(data), errors(data)) +
+                      element("main", headlines(data), galleries, curve_section, score_section, error_section) +
                       particulars(data) + element("script", Markup::trusted(script())));
 }
 

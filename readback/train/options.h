@@ -1,5 +1,5 @@
 // What a training is asked to do: how it goes, and which model of the small world it makes. unified_options.h has what
-// fine-tuning adds.
+// fine-tuning adds. Each struct names the file where its options take effect.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace readback::train {
 
-// AdamW: https://arxiv.org/abs/1711.05101
+// optimizer.cpp. AdamW: https://arxiv.org/abs/1711.05101
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.01;
   double clip_norm = 1.0;
@@ -32,6 +32,7 @@ struct AdamWOptions {
 enum class Schedule { kConstant, kCosine };
 constexpr std::array<const char*, 2> names_of(Schedule) { return {"constant", "cosine"}; }
 
+// trainer.cpp, of train and finetune
 struct TrainOptions {
   int64_t steps = 1000;
   double learning_rate = 1e-3, final_learning_rate = 0.01;
@@ -68,7 +69,8 @@ struct TrainOptions {
 enum class TaskKind { kVae, kClip, kCaptioner, kDiffusion };
 constexpr std::array<const char*, 4> names_of(TaskKind) { return {"vae", "clip", "captioner", "diffusion"}; }
 
-// A model of the small world, from scratch.
+// A model of the small world, from scratch, for train alone. vae_task.cpp, clip_task.cpp, captioner_task.cpp,
+// diffusion_task.cpp
 struct TaskOptions {
   std::optional<TaskKind> task;
   std::string model;

@@ -1,4 +1,5 @@
-// What unified fine-tuning is asked to do. T-I-T is the text cycle (text → image → text), I-T-I the image cycle.
+// What unified fine-tuning is asked to do; each struct names the file where its options take effect. T-I-T is the text
+// cycle (text → image → text), I-T-I the image cycle.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -30,6 +31,7 @@ constexpr std::array<const char*, 9> names_of(Selection) {
           "lora:all", "lora:xattn_q", "lora:xattn_kv", "lora:xattn_qkv"};
 }
 
+// trained_parameters.cpp
 struct LoraOptions {
   int64_t rank = 8;
   double alpha = 0;
@@ -43,6 +45,7 @@ struct LoraOptions {
   }
 };
 
+// model_pair.cpp
 struct ModelPairOptions {
   std::string captioner, generator;
   Selection train_captioner = Selection::kXattnQ, train_generator = Selection::kXattnQ;
@@ -70,6 +73,7 @@ struct ModelPairOptions {
 enum class Captions { kAny, kFirst };
 constexpr std::array<const char*, 2> names_of(Captions) { return {"any", "first"}; }
 
+// unified_samples.cpp
 struct SampleOptions {
   std::string dataset;
   std::string split = "train";
@@ -92,6 +96,7 @@ struct SampleOptions {
 enum class Augmentation { kNone, kBlip };
 constexpr std::array<const char*, 2> names_of(Augmentation) { return {"none", "blip"}; }
 
+// unified_batches.cpp
 struct UnifiedBatchOptions {
   SampleOptions samples;
   int64_t batch_size = 8;
@@ -125,6 +130,7 @@ enum class SoftTokenVariant {
 };
 constexpr std::array<const char*, 2> names_of(SoftTokenVariant) { return {"probabilities", "logits"}; }
 
+// draft.cpp
 struct DraftOptions {
   int64_t steps = 10, gradient_steps = 1;
   double guidance = 1.0;
@@ -137,6 +143,7 @@ struct DraftOptions {
   }
 };
 
+// unified_objective.cpp, and anchor.cpp for what it computes
 struct AnchorOptions {
   // Of the distance from what the starting model says: in the image cycle the Kullback-Leibler divergence of caption
   // tokens, in the text cycle the mean squared difference of what the UNets predict, which for Gaussians is that
@@ -158,6 +165,7 @@ struct AnchorOptions {
 enum class AdvantageScale { kBatch, kNone };
 constexpr std::array<const char*, 2> names_of(AdvantageScale) { return {"batch", "none"}; }
 
+// rollouts.cpp, and unified_objective.cpp for the weight
 struct PolicyOptions {
   double weight = 0;
   int64_t samples = 4;  // N
@@ -209,6 +217,7 @@ struct TimestepRange {
   }
 };
 
+// unified_objective.cpp
 struct UnifiedOptions {
   Objective objective = Objective::kUnified;
   SoftTokenVariant soft_tokens = SoftTokenVariant::kProbabilities;
@@ -244,7 +253,7 @@ struct UnifiedOptions {
 };
 
 // Captions for samples that are not trained on, and what they are worth: the sum of metrics, each its mean over the
-// samples. The paper's choice is CIDEr + BLEU-4.
+// samples. The paper's choice is CIDEr + BLEU-4. caption_evaluation.cpp
 struct EvaluationOptions {
   std::string dataset;
   std::string split = "validation";
@@ -278,6 +287,7 @@ enum class Order {
 };
 constexpr std::array<const char*, 2> names_of(Order) { return {"alternate", "joint"}; }
 
+// unified_task.cpp
 struct UnifiedTaskOptions {
   ModelPairOptions models;
   Losses losses = Losses::kUnified;

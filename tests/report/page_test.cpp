@@ -27,7 +27,8 @@ size_t count(const std::string& text, const std::string& part) {
   return found;
 }
 
-// Every element that is opened is closed, in order. Text never holds '<', so every one begins a tag.
+// Every element that is opened is closed, in order, and every link has its target. Text never holds '<', so every one
+// begins a tag.
 void expect_well_formed(const std::string& html) {
   std::vector<std::string> open;
   std::string raw;  // the element in which '<' means nothing
@@ -47,6 +48,13 @@ void expect_well_formed(const std::string& html) {
     open.pop_back();
   }
   EXPECT_TRUE(open.empty());
+  // Nothing links to a place that is not there.
+  const std::string link = "href=\"#";
+  for (size_t at = html.find(link); at != std::string::npos; at = html.find(link, at + 1)) {
+    const size_t begin = at + link.size();
+    const std::string target = html.substr(begin, html.find('"', begin) - begin);
+    EXPECT_NE(html.find(" id=\"" + target + "\""), std::string::npos) << "#" << target;
+  }
 }
 
 TEST(Page, ShowsARunOfTheSmallWorld) {
