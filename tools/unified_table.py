@@ -9,7 +9,7 @@ seed by `readback finetune`, and what it trained is scored on the scenes of each
 that no training scene has. What is there already is not done again. Needs numpy, scipy and safetensors.
 
 The last lines are Markdown. A cell has the mean over seeds and scenes, and behind the semicolon its difference from the
-control (lm for captioners, diffusion for generators) of the same seeds and scenes, with 95 % intervals: bootstraps over
+control (lm for captioners, diffusion or --generator-control for generators) of the same seeds and scenes, with 95 % intervals: bootstraps over
 seeds and scenes for means over scenes, Student's t over seeds for BLEU-4 and the Fréchet distance, which are of whole
 sets. A star says that the paired permutation test over scenes, or the paired t-test over seeds, has p < 0.05 after Holm's
 correction for all arms of the column.
@@ -229,6 +229,8 @@ def main():
     for model in CONTROL:
         parser.add_argument(f"--{model}", type=pathlib.Path, default=ROOT / "assets/emoji-scenes" / f"noisy-{model}",
                             help="to start from")
+    parser.add_argument("--generator-control", default=CONTROL["generator"],
+                        help="the arm that generators are compared with")
     recipes = sorted(path.stem for path in (ROOT / "recipes/unified").glob("*.toml"))
     parser.add_argument("--arms", nargs="+", default=recipes)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
@@ -240,6 +242,7 @@ def main():
     arguments = parser.parse_args()
     for name in ("captioner", "generator", "output", "readback"):
         setattr(arguments, name, getattr(arguments, name).resolve())
+    CONTROL["generator"] = arguments.generator_control
     compared = [model for model in CONTROL if any(model in trained_models(arm) for arm in arguments.arms)]
     for model in compared:
         if CONTROL[model] not in arguments.arms:
