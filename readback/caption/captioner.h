@@ -49,7 +49,7 @@ class Captioner {
 
   // One result a request, in their order: options.num_captions captions, best first when searching, or why there are
   // none. Errors, all of which concern the call as a whole: UsageError (an option or a request that the captioner does
-  // not know), Interrupted, DeviceError, NetworkError; what else is thrown is a fault of the program.
+  // not know), Interrupted, EngineError, NetworkError; what else is thrown is a fault of the program.
   virtual std::vector<Result<std::vector<Caption>>> caption(std::span<const Request> requests,
                                                             const DecodingOptions& options,
                                                             const Context& context = {}) = 0;

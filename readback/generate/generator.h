@@ -74,7 +74,7 @@ class Generator {
   virtual ~Generator() = default;
 
   // One result a request, in their order. Errors, all of which concern the call as a whole: UsageError (an option or a
-  // request that the generator does not know), Interrupted, DeviceError, NetworkError; what else is thrown is a fault
+  // request that the generator does not know), Interrupted, EngineError, NetworkError; what else is thrown is a fault
   // of the program.
   virtual std::vector<Result<Picture>> generate(std::span<const Request> requests, const GenerationOptions& options,
                                                 const Context& context = {}) = 0;
