@@ -20,9 +20,8 @@ AdamW::AdamW(std::map<std::string, at::Tensor> parameters, const AdamWOptions& o
     at::Tensor leaf = parameter;
     leaf.requires_grad_(true);
     names_.push_back(name);
-    const auto group = std::find_if(groups_.begin(), groups_.end(), [&](const ParameterGroup& candidate) {
-      return name.starts_with(candidate.prefix);
-    });
+    const auto group = std::ranges::find_if(
+        groups_, [&key = name](const ParameterGroup& candidate) { return key.starts_with(candidate.prefix); });
     group_.push_back(static_cast<size_t>(group - groups_.begin()));
     parameters_.push_back(leaf);
     masters_.push_back(leaf.scalar_type() == at::kFloat ? leaf.detach() : leaf.detach().to(at::kFloat));

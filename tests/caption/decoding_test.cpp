@@ -150,8 +150,9 @@ TEST(Decoding, AGroupWithItsOwnPromptIsTheSameAloneAndAmongOthers) {
   const ToyModel::Prompts prompts = {{39, 5, 6}, {39},       {39, 7, 8, 9, 10, 11, 12},
                                      {39, 5},    {39, 5, 6}, {39, 30, 31, 32}};
   const std::vector<int64_t> names = {0, 1, 2, 3, 4, 4}, end_tokens = {kEnd, 20};
-  for (auto [name, options] : ways()) {
+  for (const auto& [name, way] : ways()) {
     SCOPED_TRACE(name);
+    DecodingOptions options = way;
     options.min_length = 6;
     options.max_length = 11;
     options.length_penalty = 2;

@@ -76,7 +76,7 @@ void expect_no_bias_missing(const Golden& golden, const Compare& compare,
   size_t biases = 0;
   std::vector<std::string> unnoticed;
   for (const auto& [key, tensor] : golden.tensors) {
-    const auto is_part = [&](const std::string& part) { return key.find(part) != std::string::npos; };
+    const auto is_part = [&key = key](const std::string& part) { return key.find(part) != std::string::npos; };
     if (!key.ends_with("bias") || std::ranges::any_of(without_effect, is_part)) continue;
     ++biases;
     changed.tensors[key] = at::zeros_like(tensor);
