@@ -97,9 +97,10 @@ TEST(Unet, ReadsConfigurationsOfEarlyDiffusers) {
             }).find("_diffusers_version"),
             std::string::npos);
 
+  const nlohmann::json config = golden.repository.json();
   nlohmann::json old_names = nlohmann::json::object();
   for (const char* key : {"down_block_types", "up_block_types"}) {
-    for (const std::string name : golden.repository.json()[key]) old_names[key].push_back("UNetRes" + name);
+    for (const std::string name : config[key]) old_names[key].push_back("UNetRes" + name);
   }
   EXPECT_EQ(read(old_names).down_attention, read(nlohmann::json::object()).down_attention);
   EXPECT_EQ(read(old_names).up_attention, read(nlohmann::json::object()).up_attention);

@@ -134,6 +134,7 @@ Aggregate aggregate_means(const std::vector<std::vector<double>>& columns) {
 std::vector<double> sum_rows(std::span<const double> rows, int64_t width, std::span<const uint32_t> drawn) {
   const size_t columns = static_cast<size_t>(width);
   std::vector<double> sums(columns);
+  if (rows.empty()) return sums;
   size_t c = 0;
   for (; c + 16 <= columns; c += 16) add_columns<16>(rows.data() + c, columns, drawn, sums.data() + c);
   for (; c + 4 <= columns; c += 4) add_columns<4>(rows.data() + c, columns, drawn, sums.data() + c);
