@@ -1,11 +1,13 @@
 // Every declared option of a struct, changed in turn.
 #pragma once
+#include <gtest/gtest.h>
+
 #include <functional>
 #include <string>
 #include <type_traits>
 #include <vector>
 
-#include "readback/base/options.h"
+#include "readback/base/options_json.h"
 
 namespace readback::tests {
 
@@ -52,6 +54,25 @@ void for_each_change(const Options& base,
     });
     changed(options, wanted, scope);
   }
+}
+
+// Each option changes JSON and comes back; those of kResult change identity(options). How many there are.
+template <typename Options, typename Identity>
+int expect_declared(const Identity& identity) {
+  const Options base;
+  const nlohmann::json json = options_to_json(base), before = identity(base);
+  int count = 0;
+  for_each_change<Options>(base, [&](const Options& options, const std::string& path, Scope scope) {
+    SCOPED_TRACE(path);
+    const nlohmann::json changed = options_to_json(options);
+    EXPECT_NE(changed, json);
+    Options back;
+    options_from_json(changed, back);
+    EXPECT_EQ(options_to_json(back), changed);
+    EXPECT_EQ(identity(options) != before, scope == Scope::kResult);
+    ++count;
+  });
+  return count;
 }
 
 }  // namespace readback::tests

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/base/options_difference.h"
 
 namespace readback::roundtrip {
 
@@ -114,41 +114,14 @@ Manifest from_json(const json& stored, const fs::path& file) {
   return manifest;
 }
 
-std::string dotted(std::string pointer) {
-  for (char& c : pointer) {
-    if (c == '/') c = '.';
-  }
-  return pointer.substr(1);
-}
-
 // One line for each key whose values differ: "  num_candidates: 10 in the run, 5 now".
-std::string differences(const std::string& title, const json& stored, const json& asked) {
-  if (stored == asked) return "";
-  const json before = stored.flatten(), now = asked.flatten();
-  std::set<std::string> keys;
-  for (const auto& [key, value] : before.items()) keys.insert(key);
-  for (const auto& [key, value] : now.items()) keys.insert(key);
+std::string differences(const std::string& title, const json& stored, const json& asked,
+                        const json& defaults = json::object()) {
   std::string lines;
-  for (const std::string& key : keys) {
-    const std::string old_value = before.contains(key) ? before.at(key).dump() : "absent";
-    const std::string new_value = now.contains(key) ? now.at(key).dump() : "absent";
-    if (old_value == new_value || key.empty()) continue;
-    lines += fmt::format("\n  {}{}: {} in the run, {} now", title, dotted(key), old_value, new_value);
+  for (const auto& [name, before, now] : option_differences(stored, asked, defaults)) {
+    lines += fmt::format("\n  {}{}: {} in the run, {} now", title, name, before, now);
   }
-  // flatten() takes empty lists and objects for null.
-  if (lines.empty()) lines = fmt::format("\n  {}{} in the run, {} now", title, stored.dump(), asked.dump());
   return lines;
-}
-
-json with_defaults(json options, const json& defaults) {
-  for (const auto& [key, value] : defaults.items()) {
-    if (!options.contains(key)) {
-      options[key] = value;
-    } else if (options[key].is_object() && value.is_object()) {
-      options[key] = with_defaults(options[key], value);
-    }
-  }
-  return options;
 }
 
 std::string digest_kind(const json& digest) {
@@ -223,8 +196,7 @@ std::vector<std::string> check_same_run(const fs::path& folder, const Manifest& 
   }
   const std::string lines =
       differences("", json::object({{"device", stored.device}}), json::object({{"device", asked.device}})) +
-      differences("", with_defaults(stored.options, defaults), with_defaults(asked.options, defaults)) +
-      differences("contents of the ", before, now);
+      differences("", stored.options, asked.options, defaults) + differences("contents of the ", before, now);
   if (!lines.empty()) {
     throw StoreError(describe(folder.string(), "to go on with the run in it",
                               "other options:" + lines + "\nGive the same options, or another output folder"));

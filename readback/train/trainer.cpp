@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -16,6 +15,7 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/folder_lock.h"
+#include "readback/base/options_difference.h"
 #include "readback/base/random.h"
 #include "readback/train/gradients.h"
 
@@ -55,20 +55,18 @@ class Log {
   std::ofstream file_;
 };
 
-// The values that two identities do not share, as "name = value, …" of each.
-std::pair<std::string, std::string> differences(const nlohmann::json& before, const nlohmann::json& now) {
-  const nlohmann::json old_values = before.flatten(), new_values = now.flatten();
-  const auto only_in = [](const nlohmann::json& values, const nlohmann::json& others) {
-    std::vector<std::string> only;
-    for (const auto& [pointer, value] : values.items()) {
-      if (pointer.empty() || (others.contains(pointer) && others[pointer] == value)) continue;
-      std::string name = pointer.substr(1);
-      std::replace(name.begin(), name.end(), '/', '.');
-      only.push_back(name + " = " + value.dump());
-    }
-    return only.empty() ? std::string("none") : fmt::format("{}", fmt::join(only, ", "));
-  };
-  return {only_in(old_values, new_values), only_in(new_values, old_values)};
+// Errors: StoreError when a training in `folder` was begun with others than it is asked for now.
+void expect_equal(const fs::path& folder, const char* what, const nlohmann::json& before, const nlohmann::json& now,
+                  const nlohmann::json& defaults, const char* hint) {
+  std::vector<std::string> were, are;
+  for (const OptionDifference& difference : option_differences(before, now, defaults)) {
+    were.push_back(difference.name + " = " + difference.before);
+    are.push_back(difference.name + " = " + difference.now);
+  }
+  if (were.empty()) return;
+  throw StoreError(describe(folder.string(),
+                            fmt::format("the {} that it was begun with, {}", what, fmt::join(were, ", ")),
+                            fmt::format("{}", fmt::join(are, ", ")), hint));
 }
 
 // Where a training is.
@@ -140,18 +138,10 @@ class Records {
         !stored.value("start", nlohmann::json()).is_object()) {
       throw StoreError(describe(path.string(), "the options and the start of a training", stored.dump()));
     }
-    nlohmann::json options = identity.defaults;
-    options.update(stored["options"], /*merge_objects=*/true);
-    if (options != identity.options) {
-      const auto [before, now] = differences(options, identity.options);
-      throw StoreError(describe(training_.string(), "the options that it was begun with, " + before, now,
-                                "Choose another folder, or the same options"));
-    }
-    if (stored["start"] != identity.start) {
-      const auto [before, now] = differences(stored["start"], identity.start);
-      throw StoreError(describe(training_.string(), "the models that it was begun with, " + before, now,
-                                "They were written anew since; choose another folder, or restore them"));
-    }
+    expect_equal(training_, "options", stored["options"], identity.options, identity.defaults,
+                 "Choose another folder, or the same options");
+    expect_equal(training_, "models", stored["start"], identity.start, nlohmann::json::object(),
+                 "They were written anew since; choose another folder, or restore them");
   }
 
   static fs::path made(const fs::path& folder) {
