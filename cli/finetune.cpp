@@ -16,6 +16,7 @@ std::string group_of(const std::string& path) {
       path == "task.objective.reading") {
     return "Beyond the paper";
   }
+  if (is("task.returned.")) return "Learning from what returned";
   if (is("task.evaluation.") || path == "train.evaluate_every" || path == "train.patience") {
     return "Evaluation and the best checkpoint";
   }
@@ -53,7 +54,7 @@ void add_finetune(CLI::App& app) {
       ->required();
   add_options(*verb, flags->options,
               {.wanted = [](const std::string&, Scope scope) { return scope != Scope::kCall; }, .group = group_of});
-  for (const char* flag : {"--captioner", "--generator", "--dataset"}) verb->get_option(flag)->required();
+  for (const char* flag : {"--captioner", "--generator"}) verb->get_option(flag)->required();
   add_recipe_flag(*verb, flags->recipe);
   verb->callback([flags] {
     const auto silent = make_progress();

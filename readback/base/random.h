@@ -25,6 +25,7 @@ enum class Purpose : uint8_t {
   kPermutation,
   kRandomPairs,  // which sample a candidate is compared to for the random baseline
   kTest,
+  kChoice,  // candidates that are chosen by chance
 };
 
 // Raised whenever equal seeds give other numbers than before.

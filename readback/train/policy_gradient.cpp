@@ -4,6 +4,8 @@
 #include <c10/core/GradMode.h>
 
 #include "readback/generate/denoiser.h"
+#include "readback/train/denoising_error.h"
+#include "readback/train/preference.h"
 
 namespace readback::train {
 
@@ -22,20 +24,18 @@ at::Tensor denoising_errors(const models::Unet& unet, const generate::NoiseSched
   at::Tensor sum = at::zeros({texts.size(0)}, latents.options());
   for (int64_t draw = 0; draw < count; ++draw) {
     const at::Tensor chosen = pictures * count + draw;
-    const at::Tensor noise = draws.noise.index_select(0, chosen);
-    const at::Tensor t = draws.timesteps.index_select(0, chosen.cpu());
-    const at::Tensor predicted = denoiser.predict(schedule.add_noise(latents, noise, t), t);
-    sum += (predicted - schedule.target(latents, noise, t)).square().mean({1, 2, 3});
+    sum += denoising_error(denoiser, schedule,
+                           {.latents = latents,
+                            .noise = draws.noise.index_select(0, chosen),
+                            .timesteps = draws.timesteps.index_select(0, chosen.cpu())});
   }
   return sum / static_cast<double>(count);
 }
 
 at::Tensor policy_loss(const models::BlipTextDecoder& decoder, models::BlipState images, const PolicyBatch& batch) {
   const at::Tensor hidden = decoder.hidden_states(batch.captions.ids, images, /*cache=*/false);
-  const at::Tensor logits = decoder.logits(hidden).slice(1, 0, -1).flatten(0, 1).to(at::kFloat);
-  const at::Tensor surprise = at::cross_entropy_loss(logits, batch.captions.labels.slice(1, 1).flatten(), {},
-                                                     at::Reduction::None, -100);  // 0 where nothing is learned
-  return (surprise.view({batch.captions.ids.size(0), -1}).sum(1) * batch.advantages.flatten()).mean();
+  const at::Tensor tokens = token_log_probabilities(decoder.logits(hidden), batch.captions.labels);
+  return -(tokens.sum(1) * batch.advantages.flatten()).mean();
 }
 
 }  // namespace readback::train

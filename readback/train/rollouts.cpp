@@ -137,7 +137,7 @@ at::Tensor Rollouts::errors(const ImageCycleBatch& batch, std::vector<BatchRow>&
 at::Tensor Rollouts::cosines(const std::vector<BatchRow>& rows, const std::vector<std::string>& texts) {
   std::vector<image::Image> pictures;
   std::vector<const image::Image*> pointers;
-  for (const BatchRow& row : rows) pictures.push_back(batches_.picture(row));
+  for (const BatchRow& row : rows) pictures.push_back(row.picture.load());
   for (const image::Image& picture : pictures) pointers.push_back(&picture);
   const at::Tensor of_images = clip_->original_images(pointers).projected.repeat_interleave(options_.samples, 0);
   return at::cosine_similarity(of_images, clip_->candidate_texts(texts).projected, 1);

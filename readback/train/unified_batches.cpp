@@ -27,48 +27,24 @@ int64_t generator_side(const UnifiedBatchOptions& options, const UnifiedModels& 
   throw UsageError(describe("resolution", fmt::format("a multiple of {}", factor), std::to_string(side)));
 }
 
+std::vector<std::string> captions_of(const std::vector<BatchRow>& rows) {
+  std::vector<std::string> captions;
+  for (const BatchRow& row : rows) captions.push_back(row.caption);
+  return captions;
+}
+
 }  // namespace
 
 UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective,
-                               const ModelPair& pair, const Context& context, const Ranks& ranks)
+                               const ModelPair& pair, const Ranks& ranks)
     : options_(options),
       objective_(objective),
       pair_(pair),
-      context_(context),
       ranks_(ranks),
-      samples_(options.samples, context),
       cache_(static_cast<int64_t>(options.cache_gigabytes * (1 << 30))),
       side_(generator_side(options, pair.models())) {
   trains_vision_ = std::ranges::any_of(
       pair.parameters(), [](const auto& entry) { return entry.first.starts_with(kCaptionerPrefix + "vision_model."); });
-}
-
-std::vector<BatchRow> UnifiedBatches::rows(int64_t step) {
-  std::vector<BatchRow> rows;
-  const int64_t first = (step * ranks_.size() + ranks_.rank()) * options_.batch_size;
-  for (int64_t i = 0; i < options_.batch_size; ++i) {
-    Random random(options_.seed, Purpose::kTraining, "unified row", static_cast<uint64_t>(first + i));
-    DrawnSample sample = samples_.draw(random);
-    while (!readable(sample.index)) sample = samples_.draw(random);
-    rows.push_back({std::move(sample), random});
-  }
-  return rows;
-}
-
-// A bad sample does not end the run; another is drawn in its place.
-bool UnifiedBatches::readable(int64_t index) {
-  if (good_.contains(index)) return true;
-  if (bad_.contains(index)) return false;
-  try {
-    samples_.load(index);
-    good_.insert(index);
-    return true;
-  } catch (const DataError& error) {
-    bad_.insert(index);
-    if (static_cast<int64_t>(bad_.size()) == samples_.size()) throw;
-    context_.progress().warn(error.what());
-    return false;
-  }
 }
 
 TextCycleBatch UnifiedBatches::text_cycle(std::vector<BatchRow>& rows) {
@@ -77,17 +53,17 @@ TextCycleBatch UnifiedBatches::text_cycle(std::vector<BatchRow>& rows) {
   std::vector<int64_t> timesteps;
   const bool paper = objective_.objective == Objective::kPaper;
   for (BatchRow& row : rows) {
-    texts.push_back(row.random.uniform() < options_.unconditional ? "" : row.sample.caption);
-    latents.push_back(draw_latents(row));
+    texts.push_back(row.random.uniform() < options_.unconditional ? "" : row.caption);
+    latents.push_back(draw_latents(row.picture, row.random));
     noise.push_back(normal_like(latents.back(), row.random));
-    timesteps.push_back(draw_timestep(row));
+    timesteps.push_back(draw_timestep(row.random));
     if (paper) step_noise.push_back(normal_like(latents.back(), row.random));
   }
   TextCycleBatch batch{.latents = stacked(latents),
                        .noise = stacked(noise),
                        .timesteps = at::tensor(timesteps, at::kLong),
                        .text = text_states(texts),
-                       .captions = captions_of(rows),
+                       .captions = captions(captions_of(rows)),
                        .step_noise = paper ? stacked(step_noise) : at::Tensor()};
   batch.share = share_of(batch.captions);
   if (objective_.reading == Reading::kDraft && objective_.lm_weight > 0) batch.draft = draft_of(rows, latents.front());
@@ -99,32 +75,23 @@ DraftBatch UnifiedBatches::draft_of(std::vector<BatchRow>& rows, const at::Tenso
   std::vector<std::string> texts;
   for (BatchRow& row : rows) {
     noise.push_back(normal_like(latents, row.random));
-    texts.push_back(row.sample.caption);
+    texts.push_back(row.caption);
   }
   return {.noise = stacked(noise), .text = text_states(texts), .empty = text_states({""})};
 }
 
 ImageCycleBatch UnifiedBatches::image_cycle(std::vector<BatchRow>& rows) {
-  ImageCycleBatch batch{.captions = captions_of(rows)};
+  ImageCycleBatch batch{.captions = captions(captions_of(rows))};
   batch.share = share_of(batch.captions);
-  if (trains_vision_ || options_.degradation > 0 || options_.augmentation != Augmentation::kNone) {
-    const at::Tensor pixels = changed_pictures(rows);
-    c10::AutoGradMode with_gradients(trains_vision_);
-    batch.images = pair_.models().captioner.vision_model.forward(pixels);
-    if (trains_vision_) batch.pixels = pixels;
-  } else {
-    std::vector<at::Tensor> states;
-    for (const BatchRow& row : rows) states.push_back(image_state(row.sample.index));
-    batch.images = at::stack(states);
-  }
+  batch.images = images(rows, batch.pixels);
   if (objective_.diffusion_weight <= 0 && objective_.policy.weight <= 0) return batch;
   std::vector<at::Tensor> latents, noise;
   std::vector<int64_t> timesteps;
   for (BatchRow& row : rows) {
-    latents.push_back(draw_latents(row));
+    latents.push_back(draw_latents(row.picture, row.random));
     for (int64_t draw = 0; draw < options_.draws; ++draw) {
       noise.push_back(normal_like(latents.back(), row.random));
-      timesteps.push_back(draw_timestep(row));
+      timesteps.push_back(draw_timestep(row.random));
     }
   }
   batch.latents = stacked(latents);
@@ -133,20 +100,32 @@ ImageCycleBatch UnifiedBatches::image_cycle(std::vector<BatchRow>& rows) {
   return batch;
 }
 
+at::Tensor UnifiedBatches::images(std::vector<BatchRow>& rows, at::Tensor& pixels) {
+  if (!trains_vision_ && options_.degradation <= 0 && options_.augmentation == Augmentation::kNone) {
+    std::vector<at::Tensor> states;
+    for (const BatchRow& row : rows) states.push_back(image_state(row.picture));
+    return at::stack(states);
+  }
+  const at::Tensor changed = changed_pictures(rows);
+  if (trains_vision_) pixels = changed;
+  c10::AutoGradMode with_gradients(trains_vision_);
+  return pair_.models().captioner.vision_model.forward(changed);
+}
+
 // [2, c, h, w]: mean and deviation of the scaled latents, on the CPU
-at::Tensor UnifiedBatches::moments(int64_t index) {
-  return cache_.get(fmt::format("latents {}", index), [&] {
+at::Tensor UnifiedBatches::moments(const Picture& picture) {
+  return cache_.get("latents " + picture.name, [&] {
     c10::NoGradGuard no_grad;
-    const at::Tensor pixels = as_generator_reads(samples_.load(index), side_).unsqueeze(0);
+    const at::Tensor pixels = as_generator_reads(picture.load(), side_).unsqueeze(0);
     const generate::LatentDistribution latents = generate::encode(pair_.models().vae, pixels);
     return at::cat({latents.mean, latents.deviation}).cpu().contiguous();
   });
 }
 
-at::Tensor UnifiedBatches::image_state(int64_t index) {  // [P, C]
-  return cache_.get(fmt::format("image {}", index), [&] {
+at::Tensor UnifiedBatches::image_state(const Picture& picture) {  // [P, C]
+  return cache_.get("image " + picture.name, [&] {
     c10::NoGradGuard no_grad;
-    const at::Tensor pixels = image::preprocess(samples_.load(index), pair_.models().preprocess).unsqueeze(0);
+    const at::Tensor pixels = image::preprocess(picture.load(), pair_.models().preprocess).unsqueeze(0);
     return pair_.models().captioner.vision_model.forward(pixels.to(pair_.device())).squeeze(0);
   });
 }
@@ -162,7 +141,7 @@ at::Tensor UnifiedBatches::changed_pictures(std::vector<BatchRow>& rows) const {
 at::Tensor UnifiedBatches::changed_picture(BatchRow& row) const {
   image::PreprocessOptions unnormalised = pair_.models().preprocess;
   unnormalised.do_normalize = false;
-  image::Image picture = samples_.load(row.sample.index);
+  image::Image picture = row.picture.load();
   if (options_.augmentation == Augmentation::kBlip) {
     const int64_t side = pair_.models().captioner.config.vision.image_size;
     picture = image::augment(picture, side, side, row.random);
@@ -170,14 +149,14 @@ at::Tensor UnifiedBatches::changed_picture(BatchRow& row) const {
   return degrade(image::preprocess(picture, unnormalised).unsqueeze(0), options_.degradation, row.random);
 }
 
-at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& captions) {  // [B, T, D]
+at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& texts) {
   const UnifiedModels& models = pair_.models();
   std::vector<at::Tensor> rows;
   int64_t longest = 0;
-  for (const std::string& caption : captions) {
-    const text::Padded padded = models.framing(pair_.generator_tokenizer().encode(caption));
+  for (const std::string& text : texts) {
+    const text::Padded padded = models.framing(pair_.generator_tokenizer().encode(text));
     longest = std::max(longest, padded.tokens);
-    rows.push_back(cache_.get("text " + caption, [&] {
+    rows.push_back(cache_.get("text " + text, [&] {
       const at::Tensor ids = at::tensor(padded.ids, at::kLong).unsqueeze(0);
       return text_states_of(models, ids.to(pair_.device())).squeeze(0);
     }));
@@ -186,17 +165,15 @@ at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& captions)
   return objective_.objective == Objective::kPaper ? states.narrow(1, 0, longest) : states;
 }
 
-at::Tensor UnifiedBatches::draw_latents(BatchRow& row) {  // [c, h, w], on the CPU
-  const at::Tensor both = moments(row.sample.index);
-  return both[0] + both[1] * normal_like(both[0], row.random);
+at::Tensor UnifiedBatches::draw_latents(const Picture& picture, Random& random) {
+  const at::Tensor both = moments(picture);
+  return both[0] + both[1] * normal_like(both[0], random);
 }
 
-int64_t UnifiedBatches::draw_timestep(BatchRow& row) const { return row.random.below(pair_.models().schedule.steps()); }
+int64_t UnifiedBatches::draw_timestep(Random& random) const { return random.below(pair_.models().schedule.steps()); }
 
-CaptionBatch UnifiedBatches::captions_of(const std::vector<BatchRow>& rows) const {
-  std::vector<std::string> captions;
-  for (const BatchRow& row : rows) captions.push_back(row.sample.caption);
-  const CaptionBatch batch = caption_batch(pair_.captioner_tokenizer(), pair_.models().captioner.config.text, captions);
+CaptionBatch UnifiedBatches::captions(const std::vector<std::string>& texts) const {
+  const CaptionBatch batch = caption_batch(pair_.captioner_tokenizer(), pair_.models().captioner.config.text, texts);
   return {batch.ids.to(pair_.device()), batch.labels.to(pair_.device())};
 }
 

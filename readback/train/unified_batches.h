@@ -1,9 +1,6 @@
-// The batches of unified fine-tuning: which samples, captions, noise and timesteps, and what frozen models make of
-// them. Each row draws from a stream of its own, (seed, step, row), so that neither a resume nor the number of
-// processes that share a batch changes what is seen.
+// The batches of fine-tuning, made of rows: noise and timesteps, and what frozen models make of pictures and captions.
 #pragma once
 #include <cstdint>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -15,48 +12,40 @@
 
 namespace readback::train {
 
-struct BatchRow {
-  DrawnSample sample;
-  Random random;  // what else is drawn for it
-};
-
 class UnifiedBatches {
  public:
-  // `pair` must outlive this. Errors: UsageError, DataError.
+  // `pair` must outlive this. Errors: UsageError.
   UnifiedBatches(const UnifiedBatchOptions& options, const UnifiedOptions& objective, const ModelPair& pair,
-                 const Context& context, const Ranks& ranks = {});
+                 const Ranks& ranks = {});
 
-  // This process's rows of step `step`: of size · batch_size rows those from rank · batch_size on. Errors: DataError
-  // when no picture can be read.
-  std::vector<BatchRow> rows(int64_t step);
   TextCycleBatch text_cycle(std::vector<BatchRow>& rows);
   ImageCycleBatch image_cycle(std::vector<BatchRow>& rows);  // but for its policy
-  image::Image picture(const BatchRow& row) const { return samples_.load(row.sample.index); }
+
+  // Their parts, for other losses. What the captioner's vision model makes of the rows' pictures, [B, P, C], with
+  // gradients where it is trained; then `pixels` gets the pictures, [B, 3, S, S].
+  at::Tensor images(std::vector<BatchRow>& rows, at::Tensor& pixels);
+  CaptionBatch captions(const std::vector<std::string>& texts) const;
+  at::Tensor text_states(const std::vector<std::string>& texts);  // [B, T, D]
+  at::Tensor draw_latents(const Picture& picture, Random& random);  // [c, h, w], on the CPU
+  int64_t draw_timestep(Random& random) const;
+  at::Tensor stacked(const std::vector<at::Tensor>& rows) const;  // on the models' device
+
   double sum(double value) const { return ranks_.sum(value); }  // over all processes
+  Share share_of(const CaptionBatch& captions) const;
 
  private:
-  bool readable(int64_t index);
-  at::Tensor moments(int64_t index);
-  at::Tensor image_state(int64_t index);
+  at::Tensor moments(const Picture& picture);
+  at::Tensor image_state(const Picture& picture);
   at::Tensor changed_picture(BatchRow& row) const;
   at::Tensor changed_pictures(std::vector<BatchRow>& rows) const;
-  at::Tensor text_states(const std::vector<std::string>& captions);
-  at::Tensor draw_latents(BatchRow& row);
-  int64_t draw_timestep(BatchRow& row) const;
   DraftBatch draft_of(std::vector<BatchRow>& rows, const at::Tensor& latents);
-  CaptionBatch captions_of(const std::vector<BatchRow>& rows) const;
-  Share share_of(const CaptionBatch& captions) const;
-  at::Tensor stacked(const std::vector<at::Tensor>& rows) const;
 
   UnifiedBatchOptions options_;
   UnifiedOptions objective_;
   const ModelPair& pair_;
-  Context context_;
   Ranks ranks_;
-  UnifiedSamples samples_;
   TensorCache cache_;
-  std::set<int64_t> good_, bad_;  // pictures by whether they can be read
-  int64_t side_;                  // of the generator's pictures
+  int64_t side_;  // of the generator's pictures
   bool trains_vision_;
 };
 

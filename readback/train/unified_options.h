@@ -10,6 +10,7 @@
 
 #include "readback/base/options.h"
 #include "readback/caption/decoding_options.h"
+#include "readback/train/return_options.h"
 
 namespace readback::train {
 
@@ -278,8 +279,9 @@ enum class Losses {
   kLm,         // the captioner alone, by L_lm
   kDiffusion,  // the generator alone, by L_diff
   kUnified,    // both, and the reconstruction
+  kReturn,     // both, from candidates that came back
 };
-constexpr std::array<const char*, 3> names_of(Losses) { return {"lm", "diffusion", "unified"}; }
+constexpr std::array<const char*, 4> names_of(Losses) { return {"lm", "diffusion", "unified", "return"}; }
 
 enum class Order {
   kAlternate,  // text cycle and image cycle in turn
@@ -293,6 +295,7 @@ struct UnifiedTaskOptions {
   Losses losses = Losses::kUnified;
   Order order = Order::kAlternate;
   UnifiedOptions objective;
+  ReturnOptions returned;
   UnifiedBatchOptions batches;
   EvaluationOptions evaluation;
   bool gradient_checkpointing = false;  // nn::GradientCheckpointing
@@ -300,9 +303,9 @@ struct UnifiedTaskOptions {
   static constexpr auto options() {
     using O = UnifiedTaskOptions;
     return std::tuple(
-        nested(&O::models, "models"), option(&O::losses, "losses", "lm, diffusion (the controls) or unified"),
+        nested(&O::models, "models"), option(&O::losses, "losses", "lm, diffusion (each model alone), unified, or return: from what came back"),
         option(&O::order, "order", "T-I-T and I-T-I in turn, or both in each batch"),
-        nested(&O::objective, "objective"), nested(&O::batches, "batches"),
+        nested(&O::objective, "objective"), nested(&O::returned, "returned"), nested(&O::batches, "batches"),
         nested(&O::evaluation, "evaluation", "evaluate_"),
         option(&O::gradient_checkpointing, "gradient_checkpointing",
                "Keep each block's input only and compute the block again for its gradients: less memory, more time"));

@@ -3,12 +3,21 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "readback/base/error.h"
 #include "readback/train/caption_batch.h"
 
 namespace readback::train {
 
-UnifiedSamples::UnifiedSamples(const SampleOptions& options, const Context& context) : options_(options) {
+std::vector<int64_t> row_numbers(int64_t step, int64_t batch_size, const Ranks& ranks) {
+  std::vector<int64_t> numbers(static_cast<size_t>(batch_size));
+  std::iota(numbers.begin(), numbers.end(), (step * ranks.size() + ranks.rank()) * batch_size);
+  return numbers;
+}
+
+UnifiedSamples::UnifiedSamples(const SampleOptions& options, const Context& context)
+    : options_(options), context_(context) {
   data::DatasetOptions dataset;
   dataset.split = options.split;
   dataset.limit = options.count > 0 ? options.first + options.count : 0;
@@ -27,11 +36,42 @@ UnifiedSamples::UnifiedSamples(const SampleOptions& options, const Context& cont
   }
 }
 
-DrawnSample UnifiedSamples::draw(Random& random) const {
+std::vector<BatchRow> UnifiedSamples::rows(int64_t step, int64_t batch_size, uint64_t seed, const Ranks& ranks) {
+  std::vector<BatchRow> rows;
+  for (const int64_t number : row_numbers(step, batch_size, ranks)) {
+    Random random(seed, Purpose::kTraining, "unified row", static_cast<uint64_t>(number));
+    std::string caption;
+    int64_t index = draw(random, caption);
+    while (!readable(index)) index = draw(random, caption);
+    const Picture picture{std::to_string(index), [dataset = dataset_, index] { return dataset->load_image(index); }};
+    rows.push_back({picture, std::move(caption), random});
+  }
+  return rows;
+}
+
+// A sample's index in the data set.
+int64_t UnifiedSamples::draw(Random& random, std::string& caption) const {
   const int64_t index = usable_[static_cast<size_t>(random.below(size()))];
   const std::vector<std::string> captions = dataset_->sample(index).references;
   const int64_t choice = options_.captions == Captions::kAny ? random.below(static_cast<int64_t>(captions.size())) : 0;
-  return {index, prepare_caption(captions[static_cast<size_t>(choice)])};
+  caption = prepare_caption(captions[static_cast<size_t>(choice)]);
+  return index;
+}
+
+// A bad sample does not end the run; another is drawn in its place.
+bool UnifiedSamples::readable(int64_t index) {
+  if (good_.contains(index)) return true;
+  if (bad_.contains(index)) return false;
+  try {
+    load(index);
+    good_.insert(index);
+    return true;
+  } catch (const DataError& error) {
+    bad_.insert(index);
+    if (std::ssize(bad_) == size()) throw;
+    context_.progress().warn(error.what());
+    return false;
+  }
 }
 
 at::Tensor TensorCache::get(const std::string& key, const std::function<at::Tensor()>& compute) {

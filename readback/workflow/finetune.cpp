@@ -5,6 +5,7 @@
 #include "readback/base/error.h"
 #include "readback/base/options_json.h"
 #include "readback/checkpoint/repository.h"
+#include "readback/train/return_task.h"
 #include "readback/train/trainer.h"
 #include "readback/train/unified_task.h"
 
@@ -31,7 +32,9 @@ void finetune(const FinetuneOptions& wanted, const std::filesystem::path& folder
               const Ranks& ranks) {
   const FinetuneOptions options = resolved(wanted);
   const Machine machine = open_machine(options.machine, ranks.local_rank());
-  const auto task = train::make_unified_task(options.task, machine, context, ranks);
+  const bool from_return = options.task.losses == train::Losses::kReturn;
+  const auto task = from_return ? train::make_return_task(options.task, machine, context, ranks)
+                                : train::make_unified_task(options.task, machine, context, ranks);
   nlohmann::json start = nlohmann::json::object();
   if (ranks.is_root()) {
     for (const auto& [role, repository] : {std::pair("captioner", options.task.models.captioner),

@@ -1,0 +1,187 @@
+#include "readback/roundtrip/choices.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+
+#include "readback/base/error.h"
+#include "readback/base/random.h"
+
+namespace readback::roundtrip {
+
+namespace {
+
+using ByCandidate = std::map<int64_t, double>;               // higher is better
+using BySample = std::map<std::string, ByCandidate>;         // of one metric
+using Candidates = std::map<std::string, std::vector<CandidateRow>>;  // complete ones
+
+Candidates complete_candidates(const Store& store, Direction direction) {
+  Candidates candidates;
+  for (CandidateRow& row : store.candidates(direction)) {
+    if (row.complete()) candidates[row.key.sample].push_back(std::move(row));
+  }
+  return candidates;
+}
+
+std::optional<double> token_log_probability(const CandidateRow& row) {
+  if (!row.log_probability || !row.token_ids || row.token_ids->empty()) return std::nullopt;
+  return *row.log_probability / static_cast<double>(row.token_ids->size());
+}
+
+BySample values_of(const Store& store, Direction direction, const Candidates& candidates, const std::string& by) {
+  BySample values;
+  if (by == kLikelihood || by == kRandom) {
+    for (const auto& [sample, rows] : candidates) {
+      for (const CandidateRow& row : rows) {
+        const auto value = by == kLikelihood
+                               ? token_log_probability(row)
+                               : Random(store.seed(), Purpose::kChoice, std::string(name(direction)) + " " + sample,
+                                        static_cast<uint64_t>(row.key.candidate))
+                                     .uniform();
+        if (value) values[sample][row.key.candidate] = *value;
+      }
+    }
+    return values;
+  }
+  const std::vector<score::MetricInfo> measured = store.metrics();
+  const auto metric = std::ranges::find(measured, by, &score::MetricInfo::name);
+  if (metric == measured.end()) {
+    std::vector<std::string> names = {kLikelihood, kRandom};
+    for (const score::MetricInfo& info : measured) names.push_back(info.name);
+    throw UsageError(describe(store.folder().string() + ", to choose by",
+                              fmt::format("one of {}", fmt::join(names, ", ")), "\"" + by + "\""));
+  }
+  const double sign = metric->direction == score::Direction::kHigherIsBetter ? 1 : -1;
+  for (const ScoreRow& row : store.scores(direction, by)) {
+    if (row.value) values[row.key.sample][row.key.candidate] = sign * *row.value;
+  }
+  return values;
+}
+
+// What share of a sample's others each candidate beats, from 0 to 1; of equal ones half.
+ByCandidate mean_ranks(const std::vector<ByCandidate>& metrics) {
+  ByCandidate ranks;
+  for (const ByCandidate& values : metrics) {
+    for (const auto& [candidate, value] : values) {
+      double beaten = -0.5;  // itself
+      for (const auto& [other, compared] : values) beaten += compared < value ? 1 : compared == value ? 0.5 : 0;
+      ranks[candidate] += beaten / static_cast<double>(std::max<size_t>(1, values.size() - 1)) / metrics.size();
+    }
+  }
+  return ranks;
+}
+
+class Chooser {
+ public:
+  Chooser(const Store& store, Direction direction, const ChoiceOptions& options)
+      : options_(options), candidates_(complete_candidates(store, direction)) {
+    check_options(options);
+    if (options.by.empty()) {
+      throw UsageError(describe("candidates of " + std::string(name(direction)), "something to choose by", "nothing"));
+    }
+    for (const std::string& by : options.by) by_.push_back(values_of(store, direction, candidates_, by));
+    for (const std::string& by : options.agree) agree_.push_back(values_of(store, direction, candidates_, by));
+  }
+
+  void choose(const SampleRow& sample, Choices& choices) const {
+    Choice choice{.position = sample.position, .candidates = rated(sample.id)};
+    if (choice.candidates.size() < 2) {
+      ++choices.incomplete;
+      return;
+    }
+    const auto chosen = std::ranges::find_if(choice.candidates, [&](const Rated& rated) {
+      return !options_.min_log_probability ||
+             token_log_probability(row(sample.id, rated.candidate)).value_or(0) >= *options_.min_log_probability;
+    });
+    if (chosen == choice.candidates.end()) {
+      ++choices.unlikely;
+      return;
+    }
+    choice.chosen = chosen->candidate;
+    const CandidateRow& best = row(sample.id, choice.chosen);
+    const auto rejected = std::find_if(choice.candidates.rbegin(), std::make_reverse_iterator(chosen + 1),
+                                       [&](const Rated& rated) { return differ(best, row(sample.id, rated.candidate)); });
+    const bool has_rejected = rejected != std::make_reverse_iterator(chosen + 1);
+    if (options_.margin > 0 && (!has_rejected || chosen->reward - rejected->reward < options_.margin)) {
+      ++choices.narrow;
+      return;
+    }
+    if (has_rejected) choice.rejected = rejected->candidate;
+    if (disputed(sample.id, choice)) {
+      ++choices.disputed;
+      return;
+    }
+    choices.kept.push_back(std::move(choice));
+  }
+
+ private:
+  // Those with a value by every metric, the best first.
+  std::vector<Rated> rated(const std::string& sample) const {
+    std::vector<ByCandidate> values;
+    for (const BySample& metric : by_) {
+      const auto found = metric.find(sample);
+      values.push_back(found == metric.end() ? ByCandidate() : found->second);
+    }
+    for (ByCandidate& own : values) {
+      std::erase_if(own, [&](const auto& entry) {
+        return std::ranges::any_of(values, [&](const ByCandidate& other) { return !other.contains(entry.first); });
+      });
+    }
+    const ByCandidate rewards = values.size() == 1 ? values.front() : mean_ranks(values);
+    std::vector<Rated> rated;
+    for (const auto& [candidate, reward] : rewards) rated.push_back({candidate, reward});
+    std::ranges::stable_sort(rated, std::ranges::greater(), &Rated::reward);
+    return rated;
+  }
+
+  const CandidateRow& row(const std::string& sample, int64_t candidate) const {
+    return *std::ranges::find(candidates_.at(sample), candidate, [](const CandidateRow& r) { return r.key.candidate; });
+  }
+
+  // The pictures of a text always do; a caption may have been said twice.
+  static bool differ(const CandidateRow& a, const CandidateRow& b) {
+    return a.key.direction == Direction::kT2I2T || *a.text != *b.text;
+  }
+
+  bool disputed(const std::string& sample, const Choice& choice) const {
+    if (choice.rejected < 0) return false;
+    return std::ranges::any_of(agree_, [&](const BySample& metric) {
+      const auto found = metric.find(sample);
+      if (found == metric.end()) return true;
+      const auto chosen = found->second.find(choice.chosen), rejected = found->second.find(choice.rejected);
+      return chosen == found->second.end() || rejected == found->second.end() || chosen->second < rejected->second;
+    });
+  }
+
+  ChoiceOptions options_;
+  Candidates candidates_;
+  std::vector<BySample> by_, agree_;
+};
+
+}  // namespace
+
+std::string Choices::summary() const {
+  std::string text = fmt::format("{} of {} samples", kept.size(), std::ssize(kept) + incomplete + unlikely + narrow + disputed);
+  const std::pair<int64_t, const char*> left_out[] = {{incomplete, "incomplete"},
+                                                      {unlikely, "too unlikely"},
+                                                      {narrow, "below the margin"},
+                                                      {disputed, "disputed by another metric"}};
+  const char* separator = "; ";
+  for (const auto& [count, why] : left_out) {
+    if (count == 0) continue;
+    text += fmt::format("{}{} {}", separator, count, why);
+    separator = ", ";
+  }
+  return text;
+}
+
+Choices choose(const Store& store, Direction direction, const ChoiceOptions& options) {
+  const Chooser chooser(store, direction, options);
+  Choices choices;
+  for (const SampleRow& sample : store.samples()) chooser.choose(sample, choices);
+  return choices;
+}
+
+}  // namespace readback::roundtrip

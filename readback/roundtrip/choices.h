@@ -1,0 +1,63 @@
+// Which candidates of a sample came back best, and which worst: what learning from what returned is given.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "readback/base/options.h"
+#include "readback/roundtrip/store.h"
+
+namespace readback::roundtrip {
+
+// What candidates may be ranked by besides a run's metrics.
+inline constexpr const char* kLikelihood = "likelihood";  // the text's log-probability per token
+inline constexpr const char* kRandom = "random";          // chance, the same in each call
+
+// choices.cpp
+struct ChoiceOptions {
+  std::vector<std::string> by;
+  std::vector<std::string> agree;
+  double margin = 0;
+  std::optional<double> min_log_probability;
+
+  static constexpr auto options() {
+    using O = ChoiceOptions;
+    return std::tuple(
+        option(&O::by, "by", "What ranks its candidates: metrics, likelihood or random; several by their mean rank"),
+        option(&O::agree, "agree", "Metrics by which the chosen candidate must not be worse than the rejected one"),
+        option(&O::margin, "margin",
+               "Least difference of chosen and rejected: the metric's; of several the mean rank's, 0 to 1", at_least(0)),
+        option(&O::min_log_probability, "min_log_probability", "What a chosen text's tokens have on average, at least"));
+  }
+};
+
+struct Rated {
+  int64_t candidate = 0;
+  double reward = 0;  // higher is better: a metric's value, negated where lower is better; of several metrics the mean
+                      // rank, from 0, worst by all, to 1
+};
+
+struct Choice {
+  int64_t position = 0;           // of the sample, as in Store::samples()
+  std::vector<Rated> candidates;  // those with all values, the best first; equal ones by their numbers
+  int64_t chosen = 0;             // a candidate's number
+  int64_t rejected = -1;          // the worst; -1: there is none whose text and picture differ from the chosen one's
+};
+
+// What a run teaches, in the order of its samples, and why samples are left out.
+struct Choices {
+  std::vector<Choice> kept;
+  int64_t incomplete = 0;  // fewer than two candidates with all values
+  int64_t unlikely = 0;    // no candidate reaches min_log_probability
+  int64_t narrow = 0;      // below the margin
+  int64_t disputed = 0;    // another metric disagrees
+
+  std::string summary() const;  // "4,812 of 5,000 samples; 188 below the margin"
+};
+
+// Errors: UsageError (nothing to rank by, or a metric that the run has not measured), StoreError.
+Choices choose(const Store& store, Direction direction, const ChoiceOptions& options);
+
+}  // namespace readback::roundtrip
