@@ -24,7 +24,7 @@ struct DatasetFlags {
 };
 
 void add_source(CLI::App& verb, DatasetFlags& flags) {
-  verb.add_option("DATASET", flags.dataset, "emoji-scenes, a folder of images, or coco:ANNOTATIONS.json:IMAGES")
+  verb.add_option("DATASET", flags.dataset, data::kDatasetSpecs)
       ->required();
   add_options(verb, flags.options);
 }
@@ -49,9 +49,13 @@ void export_dataset(const DatasetFlags& flags) {
   for (int64_t i = 0; i < dataset->size(); ++i) {
     context.check();
     const data::Sample sample = dataset->sample(i);
-    const std::string file = fs::path(sample.image_name).replace_extension(".png").string();
-    image::save(dataset->load_image(i), folder / file);
-    lines += nlohmann::ordered_json{{"image", file}, {"captions", sample.references}}.dump() + "\n";
+    nlohmann::ordered_json line = {{"image", nullptr}, {"captions", sample.references}};
+    if (sample.has_image()) {
+      const std::string file = fs::path(sample.image_name).replace_extension(".png").string();
+      image::save(dataset->load_image(i), folder / file);
+      line["image"] = file;
+    }
+    lines += line.dump() + "\n";
     progress->advance(1);
   }
   write_file(folder / "captions.jsonl", lines);

@@ -20,6 +20,8 @@ std::string group_of(const std::string& path) {
   if (is("task.evaluation.") || path == "train.evaluate_every" || path == "train.patience") {
     return "Evaluation and the best checkpoint";
   }
+  if (is("collect.") || path == "rounds") return "Collecting what returns";
+  if (is("guard.")) return "Guards";
   if (is("machine.")) return "Options";
   if (is("train.") || is("captioner_") || path == "task.gradient_checkpointing" || path == "task.batches.batch_size" ||
       path == "task.batches.seed") {
@@ -61,8 +63,11 @@ void add_finetune(CLI::App& app) {
     const Ranks ranks(find_launch(), context_with(*silent));
     const auto progress = make_progress(ranks);
     if (ranks.is_root()) note_unused_gpu(flags->options.machine);
-    workflow::finetune(flags->options, flags->output, context_with(*progress), ranks);
-    if (ranks.is_root()) fmt::print("{}\n", flags->output);
+    const workflow::FinetuneResult result =
+        workflow::finetune(flags->options, flags->output, context_with(*progress), ranks);
+    if (!ranks.is_root()) return;
+    for (const std::string& note : result.notes) fmt::print(stderr, "{}\n", note);
+    fmt::print("{}\n", flags->output);
   });
 }
 

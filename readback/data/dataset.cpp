@@ -24,8 +24,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kSpecs = "emoji-scenes, a folder of images or coco:ANNOTATIONS.json:IMAGES";
-
 // Over everything that identifies samples; a separator that no text contains keeps fields apart.
 std::string digest_of(const Dataset& dataset, const std::string& source) {
   std::string bytes = source + '\0';
@@ -38,7 +36,16 @@ std::string digest_of(const Dataset& dataset, const std::string& source) {
   return fmt::format("{:016x}", fnv1a(bytes));
 }
 
-int64_t limited(int64_t size, int64_t limit) { return limit > 0 ? std::min(size, limit) : size; }
+// How many of `size` samples there are from options.first on, within options.limit. Errors: UsageError when there is
+// none.
+int64_t chosen(int64_t size, const DatasetOptions& options) {
+  if (size > 0 && options.first >= size) {
+    throw UsageError(describe("first_sample", "less than the " + with_commas(size) + " samples that there are",
+                              with_commas(options.first)));
+  }
+  const int64_t rest = size - options.first;
+  return options.limit > 0 ? std::min(rest, options.limit) : rest;
+}
 
 std::string count_of(int64_t used, int64_t all, const std::string& what) {
   return (used == all ? "" : with_commas(used) + " of ") + with_commas(all) + " " + what;
@@ -54,13 +61,14 @@ class EmojiScenes : public Dataset {
       : split_(parse_split(options.split)),
         seed_(options.seed),
         image_size_(options.image_size),
-        size_(limited(split_size(split_), options.limit)) {
+        first_(options.first),
+        size_(chosen(split_size(split_), options)) {
     render(scene(0), image_size_);  // a wrong size or a missing atlas shows here
   }
 
   int64_t size() const override { return size_; }
   Sample sample(int64_t index) const override {
-    const std::string id = fmt::format("{}-{:05}", split_name(split_), index);
+    const std::string id = fmt::format("{}-{:05}", split_name(split_), first_ + index);
     return {id, id + ".png", captions(scene(index)), to_json(scene(index))};
   }
   image::Image load_image(int64_t index) const override { return render(scene(index), image_size_); }
@@ -72,24 +80,32 @@ class EmojiScenes : public Dataset {
   }
 
  private:
-  Scene scene(int64_t index) const { return make_scene(split_, index, seed_); }
+  Scene scene(int64_t index) const { return make_scene(split_, first_ + index, seed_); }
 
   Split split_;
   uint64_t seed_;
-  int64_t image_size_, size_;
+  int64_t image_size_, first_, size_;
 };
+
+// Those that the options leave of `samples`.
+std::vector<Sample> chosen(std::vector<Sample> samples, const DatasetOptions& options) {
+  const int64_t count = chosen(std::ssize(samples), options);
+  samples.erase(samples.begin(), samples.begin() + options.first);
+  samples.resize(static_cast<size_t>(count));
+  return samples;
+}
 
 // Images in files: what folders and COCO annotations come down to.
 class ImageFiles : public Dataset {
  public:
   // `remarks`: what of the files is in no sample; empty when there is nothing.
-  ImageFiles(std::string kind, fs::path folder, std::vector<Sample> samples, std::string remarks, int64_t limit)
+  ImageFiles(std::string kind, fs::path folder, std::vector<Sample> samples, std::string remarks,
+             const DatasetOptions& options)
       : kind_(std::move(kind)),
         folder_(std::move(folder)),
         all_(static_cast<int64_t>(samples.size())),
-        samples_(std::move(samples)),
+        samples_(chosen(std::move(samples), options)),
         remarks_(std::move(remarks)) {
-    samples_.resize(static_cast<size_t>(limited(all_, limit)));
     const auto bare = std::ranges::count_if(samples_, [](const Sample& sample) { return sample.references.empty(); });
     if (bare == 0 || bare == size()) return;  // a folder of pictures alone is nothing to remark on
     remarks_ += (remarks_.empty() ? "" : ", ") + counted(bare, "image") + " without captions";
@@ -115,6 +131,28 @@ class ImageFiles : public Dataset {
   std::string remarks_;
 };
 
+// Lines of a file, without images.
+class Texts : public Dataset {
+ public:
+  Texts(fs::path path, std::vector<Sample> samples, const DatasetOptions& options)
+      : path_(std::move(path)), all_(std::ssize(samples)), samples_(chosen(std::move(samples), options)) {}
+
+  int64_t size() const override { return std::ssize(samples_); }
+  Sample sample(int64_t index) const override { return samples_.at(static_cast<size_t>(index)); }
+  image::Image load_image(int64_t index) const override {
+    throw DataError(describe(path_.string() + ", " + sample(index).id, "an image", "a text alone"));
+  }
+  std::string description() const override {
+    return fmt::format("texts {}, {}", path_.string(), count_of(size(), all_, "texts"));
+  }
+  std::string digest() const override { return digest_of(*this, "texts"); }
+
+ private:
+  fs::path path_;
+  int64_t all_;
+  std::vector<Sample> samples_;
+};
+
 void require_folder(const fs::path& folder) {
   std::error_code error;
   if (fs::is_directory(folder, error)) return;
@@ -122,15 +160,20 @@ void require_folder(const fs::path& folder) {
   throw DataError(describe(folder.string(), "a folder of images", there ? "a file" : "nothing there"));
 }
 
-std::vector<std::string> read_captions(const fs::path& path) {
-  std::error_code error;
-  if (!fs::is_regular_file(path, error)) return {};
-  const std::string text = read_text(path);
+std::string read_utf8(const fs::path& path) {
+  std::string text = read_text(path);
   try {
     (void)nlohmann::json(text).dump();  // stores and reports hold UTF-8 only
   } catch (const nlohmann::json::exception&) {
-    throw DataError(describe(path.string(), "captions in UTF-8", "other bytes"));
+    throw DataError(describe(path.string(), "texts in UTF-8", "other bytes"));
   }
+  return text;
+}
+
+std::vector<std::string> read_captions(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return {};
+  const std::string text = read_utf8(path);
   std::vector<std::string> captions;
   for (const std::string_view line : lines_of(text)) {
     if (!is_blank(line)) captions.emplace_back(trimmed(line));
@@ -155,7 +198,19 @@ std::unique_ptr<Dataset> open_folder(const fs::path& folder, const DatasetOption
     throw DataError(describe(folder.string(), std::string("images: ") + image::kReadableKinds, "a folder without any"));
   }
   std::sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) { return a.id < b.id; });
-  return std::make_unique<ImageFiles>("folder", folder, std::move(samples), "", options.limit);
+  return std::make_unique<ImageFiles>("folder", folder, std::move(samples), "", options);
+}
+
+std::unique_ptr<Dataset> open_texts(const fs::path& path, const DatasetOptions& options) {
+  const std::string text = read_utf8(path);
+  std::vector<Sample> samples;
+  int64_t number = 0;
+  for (const std::string_view line : lines_of(text)) {
+    ++number;
+    if (!is_blank(line)) samples.push_back({fmt::format("line-{:06}", number), "", {std::string(trimmed(line))}, ""});
+  }
+  if (samples.empty()) throw DataError(describe(path.string(), "texts, one a line", "none"));
+  return std::make_unique<Texts>(path, std::move(samples), options);
 }
 
 // https://cocodataset.org/#format-data: images[] {id, file_name}, annotations[] {image_id, caption}.
@@ -213,7 +268,7 @@ std::unique_ptr<Dataset> open_coco(const std::string& paths, const DatasetOption
   const fs::path folder = paths.substr(colon + 1);
   CocoFile file = read_coco(paths.substr(0, colon));
   require_folder(folder);
-  auto dataset = std::make_unique<ImageFiles>("coco", folder, std::move(file.samples), file.remarks, options.limit);
+  auto dataset = std::make_unique<ImageFiles>("coco", folder, std::move(file.samples), file.remarks, options);
   for (int64_t i = 0; i < dataset->size(); ++i) image::refuse_unreadable_kind(folder / dataset->sample(i).image_name);
   return dataset;
 }
@@ -221,12 +276,13 @@ std::unique_ptr<Dataset> open_coco(const std::string& paths, const DatasetOption
 }  // namespace
 
 std::unique_ptr<Dataset> open_dataset(const std::string& spec, const DatasetOptions& options) {
-  if (options.limit < 0) throw UsageError(describe("limit", "0 (all) or more", std::to_string(options.limit)));
+  check_options(options);
   if (spec == "emoji-scenes") return std::make_unique<EmojiScenes>(options);
   if (spec.starts_with("coco:")) return open_coco(spec.substr(5), options);
+  if (spec.starts_with("texts:")) return open_texts(spec.substr(6), options);
   std::error_code ignored;
   if (!fs::exists(spec, ignored)) {
-    throw UsageError(describe("DATASET", kSpecs, "\"" + spec + "\"", "There is no such folder"));
+    throw UsageError(describe("DATASET", kDatasetSpecs, "\"" + spec + "\"", "There is no such folder"));
   }
   return open_folder(spec, options);
 }

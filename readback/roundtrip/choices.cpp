@@ -13,8 +13,7 @@ namespace readback::roundtrip {
 
 namespace {
 
-using ByCandidate = std::map<int64_t, double>;               // higher is better
-using BySample = std::map<std::string, ByCandidate>;         // of one metric
+using ByCandidate = std::map<int64_t, double>;                        // higher is better
 using Candidates = std::map<std::string, std::vector<CandidateRow>>;  // complete ones
 
 Candidates complete_candidates(const Store& store, Direction direction) {
@@ -30,8 +29,8 @@ std::optional<double> token_log_probability(const CandidateRow& row) {
   return *row.log_probability / static_cast<double>(row.token_ids->size());
 }
 
-BySample values_of(const Store& store, Direction direction, const Candidates& candidates, const std::string& by) {
-  BySample values;
+Values values_of(const Store& store, Direction direction, const Candidates& candidates, const std::string& by) {
+  Values values;
   if (by == kLikelihood || by == kRandom) {
     for (const auto& [sample, rows] : candidates) {
       for (const CandidateRow& row : rows) {
@@ -120,7 +119,7 @@ class Chooser {
   // Those with a value by every metric, the best first.
   std::vector<Rated> rated(const std::string& sample) const {
     std::vector<ByCandidate> values;
-    for (const BySample& metric : by_) {
+    for (const Values& metric : by_) {
       const auto found = metric.find(sample);
       values.push_back(found == metric.end() ? ByCandidate() : found->second);
     }
@@ -147,7 +146,7 @@ class Chooser {
 
   bool disputed(const std::string& sample, const Choice& choice) const {
     if (choice.rejected < 0) return false;
-    return std::ranges::any_of(agree_, [&](const BySample& metric) {
+    return std::ranges::any_of(agree_, [&](const Values& metric) {
       const auto found = metric.find(sample);
       if (found == metric.end()) return true;
       const auto chosen = found->second.find(choice.chosen), rejected = found->second.find(choice.rejected);
@@ -157,7 +156,7 @@ class Chooser {
 
   ChoiceOptions options_;
   Candidates candidates_;
-  std::vector<BySample> by_, agree_;
+  std::vector<Values> by_, agree_;
 };
 
 }  // namespace
@@ -177,11 +176,25 @@ std::string Choices::summary() const {
   return text;
 }
 
+Values values_by(const Store& store, Direction direction, const std::string& by) {
+  return values_of(store, direction, complete_candidates(store, direction), by);
+}
+
 Choices choose(const Store& store, Direction direction, const ChoiceOptions& options) {
   const Chooser chooser(store, direction, options);
   Choices choices;
   for (const SampleRow& sample : store.samples()) chooser.choose(sample, choices);
   return choices;
+}
+
+std::string content_digest(const Store& store) {
+  const Manifest& manifest = store.manifest();
+  std::string bytes = manifest.options.dump() + manifest.digests.dump();
+  for (const score::MetricInfo& metric : store.metrics()) bytes += metric.name + " " + metric.checkpoint + "\n";
+  for (const Direction direction : store.directions()) {
+    bytes += fmt::format("{} {}\n", name(direction), store.count_complete(direction));
+  }
+  return fmt::format("{:016x}", fnv1a(bytes));
 }
 
 }  // namespace readback::roundtrip

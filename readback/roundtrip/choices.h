@@ -1,6 +1,7 @@
 // Which candidates of a sample came back best, and which worst: what learning from what returned is given.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -57,7 +58,16 @@ struct Choices {
   std::string summary() const;  // "4,812 of 5,000 samples; 188 below the margin"
 };
 
+// By sample and candidate, higher is better: a metric's values, negated where lower is better, likelihood or chance.
+// Errors: UsageError for a metric that the run has not measured, StoreError.
+using Values = std::map<std::string, std::map<int64_t, double>>;
+Values values_by(const Store& store, Direction direction, const std::string& by);
+
 // Errors: UsageError (nothing to rank by, or a metric that the run has not measured), StoreError.
 Choices choose(const Store& store, Direction direction, const ChoiceOptions& options);
+
+// 16 hex digits over how a run was made, what it was measured by and how much of it is there: equal for runs that teach
+// the same. Errors: StoreError.
+std::string content_digest(const Store& store);
 
 }  // namespace readback::roundtrip

@@ -140,6 +140,7 @@ class Executor {
   // The original is in the run folder whatever the directions are: metrics and pages show it. A sample without one has
   // failed in both.
   void keep_original(int64_t index) {
+    if (!plan_.samples[static_cast<size_t>(index)].has_image()) return;
     const SampleRow& row = stored_[static_cast<size_t>(index)];
     if (row.image.empty() || !store_.has_image(row.image)) original(index);
   }
@@ -147,6 +148,13 @@ class Executor {
   int64_t index_of(const Unit& unit) const { return unit.sample - plan_.samples.data(); }
 
   void image_text_image(const Group& group, std::vector<Unit>& units) {
+    std::erase_if(units, [&](const Unit& unit) {
+      if (unit.sample->has_image()) return false;
+      if (unit.row.key.candidate == 0) {
+        recorder_.record({unit.sample->id, Direction::kI2T2I, -1, "image", "the sample has no image to begin with"});
+      }
+      return true;
+    });
     // All candidates of a sample come from one request.
     std::vector<std::span<Unit>> samples;
     const auto candidates = static_cast<size_t>(plan_.options.num_candidates);

@@ -21,11 +21,12 @@ Plan make_plan(const RunOptions& options, const data::Dataset& dataset, int64_t 
 
   Plan plan{options, processes, {}, {}};
   std::set<std::string> ids;
-  bool has_text = false;
+  bool has_text = false, has_image = false;
   for (int64_t i = 0; i < dataset.size(); ++i) {
     plan.samples.push_back(dataset.sample(i));
     const data::Sample& sample = plan.samples.back();
     has_text |= !sample.references.empty();
+    has_image |= sample.has_image();
     if (!ids.insert(sample.id).second) {
       throw DataError(describe(dataset.description(), "sample ids that differ", "\"" + sample.id + "\" twice"));
     }
@@ -33,6 +34,10 @@ Plan make_plan(const RunOptions& options, const data::Dataset& dataset, int64_t 
   if (distinct.contains(Direction::kT2I2T) && !has_text) {
     throw UsageError(describe("directions, t2i2t", "a data set with texts", dataset.description(),
                               "Put captions beside the images as NAME.txt, or give the direction i2t2i alone"));
+  }
+  if (distinct.contains(Direction::kI2T2I) && !has_image) {
+    throw UsageError(describe("directions, i2t2i", "a data set with images", dataset.description(),
+                              "Give the direction t2i2t alone"));
   }
   const int64_t samples = dataset.size();
   const int64_t step = processes * std::max<int64_t>(1, options.batch_size / options.num_candidates);

@@ -46,13 +46,13 @@ at::Tensor StartingModels::half_squared_distance() const {
   return 0.5 * sum;
 }
 
-at::Tensor caption_divergence(const at::Tensor& start, const at::Tensor& tuned, const at::Tensor& labels) {
+at::Tensor caption_divergence(const at::Tensor& p, const at::Tensor& q, const at::Tensor& labels) {
   const at::Tensor learned = labels.slice(1, 1).flatten().ge(0).nonzero().squeeze(1);
   const auto log_probabilities = [&](const at::Tensor& logits) {
     const at::Tensor rows = logits.slice(1, 0, -1).flatten(0, 1).index_select(0, learned);
     return at::log_softmax(rows.to(at::kFloat), 1);
   };
-  const at::Tensor divergence = at::kl_div(log_probabilities(tuned), log_probabilities(start), at::Reduction::Sum,
+  const at::Tensor divergence = at::kl_div(log_probabilities(q), log_probabilities(p), at::Reduction::Sum,
                                            /*log_target=*/true);
   return divergence / learned.numel();
 }

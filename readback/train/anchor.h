@@ -39,8 +39,8 @@ class StartingModels {
   bool captioner_is_trained_ = false, unet_is_trained_ = false;
 };
 
-// KL(start ‖ tuned) of the next token, averaged over the tokens that are learned. Logits [B, T, V], labels [B, T] as in
+// KL(p ‖ q) of the next token, averaged over the tokens that are learned. Logits [B, T, V], labels [B, T] as in
 // CaptionBatch.
-at::Tensor caption_divergence(const at::Tensor& start, const at::Tensor& tuned, const at::Tensor& labels);
+at::Tensor caption_divergence(const at::Tensor& p, const at::Tensor& q, const at::Tensor& labels);
 
 }  // namespace readback::train

@@ -93,8 +93,10 @@ struct ReturnOptions {
   static constexpr auto options() {
     using O = ReturnOptions;
     return std::tuple(
-        option(&O::image_cycle_run, "image_cycle_run", "Run folder whose captions teach; left away: they are collected"),
-        option(&O::text_cycle_run, "text_cycle_run", "Run folder whose pictures teach; left away: they are collected"),
+        option(&O::image_cycle_run, "image_cycle_run", "Run folder whose captions teach; left away: they are collected",
+               Scope::kExecution),
+        option(&O::text_cycle_run, "text_cycle_run", "Run folder whose pictures teach; left away: they are collected",
+               Scope::kExecution),
         option(&O::captioner_method, "captioner_method", "How the captioner learns from candidates"),
         option(&O::generator_method, "generator_method", "How the generator does"),
         option(&O::captioner_source, "captioner_source",

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <chrono>
 #include <cmath>
@@ -15,8 +14,6 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/folder_lock.h"
-#include "readback/base/options_difference.h"
-#include "readback/base/random.h"
 #include "readback/train/gradients.h"
 
 namespace readback::train {
@@ -54,20 +51,6 @@ class Log {
   fs::path path_;
   std::ofstream file_;
 };
-
-// Errors: StoreError when a training in `folder` was begun with others than it is asked for now.
-void expect_equal(const fs::path& folder, const char* what, const nlohmann::json& before, const nlohmann::json& now,
-                  const nlohmann::json& defaults, const char* hint) {
-  std::vector<std::string> were, are;
-  for (const OptionDifference& difference : option_differences(before, now, defaults)) {
-    were.push_back(difference.name + " = " + difference.before);
-    are.push_back(difference.name + " = " + difference.now);
-  }
-  if (were.empty()) return;
-  throw StoreError(describe(folder.string(),
-                            fmt::format("the {} that it was begun with, {}", what, fmt::join(were, ", ")),
-                            fmt::format("{}", fmt::join(are, ", ")), hint));
-}
 
 // Where a training is.
 struct Reached {
@@ -125,23 +108,11 @@ class Records {
   // Writes the identity at a training's first start, and refuses a start with another one.
   void expect_same(const TrainingIdentity& identity) const {
     const fs::path path = training_ / "identity.json";
-    if (!fs::exists(path)) {
-      if (fs::exists(training_ / "state.safetensors")) {
-        throw StoreError(describe(training_.string(), "a training of this version of readback",
-                                  "an older one, whose random numbers were others", "Choose another folder"));
-      }
-      write_file(path, nlohmann::json{{"options", identity.options}, {"start", identity.start}}.dump(2) + "\n");
-      return;
+    if (!fs::exists(path) && fs::exists(training_ / "state.safetensors")) {
+      throw StoreError(describe(training_.string(), "a training of this version of readback",
+                                "an older one, whose random numbers were others", "Choose another folder"));
     }
-    const nlohmann::json stored = read_json(path);
-    if (!stored.is_object() || !stored.value("options", nlohmann::json()).is_object() ||
-        !stored.value("start", nlohmann::json()).is_object()) {
-      throw StoreError(describe(path.string(), "the options and the start of a training", stored.dump()));
-    }
-    expect_equal(training_, "options", stored["options"], identity.options, identity.defaults,
-                 "Choose another folder, or the same options");
-    expect_equal(training_, "models", stored["start"], identity.start, nlohmann::json::object(),
-                 "They were written anew since; choose another folder, or restore them");
+    keep_identity(path, training_, identity);
   }
 
   static fs::path made(const fs::path& folder) {
@@ -196,14 +167,6 @@ Error diverged(const std::string& got) {
 }
 
 }  // namespace
-
-TrainingIdentity TrainingIdentity::of(nlohmann::json options, nlohmann::json defaults, const Machine& machine,
-                                      nlohmann::json start) {
-  options["device"] = machine.device_class();
-  options["dtype"] = machine.dtype_name();
-  options["streams"] = kStreamsVersion;
-  return {std::move(options), std::move(defaults), std::move(start)};
-}
 
 void train(Task& task, const TrainOptions& options, const TrainingIdentity& identity, const fs::path& folder,
            const Context& context, const Ranks& ranks, const std::vector<ParameterGroup>& groups) {

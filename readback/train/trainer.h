@@ -1,7 +1,6 @@
 // The loop: batches, updates, checkpoints and an exact resume.
 #pragma once
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "readback/base/context.h"
@@ -10,21 +9,9 @@
 #include "readback/train/optimizer.h"
 #include "readback/train/options.h"
 #include "readback/train/task.h"
+#include "readback/train/training_identity.h"
 
 namespace readback::train {
-
-// What a training and its resume must have in common.
-struct TrainingIdentity {
-  // Objects all: the options that decide the weights; what they were before they existed, which stands for those that a
-  // stored identity lacks; digests of the models that it starts from.
-  nlohmann::json options = nlohmann::json::object(), defaults = nlohmann::json::object(),
-                 start = nlohmann::json::object();
-
-  // With the class of the device, the type that models compute in and the version of the random streams beside
-  // `options`.
-  static TrainingIdentity of(nlohmann::json options, nlohmann::json defaults, const Machine& machine,
-                             nlohmann::json start = nlohmann::json::object());
-};
 
 // Trains `task` into `folder`: the model as a repository, and under training/ the state to resume from
 // (state.safetensors), the losses (losses.jsonl), the evaluations (evaluations.jsonl) and the identity (identity.json).

@@ -10,6 +10,7 @@
 
 #include "readback/base/options.h"
 #include "readback/caption/decoding_options.h"
+#include "readback/data/dataset.h"
 #include "readback/train/return_options.h"
 
 namespace readback::train {
@@ -84,9 +85,9 @@ struct SampleOptions {
 
   static constexpr auto options() {
     using O = SampleOptions;
-    return std::tuple(option(&O::dataset, "dataset", "emoji-scenes, a folder, or coco:ANNOTATIONS.json:IMAGES"),
+    return std::tuple(option(&O::dataset, "dataset", data::kDatasetSpecs),
                       option(&O::split, "split", "emoji-scenes: train, validation, test or novel-pairs"),
-                      option(&O::first, "first_sample", "The first that is seen", at_least(0)),
+                      option(&O::first, "first_sample", "How many are passed over", at_least(0)),
                       option(&O::count, "samples", "How many are seen; 0: all from the first on", at_least(0)),
                       option(&O::captions, "captions", "Which of a sample's captions: any by chance, or its first"),
                       option(&O::image_size, "image_size", "emoji-scenes: side in pixels", at_least(1)));

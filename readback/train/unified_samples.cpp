@@ -20,19 +20,21 @@ UnifiedSamples::UnifiedSamples(const SampleOptions& options, const Context& cont
     : options_(options), context_(context) {
   data::DatasetOptions dataset;
   dataset.split = options.split;
-  dataset.limit = options.count > 0 ? options.first + options.count : 0;
+  dataset.first = options.first;
+  dataset.limit = options.count;
   dataset.image_size = options.image_size;
   dataset_ = data::open_dataset(options.dataset, dataset);
-  for (int64_t i = options.first; i < dataset_->size(); ++i) {
-    if (!dataset_->sample(i).references.empty()) usable_.push_back(i);
+  for (int64_t i = 0; i < dataset_->size(); ++i) {
+    const data::Sample sample = dataset_->sample(i);
+    if (!sample.references.empty() && sample.has_image()) usable_.push_back(i);
   }
   if (usable_.empty()) {
-    throw DataError(describe(dataset_->description(), "samples with captions", "none",
+    throw DataError(describe(dataset_->description(), "images with captions", "none",
                              "A folder needs NAME.txt beside NAME.jpg, COCO files need annotations"));
   }
-  if (const int64_t without = dataset_->size() - options.first - size(); without > 0) {
-    context.progress().note(
-        fmt::format("{}: {} samples without captions are left out", dataset_->description(), without));
+  if (const int64_t without = dataset_->size() - size(); without > 0) {
+    context.progress().note(fmt::format("{}: {} samples without image or captions are left out",
+                                        dataset_->description(), without));
   }
 }
 

@@ -5,9 +5,11 @@
 #include "readback/base/error.h"
 #include "readback/base/options_json.h"
 #include "readback/checkpoint/repository.h"
+#include "readback/roundtrip/store.h"
 #include "readback/train/return_task.h"
 #include "readback/train/trainer.h"
 #include "readback/train/unified_task.h"
+#include "readback/workflow/learn_from_return.h"
 
 namespace readback::workflow {
 
@@ -26,30 +28,39 @@ FinetuneOptions resolved(FinetuneOptions options) {
   return options;
 }
 
+// Digests of what is learned from: models, and runs by how they were made and how far.
+nlohmann::json digests(const FinetuneOptions& options) {
+  nlohmann::json start = nlohmann::json::object();
+  start["captioner"] = checkpoint::Repository(options.task.models.captioner).digest();
+  start["generator"] = checkpoint::Repository(options.task.models.generator).digest();
+  const train::ReturnOptions& returned = options.task.returned;
+  for (const auto& [name, folder] : {std::pair("image_cycle_run", returned.image_cycle_run),
+                                     std::pair("text_cycle_run", returned.text_cycle_run)}) {
+    if (!folder.empty()) start[name] = roundtrip::content_digest(roundtrip::Store::open(folder));
+  }
+  return start;
+}
+
 }  // namespace
 
-void finetune(const FinetuneOptions& wanted, const std::filesystem::path& folder, const Context& context,
-              const Ranks& ranks) {
+FinetuneResult finetune(const FinetuneOptions& wanted, const std::filesystem::path& folder, const Context& context,
+                        const Ranks& ranks) {
+  if (collects(wanted)) return learn_from_return(wanted, folder, context, ranks);
   const FinetuneOptions options = resolved(wanted);
   const Machine machine = open_machine(options.machine, ranks.local_rank());
-  const bool from_return = options.task.losses == train::Losses::kReturn;
-  const auto task = from_return ? train::make_return_task(options.task, machine, context, ranks)
-                                : train::make_unified_task(options.task, machine, context, ranks);
-  nlohmann::json start = nlohmann::json::object();
-  if (ranks.is_root()) {
-    for (const auto& [role, repository] : {std::pair("captioner", options.task.models.captioner),
-                                           std::pair("generator", options.task.models.generator)}) {
-      start[role] = checkpoint::Repository(repository).digest();
-    }
-  }
-  const auto identity = train::TrainingIdentity::of(options_identity(options), options_identity(FinetuneOptions()),
-                                                    machine, std::move(start));
+  const auto task = options.task.losses == train::Losses::kReturn
+                        ? train::make_return_task(options.task, machine, context, ranks)
+                        : train::make_unified_task(options.task, machine, context, ranks);
+  const auto identity =
+      train::TrainingIdentity::of(options_identity(options), options_identity(FinetuneOptions()), machine,
+                                  ranks.is_root() ? digests(options) : nlohmann::json::object());
   const bool paper = options.task.objective.objective == train::Objective::kPaper;
   train::train(*task, options.train, identity, folder, context, ranks,
                {{.prefix = train::kCaptionerPrefix,
                  .learning_rate = options.captioner_learning_rate / options.train.learning_rate,
                  .weight_decay = options.captioner_weight_decay,
                  .clipped = !paper}});
+  return {};
 }
 
 }  // namespace readback::workflow

@@ -11,6 +11,7 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/options_json.h"
+#include "readback/base/stopwatch.h"
 #include "readback/caption/open.h"
 #include "readback/data/dataset.h"
 #include "readback/generate/open.h"
@@ -98,7 +99,7 @@ class Run {
     Store store = Store::open_for_writing(folder, manifest(captioner, generator, command), option_defaults());
     RunResult result{.folder = folder, .samples = std::ssize(plan_.samples), .metrics = metrics_};
     result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);
-    measure(store);
+    result.measuring_seconds = measure(store);
     const auto curves = roundtrip::rank_curves(store);
     write_file(folder / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves)
                                                 .dump(2, ' ', false, json::error_handler_t::replace) +
@@ -133,14 +134,17 @@ class Run {
     return {roundtrip::identity(plan_.options, machine_), digests, about, machine_.device_class()};
   }
 
-  void measure(Store& store) {
+  // The seconds that it took, without opening checkpoints that all metrics share.
+  double measure(Store& store) {
     score::MetricContext checkpoints =
         score::open_checkpoints(plan_.options.checkpoints, machine_, score::EmbeddingCache::Originals::kOneByOne);
     for (const data::Sample& sample : plan_.samples) checkpoints.corpus.push_back(sample.references);
     std::vector<std::unique_ptr<score::Metric>> metrics;
     for (const std::string& name : metrics_) metrics.push_back(score::make_metric(name, checkpoints));
+    const Stopwatch clock;
     roundtrip::measure(store, metrics, context_);
     if (checkpoints.inception.given()) roundtrip::measure_sets(store, *checkpoints.inception.get(), context_);
+    return clock.seconds();
   }
 
   Machine machine_;

@@ -16,6 +16,7 @@ struct RunResult {
   std::filesystem::path folder;  // empty on other ranks than 0
   int64_t samples = 0;
   roundtrip::Summary summary;
+  double measuring_seconds = 0;
   std::vector<std::string> metrics;           // that were measured
   std::vector<roundtrip::ErrorRow> failures;  // of all samples, this start's
   std::vector<std::string> notes;             // what people should know, such as seeds that are not honoured

@@ -344,7 +344,7 @@ TEST(UnifiedTask, SaysWhatIsWrong) {
         o.batches.samples.dataset = fs::path(pictures).string();
         o.batches.samples.count = 0;
       },
-      "samples with captions");
+      "images with captions");
   expect_refused<UsageError>([](auto& o) { o.models.captioner = ""; }, "captioner");
   expect_refused<UsageError>([](auto& o) { o.batches.samples.dataset = ""; }, "dataset");
   expect_refused<UsageError>([](auto& o) { o.models.train_captioner = o.models.train_generator = Selection::kNone; },
