@@ -12,8 +12,7 @@
 #include "readback/base/ranks.h"
 #include "readback/train/options.h"
 #include "readback/train/unified_options.h"
-#include "readback/workflow/collect.h"
-#include "readback/workflow/guards.h"
+#include "readback/workflow/learning_options.h"
 
 namespace readback::workflow {
 

@@ -4,41 +4,17 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "readback/base/context.h"
 #include "readback/base/machine.h"
-#include "readback/base/options.h"
 #include "readback/roundtrip/store.h"
 #include "readback/score/checkpoints.h"
 #include "readback/score/statistics/bootstrap.h"
 #include "readback/train/drift.h"
+#include "readback/workflow/learning_options.h"
 
 namespace readback::workflow {
-
-// guards.cpp, and learn_from_return.cpp for the probe
-struct GuardOptions {
-  std::vector<std::string> metrics;
-  double confidence = 0.95;
-  double least_variety = 0.5;
-  int64_t probe = 24;
-  double least_signal = 0.5;
-
-  static constexpr auto options() {
-    using O = GuardOptions;
-    return std::tuple(
-        option(&O::metrics, "guard_metrics",
-               "Held-out metrics; left away: all that evaluate_dataset and the checkpoints allow but the reward"),
-        option(&O::confidence, "guard_confidence",
-               "Of the intervals by which a held-out metric got worse, all metrics together", share_below_one()),
-        option(&O::least_variety, "least_variety",
-               "Share of the start's distinct captions, bigrams and pictures' recall that must remain", {0, 1}),
-        option(&O::probe, "probe", "Samples that are tried before it starts; 0: none", at_least(0)),
-        option(&O::least_signal, "least_signal",
-               "What the return must be better than random pairs by, in their standard deviations", at_least(0)));
-  }
-};
 
 // What is judged by: metrics, or roundtrip::kLikelihood.
 struct Rewards {

@@ -22,6 +22,7 @@
 #include "readback/score/registry.h"
 #include "readback/train/return_task.h"
 #include "readback/train/training_identity.h"
+#include "readback/workflow/guards.h"
 #include "readback/workflow/run.h"
 
 namespace readback::workflow {

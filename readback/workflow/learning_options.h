@@ -1,5 +1,5 @@
-// What learning from what returned collects before it learns: pictures without captions, captioned and drawn again;
-// texts without pictures, drawn and read again.
+// What learning from what returned is asked to do around the learning itself (train/return_options.h): what is collected
+// before, and what guards it.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -15,6 +15,7 @@
 
 namespace readback::workflow {
 
+// Pictures without captions, captioned and drawn again; texts without pictures, drawn and read again.
 // learn_from_return.cpp
 struct CollectOptions {
   std::string pictures, texts;
@@ -44,6 +45,29 @@ struct CollectOptions {
         nested(&O::checkpoints, "checkpoints"),
         option(&O::batch_size, "collect_batch_size", "Pictures or texts a model gets at once", at_least(1),
                Scope::kExecution));
+  }
+};
+
+// guards.cpp, and learn_from_return.cpp for the probe
+struct GuardOptions {
+  std::vector<std::string> metrics;
+  double confidence = 0.95;
+  double least_variety = 0.5;
+  int64_t probe = 24;
+  double least_signal = 0.5;
+
+  static constexpr auto options() {
+    using O = GuardOptions;
+    return std::tuple(
+        option(&O::metrics, "guard_metrics",
+               "Held-out metrics; left away: all that evaluate_dataset and the checkpoints allow but the reward"),
+        option(&O::confidence, "guard_confidence",
+               "Of the intervals by which a held-out metric got worse, all metrics together", share_below_one()),
+        option(&O::least_variety, "least_variety",
+               "Share of the start's distinct captions, bigrams and pictures' recall that must remain", {0, 1}),
+        option(&O::probe, "probe", "Samples that are tried before it starts; 0: none", at_least(0)),
+        option(&O::least_signal, "least_signal",
+               "What the return must be better than random pairs by, in their standard deviations", at_least(0)));
   }
 };
 
