@@ -4,6 +4,7 @@
 
 #include "common.h"
 #include "readback/base/files.h"
+#include "readback/report/learning.h"
 #include "readback/report/training.h"
 #include "readback/roundtrip/store.h"
 
@@ -21,12 +22,15 @@ void add_report(CLI::App& app) {
       "Examples:\n"
       "  readback report runs/demo\n"
       "  readback report runs/scenes --output scenes.html\n"
-      "  readback report runs/unified      # of a training: its losses and evaluations");
-  verb->add_option("RUN", flags->run, "Folder of a run or a training, finished or not")->required();
+      "  readback report runs/unified      # of a training: its losses and evaluations\n"
+      "  readback report runs/return       # of learning from what returned: each round's metrics");
+  verb->add_option("RUN", flags->run, "Folder of a run, a training or a learning in rounds, finished or not")->required();
   verb->add_option("--output", flags->output, "File; default: RUN/report.html");
   verb->callback([flags] {
     const fs::path page = flags->output.empty() ? fs::path(flags->run) / "report.html" : fs::path(flags->output);
-    if (report::is_training(flags->run)) {
+    if (report::is_learning(flags->run)) {
+      write_file(page, report::render_learning(flags->run));
+    } else if (report::is_training(flags->run)) {
       write_file(page, report::render_training(flags->run));
     } else {
       report::write_report(roundtrip::Store::open(flags->run), page);

@@ -276,6 +276,48 @@ void add_low_rank(TensorMap& tensors, const LowRankMap& modules, const std::stri
   }
 }
 
+namespace {
+
+int64_t greatest_rank(const LowRankMap& modules) {
+  int64_t rank = 0;
+  for (const auto& [module, pair] : modules) rank = std::max(rank, pair.a.size(0));
+  return rank;
+}
+
+// The pair with its scale in B, so that alpha is the rank, and with zeros up to `rank`.
+LowRank padded(const LowRank& pair, int64_t rank) {
+  const double scale = pair.alpha / static_cast<double>(pair.a.size(0));
+  std::vector<int64_t> of_a = pair.a.sizes().vec(), of_b = pair.b.sizes().vec();
+  of_a[0] = of_b[1] = rank - pair.a.size(0);
+  const at::TensorOptions options = pair.a.options().dtype(at::kFloat);
+  return {at::cat({pair.a.to(at::kFloat), at::zeros(of_a, options)}),
+          at::cat({pair.b.to(at::kFloat) * scale, at::zeros(of_b, options)}, 1), static_cast<double>(rank)};
+}
+
+LowRank nothing_like(const LowRank& pair, int64_t rank) {
+  LowRank none = padded(pair, std::max(rank, pair.a.size(0)));
+  return {at::zeros_like(none.a.narrow(0, 0, rank)), at::zeros_like(none.b.narrow(1, 0, rank)), static_cast<double>(rank)};
+}
+
+}  // namespace
+
+LowRankMap stacked(const LowRankMap& first, const LowRankMap& second) {
+  const int64_t first_rank = greatest_rank(first), second_rank = greatest_rank(second);
+  LowRankMap all;
+  const auto add = [&](const std::string& module) {
+    const auto a = first.find(module), b = second.find(module);
+    const LowRank one = a != first.end() ? padded(a->second, first_rank) : nothing_like(b->second, first_rank);
+    const LowRank two = b != second.end() ? padded(b->second, second_rank) : nothing_like(a->second, second_rank);
+    all[module] = {at::cat({one.a, two.a.to(one.a.device())}), at::cat({one.b, two.b.to(one.b.device())}, 1),
+                   static_cast<double>(first_rank + second_rank)};
+  };
+  for (const auto& [module, pair] : first) add(module);
+  for (const auto& [module, pair] : second) {
+    if (!first.contains(module)) add(module);
+  }
+  return all;
+}
+
 void save_peft_adapter(const fs::path& folder, const std::string& base, const LowRankMap& modules) {
   json config = config_of(base, modules);
   config["inference_mode"] = true;

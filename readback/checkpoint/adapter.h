@@ -36,6 +36,9 @@ Adapter load_adapter(const std::filesystem::path& folder);
 // adapter in errors. Errors: CheckpointError (a module without a weight, or of another shape).
 void add_low_rank(TensorMap& tensors, const LowRankMap& modules, const std::string& where);
 
+// The adapter that adds what both add: of the sum of their greatest ranks, with alpha equal to the rank.
+LowRankMap stacked(const LowRankMap& first, const LowRankMap& second);
+
 inline const std::string kOwnWeight = ".own_weight";
 
 // Writes `modules`, which are all of one rank and alpha, in fp32: for PeftModel.from_pretrained of a

@@ -27,6 +27,7 @@ class Repository {
 
   const std::filesystem::path& path() const { return path_; }  // of an adapter: the base's
   bool is_adapter() const { return adapter_ != nullptr; }
+  const Adapter* adapter() const { return adapter_.get(); }  // null: it is a whole model
   // The subfolders of the models that an adapter changes.
   std::vector<std::string> adapted_parts() const;
   const std::string& name() const { return name_; }

@@ -121,7 +121,7 @@ Markup series_plot(const Series& series) {
   for (double mark : ticks(first, last, static_cast<int>(std::min(4.0, last - first)))) {  // whole steps
     drawing += label(x(mark), kBottom + 17, "middle", fmt::format("{:.0f}", mark));
   }
-  drawing += label((kLeft + kRight) / 2, kHeight - 2, "middle", "step");
+  drawing += label((kLeft + kRight) / 2, kHeight - 2, "middle", series.unit);
   return plot(fmt::format("{} from {} to {} over {:.0f} steps", series.name, number(series.points.front().second),
                           number(series.points.back().second), last - first),
               drawing);

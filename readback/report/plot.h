@@ -16,10 +16,11 @@ std::vector<double> ticks(double low, double high, int count);
 // better. Every point says its value when pointed at.
 Markup rank_plot(const roundtrip::RankCurve& curve);
 
-// Values over a training's steps, in the order of steps; NaN where there was none.
+// Values over a training's steps, or whatever `unit` counts, in their order; NaN where there was none.
 struct Series {
   std::string name;
   std::vector<std::pair<double, double>> points;  // step, value
+  std::string unit = "step";
 };
 Markup series_plot(const Series& series);
 

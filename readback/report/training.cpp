@@ -52,13 +52,13 @@ Markup cards(const std::string& id, const std::string& heading, const std::strin
   return body.empty() ? body : section(id, heading, lead, element("div.plots.i2t2i", body));
 }
 
-// "name = value" lines.
-std::string options_of(const fs::path& folder) {
-  if (fs::exists(folder / kOlderOptions)) return read_file(folder / kOlderOptions);
-  if (!fs::exists(folder / kIdentity)) return {};
+}  // namespace
+
+std::string options_of(const fs::path& identity_file) {
+  if (!fs::exists(identity_file)) return {};
   std::string lines;
   const nlohmann::json identity =
-      nlohmann::json::parse(read_file(folder / kIdentity), nullptr, /*allow_exceptions=*/false);
+      nlohmann::json::parse(read_file(identity_file), nullptr, /*allow_exceptions=*/false);
   if (!identity.is_object() || !identity.contains("options")) return {};
   const nlohmann::json options = identity["options"].flatten();
   for (const auto& [pointer, value] : options.items()) {
@@ -69,8 +69,6 @@ std::string options_of(const fs::path& folder) {
   }
   return lines;
 }
-
-}  // namespace
 
 bool is_training(const fs::path& folder) { return fs::exists(folder / kLosses); }
 
@@ -85,8 +83,10 @@ std::string render_training(const fs::path& folder) {
   const Markup opening =
       element("header.opening", element("p.brand", emblem(), "readback"), element("h1", "A training"),
               element("div.said", element("p.lede", folder.string() + ": what " + steps + " steps taught.")));
+  const std::string names_and_values = fs::exists(folder / kOlderOptions) ? read_file(folder / kOlderOptions)
+                                                                          : options_of(folder / kIdentity);
   const Markup options = section("options", "Options", "All that decide its weights, given or by default.",
-                                 element("pre", options_of(folder)));
+                                 element("pre", names_and_values));
   return document(
       "Training: " + folder.string(),
       opening + element("main", cards("evaluations", "Evaluations", "On samples that are not trained on.", evaluations),

@@ -12,4 +12,7 @@ bool is_training(const std::filesystem::path& folder);
 // Errors: DataError.
 std::string render_training(const std::filesystem::path& folder);
 
+// "name = value" lines of the options in a file as train/training_identity.h writes it; empty where there is none.
+std::string options_of(const std::filesystem::path& identity_file);
+
 }  // namespace readback::report

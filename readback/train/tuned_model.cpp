@@ -46,18 +46,21 @@ checkpoint::LowRankMap trained_adapters(const TunedPart& part, const checkpoint:
   return modules;
 }
 
+// An adapter that is trained on top of another keeps both, of this part.
+void expect_part_alone(const checkpoint::Repository& repository, const TunedPart& part) {
+  const std::vector<std::string> parts = repository.adapted_parts();
+  if (parts.empty() || parts == std::vector{part.folder()}) return;
+  throw UsageError(describe(repository.name(), "a whole model, or an adapter of the part that is trained alone",
+                            "an adapter of other parts too", "Train its weights (such as xattn_q), which writes a whole model"));
+}
+
 }  // namespace
 
 nn::Weights weights_to_train(const checkpoint::Repository& repository, const TunedPart& part, const Machine& machine) {
   checkpoint::TensorMap tensors = repository.tensors(part.folder());
   const std::string where = (repository.path() / part.folder()).string();
   if (auto spec = adapters(part.side, part.selection, part.lora)) {
-    if (repository.is_adapter()) {
-      throw UsageError(describe(repository.name(),
-                                "a whole model, to which " + name_of(part.selection) + " adds adapters",
-                                "an adapter of " + repository.path().string(),
-                                "Train its weights (such as xattn_q), which writes a whole model"));
-    }
+    expect_part_alone(repository, part);
     return nn::Weights(std::move(tensors), machine.device, machine.dtype, where).with_adapters(std::move(*spec));
   }
   for (const auto& [key, tensor] : tensors) {
@@ -86,8 +89,11 @@ void save_tuned(const checkpoint::Repository& repository, const TunedPart& part,
                 const fs::path& folder) {
   const bool captioner = part.side == Side::kCaptioner;
   if (const checkpoint::LowRankMap modules = trained_adapters(part, trained); !modules.empty()) {
-    if (captioner) return checkpoint::save_peft_adapter(folder, repository.name(), modules);
-    return checkpoint::save_diffusers_adapter(folder, repository.name(), part.folder(), modules);
+    const checkpoint::Adapter* before = repository.adapter();
+    const std::string base = before != nullptr ? before->base : repository.name();
+    const checkpoint::LowRankMap all = before != nullptr ? checkpoint::stacked(before->parts.at(part.folder()), modules) : modules;
+    if (captioner) return checkpoint::save_peft_adapter(folder, base, all);
+    return checkpoint::save_diffusers_adapter(folder, base, part.folder(), all);
   }
   const auto write = [&](const std::string& subfolder, checkpoint::TensorMap tensors) {
     checkpoint::write_model(

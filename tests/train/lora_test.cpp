@@ -80,9 +80,7 @@ double relative_error(const at::Tensor& actual, const at::Tensor& expected) {
 }
 
 // The saved adapters, read as repositories, give what the trained layers with their adapters beside them give.
-TEST(Lora, SavedAdaptersReadAsTheTrainedModels) {
-  Folder folder;
-  const UnifiedTaskOptions options = lora_options();
+void expect_saved_reads_as_trained(const Folder& folder, const UnifiedTaskOptions& options) {
   run(folder, options);
   std::set<std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder / "captioner")) {
@@ -119,6 +117,29 @@ TEST(Lora, SavedAdaptersReadAsTheTrainedModels) {
   EXPECT_LT(relative_error(denoised(unet), noise), 1e-5);
   EXPECT_NO_THROW(caption::BlipCaptioner(checkpoint::Repository(folder / "captioner"), at::kCPU, at::kFloat));
   EXPECT_NO_THROW(generate::StableDiffusion(checkpoint::Repository(folder / "best/generator"), at::kCPU, at::kFloat));
+}
+
+TEST(Lora, SavedAdaptersReadAsTheTrainedModels) {
+  Folder folder;
+  expect_saved_reads_as_trained(folder, lora_options());
+}
+
+// What is saved then is one adapter of the first one's base, of both ranks.
+TEST(Lora, AnAdapterMayStartFromAnAdapter) {
+  Folder first, second;
+  run(first, lora_options());
+  UnifiedTaskOptions options = lora_options();
+  options.models.captioner = first / "captioner";
+  options.models.generator = first / "generator";
+  options.models.lora.rank = 2;
+  options.models.train_captioner = Selection::kLoraXattnQ;  // modules that the first has, and others
+  expect_saved_reads_as_trained(second, options);
+  const checkpoint::Adapter one = checkpoint::load_adapter(first / "captioner"), both = checkpoint::load_adapter(second / "captioner");
+  EXPECT_EQ(both.base, one.base);
+  const checkpoint::LowRank& pair = both.parts.at("").begin()->second;
+  EXPECT_EQ(pair.a.size(0), 3 + 2);
+  EXPECT_EQ(pair.alpha, 5);
+  EXPECT_EQ(both.parts.at("").size(), one.parts.at("").size());
 }
 
 TEST(Lora, AdaptersOfHalfPrecisionTrainingsAreSavedInFull) {
@@ -161,13 +182,12 @@ TEST(Lora, WholeWeightsMayStartFromAnAdapter) {
   ASSERT_EQ(adapted.size(), kept.size());
   for (const auto& [key, tensor] : adapted) EXPECT_TRUE(at::equal(tensor, kept.at(key))) << key;
 
-  options.models.captioner = first / "captioner";
-  options.models.train_captioner = Selection::kLoraXattnQ;
+  options.models.train_generator = Selection::kLoraXattnQ;
   try {
     ModelPair pair(options.models, {});
-    FAIL() << "an adapter on an adapter";
+    FAIL() << "an adapter on one of several parts";
   } catch (const UsageError& error) {
-    EXPECT_NE(std::string(error.what()).find("a whole model"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("of other parts too"), std::string::npos) << error.what();
   }
 }
 
