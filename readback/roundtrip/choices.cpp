@@ -29,6 +29,13 @@ std::optional<double> token_log_probability(const CandidateRow& row) {
   return *row.log_probability / static_cast<double>(row.token_ids->size());
 }
 
+// +1 when higher is better, -1 when lower is.
+double sign_of(const Store& store, const std::string& by) {
+  const std::vector<score::MetricInfo> measured = store.metrics();
+  const auto metric = std::ranges::find(measured, by, &score::MetricInfo::name);
+  return metric != measured.end() && metric->direction == score::Direction::kLowerIsBetter ? -1 : 1;
+}
+
 Values values_of(const Store& store, Direction direction, const Candidates& candidates, const std::string& by) {
   Values values;
   if (by == kLikelihood || by == kRandom) {
@@ -52,7 +59,7 @@ Values values_of(const Store& store, Direction direction, const Candidates& cand
     throw UsageError(describe(store.folder().string() + ", to choose by",
                               fmt::format("one of {}", fmt::join(names, ", ")), "\"" + by + "\""));
   }
-  const double sign = metric->direction == score::Direction::kHigherIsBetter ? 1 : -1;
+  const double sign = sign_of(store, by);
   for (const ScoreRow& row : store.scores(direction, by)) {
     if (row.value) values[row.key.sample][row.key.candidate] = sign * *row.value;
   }
@@ -80,6 +87,7 @@ class Chooser {
     if (options.by.empty()) {
       throw UsageError(describe("candidates of " + std::string(name(direction)), "something to choose by", "nothing"));
     }
+    sign_ = options.by.size() == 1 ? sign_of(store, options.by.front()) : 1;
     for (const std::string& by : options.by) by_.push_back(values_of(store, direction, candidates_, by));
     for (const std::string& by : options.agree) agree_.push_back(values_of(store, direction, candidates_, by));
   }
@@ -90,20 +98,27 @@ class Chooser {
       ++choices.incomplete;
       return;
     }
-    const auto chosen = std::ranges::find_if(choice.candidates, [&](const Rated& rated) {
+    const auto likely = [&](const Rated& rated) {
       return !options_.min_log_probability ||
              token_log_probability(row(sample.id, rated.candidate)).value_or(0) >= *options_.min_log_probability;
-    });
-    if (chosen == choice.candidates.end()) {
+    };
+    const auto best = std::ranges::find_if(choice.candidates, likely);
+    if (best == choice.candidates.end()) {
       ++choices.unlikely;
       return;
     }
-    choice.chosen = chosen->candidate;
-    const CandidateRow& best = row(sample.id, choice.chosen);
-    const auto rejected = std::find_if(choice.candidates.rbegin(), std::make_reverse_iterator(chosen + 1),
-                                       [&](const Rated& rated) { return differ(best, row(sample.id, rated.candidate)); });
-    const bool has_rejected = rejected != std::make_reverse_iterator(chosen + 1);
-    if (options_.margin > 0 && (!has_rejected || chosen->reward - rejected->reward < options_.margin)) {
+    if (options_.accept && best->reward < sign_ * *options_.accept) {
+      ++choices.poor;
+      return;
+    }
+    for (const Rated& rated : choice.candidates) {
+      if (rated.reward == best->reward && likely(rated)) choice.chosen.push_back(rated.candidate);
+    }
+    const auto rejected = std::find_if(choice.candidates.rbegin(), choice.candidates.rend(), [&](const Rated& rated) {
+      return rated.reward < best->reward && differs(sample.id, rated.candidate, choice.chosen);
+    });
+    const bool has_rejected = rejected != choice.candidates.rend();
+    if (options_.margin > 0 && (!has_rejected || best->reward - rejected->reward < options_.margin)) {
       ++choices.narrow;
       return;
     }
@@ -139,9 +154,12 @@ class Chooser {
     return *std::ranges::find(candidates_.at(sample), candidate, [](const CandidateRow& r) { return r.key.candidate; });
   }
 
-  // The pictures of a text always do; a caption may have been said twice.
-  static bool differ(const CandidateRow& a, const CandidateRow& b) {
-    return a.key.direction == Direction::kT2I2T || *a.text != *b.text;
+  // The pictures of a text always do; a caption may have been said twice, and drawn otherwise.
+  bool differs(const std::string& sample, int64_t candidate, const std::vector<int64_t>& others) const {
+    const CandidateRow& own = row(sample, candidate);
+    return own.key.direction == Direction::kT2I2T || std::ranges::none_of(others, [&](int64_t other) {
+             return *row(sample, other).text == *own.text;
+           });
   }
 
   bool disputed(const std::string& sample, const Choice& choice) const {
@@ -149,7 +167,7 @@ class Chooser {
     return std::ranges::any_of(agree_, [&](const Values& metric) {
       const auto found = metric.find(sample);
       if (found == metric.end()) return true;
-      const auto chosen = found->second.find(choice.chosen), rejected = found->second.find(choice.rejected);
+      const auto chosen = found->second.find(choice.chosen.front()), rejected = found->second.find(choice.rejected);
       return chosen == found->second.end() || rejected == found->second.end() || chosen->second < rejected->second;
     });
   }
@@ -157,14 +175,17 @@ class Chooser {
   ChoiceOptions options_;
   Candidates candidates_;
   std::vector<Values> by_, agree_;
+  double sign_ = 1;  // of a single metric's values
 };
 
 }  // namespace
 
 std::string Choices::summary() const {
-  std::string text = fmt::format("{} of {} samples", kept.size(), std::ssize(kept) + incomplete + unlikely + narrow + disputed);
+  std::string text = fmt::format("{} of {} samples", kept.size(),
+                                 std::ssize(kept) + incomplete + unlikely + poor + narrow + disputed);
   const std::pair<int64_t, const char*> left_out[] = {{incomplete, "incomplete"},
                                                       {unlikely, "too unlikely"},
+                                                      {poor, "not good enough"},
                                                       {narrow, "below the margin"},
                                                       {disputed, "disputed by another metric"}};
   const char* separator = "; ";

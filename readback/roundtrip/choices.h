@@ -20,6 +20,7 @@ inline constexpr const char* kRandom = "random";          // chance, the same in
 struct ChoiceOptions {
   std::vector<std::string> by;
   std::vector<std::string> agree;
+  std::optional<double> accept;
   double margin = 0;
   std::optional<double> min_log_probability;
 
@@ -28,6 +29,8 @@ struct ChoiceOptions {
     return std::tuple(
         option(&O::by, "by", "What ranks its candidates: metrics, likelihood or random; several by their mean rank"),
         option(&O::agree, "agree", "Metrics by which the chosen candidate must not be worse than the rejected one"),
+        option(&O::accept, "accept",
+               "What the chosen one must reach: a value of the metric, as good or better; of several the mean rank"),
         option(&O::margin, "margin",
                "Least difference of chosen and rejected: the metric's; of several the mean rank's, 0 to 1", at_least(0)),
         option(&O::min_log_probability, "min_log_probability", "What a chosen text's tokens have on average, at least"));
@@ -43,8 +46,8 @@ struct Rated {
 struct Choice {
   int64_t position = 0;           // of the sample, as in Store::samples()
   std::vector<Rated> candidates;  // those with all values, the best first; equal ones by their numbers
-  int64_t chosen = 0;             // a candidate's number
-  int64_t rejected = -1;          // the worst; -1: there is none whose text and picture differ from the chosen one's
+  std::vector<int64_t> chosen;    // numbers of the best, several where they are equally good
+  int64_t rejected = -1;          // the worst, less good than these; -1: there is none that differs
 };
 
 // What a run teaches, in the order of its samples, and why samples are left out.
@@ -52,6 +55,7 @@ struct Choices {
   std::vector<Choice> kept;
   int64_t incomplete = 0;  // fewer than two candidates with all values
   int64_t unlikely = 0;    // no candidate reaches min_log_probability
+  int64_t poor = 0;        // the best one is not good enough to accept
   int64_t narrow = 0;      // below the margin
   int64_t disputed = 0;    // another metric disagrees
 

@@ -50,7 +50,8 @@ Lesson Lessons::draw(Random random, double temperature) const {
   for (const roundtrip::Rated& rated : choice.candidates) rewards[rated.candidate] = rated.reward;
   for (const auto& [number, reward] : rewards) lesson.rewards.push_back(reward);
 
-  int64_t taken = choice.chosen;
+  // Of equally good ones any.
+  int64_t taken = choice.chosen[static_cast<size_t>(random.below(std::ssize(choice.chosen)))];
   if (temperature > 0) {
     const at::Tensor values = at::tensor(lesson.rewards, at::kDouble).unsqueeze(0);
     const at::Tensor shares =

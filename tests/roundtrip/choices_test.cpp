@@ -52,11 +52,11 @@ TEST(Choices, TheNearestIsChosenAndTheFarthestRejected) {
   const Choices near = choose(store, Direction::kI2T2I, {.by = {"near"}});
   ASSERT_EQ(near.kept.size(), 2u);
   EXPECT_EQ(order_of(near.kept[0]), (std::vector<int64_t>{1, 0, 2}));
-  EXPECT_EQ(near.kept[0].chosen, 1);
+  EXPECT_EQ(near.kept[0].chosen, std::vector<int64_t>{1});
   EXPECT_EQ(near.kept[0].rejected, 2);
   EXPECT_EQ(near.kept[0].candidates.front().reward, -0.2);  // lower is better
   EXPECT_EQ(near.kept[1].position, 1);
-  EXPECT_EQ(choose(store, Direction::kI2T2I, {.by = {"like"}}).kept[0].chosen, 2);
+  EXPECT_EQ(choose(store, Direction::kI2T2I, {.by = {"like"}}).kept[0].chosen, std::vector<int64_t>{2});
   EXPECT_EQ(near.summary(), "2 of 2 samples");
 }
 
@@ -100,13 +100,37 @@ TEST(Choices, WhatIsLeftOutIsCounted) {
   EXPECT_EQ(choices.summary(), "1 of 5 samples; 1 incomplete, 1 too unlikely, 1 below the margin, 1 disputed by another metric");
 }
 
+TEST(Choices, EquallyGoodOnesAreAllChosen) {
+  fakes::Folder folder;
+  const Store store = store_of(folder, {{{"a", 2, 9}, {"b", 1, 9}, {"c", 3, 2}}, {{"a", 2, 9}, {"b", 1, 9}, {"c", 3, 9}}});
+  const Choices choices = choose(store, Direction::kI2T2I, {.by = {"like"}});
+  ASSERT_EQ(choices.kept.size(), 2u);
+  EXPECT_EQ(choices.kept[0].chosen, (std::vector<int64_t>{0, 1}));
+  EXPECT_EQ(choices.kept[0].rejected, 2);
+  EXPECT_EQ(choices.kept[1].chosen, (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_EQ(choices.kept[1].rejected, -1);  // none is worse
+}
+
+TEST(Choices, OnlyWhatIsGoodEnoughIsAccepted) {
+  fakes::Folder folder;
+  const Store store = store_of(folder, {{{"a", 2, 9}, {"b", 1, 5}}, {{"a", 0.5, 7}, {"b", 1, 2}}});
+  const Choices near = choose(store, Direction::kI2T2I, {.by = {"near"}, .accept = 0.5});  // 0.5 or lower
+  ASSERT_EQ(near.kept.size(), 1u);
+  EXPECT_EQ(near.kept[0].position, 1);
+  EXPECT_EQ(near.poor, 1);
+  const Choices like = choose(store, Direction::kI2T2I, {.by = {"like"}, .accept = 8});  // 8 or higher
+  ASSERT_EQ(like.kept.size(), 1u);
+  EXPECT_EQ(like.kept[0].position, 0);
+  EXPECT_EQ(like.summary(), "1 of 2 samples; 1 not good enough");
+}
+
 // An unlikely candidate is not chosen, and may be rejected.
 TEST(Choices, TheBestOfTheLikelyOnesIsChosen) {
   fakes::Folder folder;
   const Store store = store_of(folder, {{{"a", 1, 1, -40}, {"b", 2, 1, -2}, {"c", 3, 1, -40}}});
   const Choices choices = choose(store, Direction::kI2T2I, {.by = {"near"}, .min_log_probability = -1});
   ASSERT_EQ(choices.kept.size(), 1u);
-  EXPECT_EQ(choices.kept[0].chosen, 1);
+  EXPECT_EQ(choices.kept[0].chosen, std::vector<int64_t>{1});
   EXPECT_EQ(choices.kept[0].rejected, 2);
 }
 
@@ -115,7 +139,7 @@ TEST(Choices, ControlsAreRankingsToo) {
   std::vector<std::vector<Made>> samples(64, {{"a", 1, 1, -9}, {"b", 2, 1, -1}, {"c", 3, 1, -5}});
   const Store store = store_of(folder, samples);
   std::vector<int64_t> counts(3, 0);
-  for (const Choice& choice : choose(store, Direction::kI2T2I, {.by = {kRandom}}).kept) ++counts[choice.chosen];
+  for (const Choice& choice : choose(store, Direction::kI2T2I, {.by = {kRandom}}).kept) ++counts[static_cast<size_t>(choice.chosen.front())];
   for (const int64_t count : counts) EXPECT_GT(count, 8);
   const auto again = choose(store, Direction::kI2T2I, {.by = {kRandom}}), once = choose(store, Direction::kI2T2I, {.by = {kRandom}});
   for (size_t i = 0; i < once.kept.size(); ++i) EXPECT_EQ(once.kept[i].chosen, again.kept[i].chosen);
