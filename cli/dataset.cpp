@@ -24,8 +24,7 @@ struct DatasetFlags {
 };
 
 void add_source(CLI::App& verb, DatasetFlags& flags) {
-  verb.add_option("DATASET", flags.dataset, data::kDatasetSpecs)
-      ->required();
+  verb.add_option("DATASET", flags.dataset, data::kDatasetSpecs)->required();
   add_options(verb, flags.options);
 }
 

@@ -24,7 +24,8 @@ void add_report(CLI::App& app) {
       "  readback report runs/scenes --output scenes.html\n"
       "  readback report runs/unified      # of a training: its losses and evaluations\n"
       "  readback report runs/return       # of learning from what returned: each round's metrics");
-  verb->add_option("RUN", flags->run, "Folder of a run, a training or a learning in rounds, finished or not")->required();
+  verb->add_option("RUN", flags->run, "Folder of a run, a training or a learning in rounds, finished or not")
+      ->required();
   verb->add_option("--output", flags->output, "File; default: RUN/report.html");
   verb->callback([flags] {
     const fs::path page = flags->output.empty() ? fs::path(flags->run) / "report.html" : fs::path(flags->output);

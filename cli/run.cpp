@@ -81,8 +81,7 @@ void add_run(CLI::App& app) {
       "it\n"
       "stopped. Status: 0 all done, 1 some samples failed.");
   roundtrip::RunOptions& options = flags->options;
-  verb->add_option("DATASET", options.dataset, data::kDatasetSpecs)
-      ->required();
+  verb->add_option("DATASET", options.dataset, data::kDatasetSpecs)->required();
   verb->add_option("--output", flags->output, "Run folder")->required();
   add_options(
       *verb, options,

@@ -296,7 +296,8 @@ LowRank padded(const LowRank& pair, int64_t rank) {
 
 LowRank nothing_like(const LowRank& pair, int64_t rank) {
   LowRank none = padded(pair, std::max(rank, pair.a.size(0)));
-  return {at::zeros_like(none.a.narrow(0, 0, rank)), at::zeros_like(none.b.narrow(1, 0, rank)), static_cast<double>(rank)};
+  return {at::zeros_like(none.a.narrow(0, 0, rank)), at::zeros_like(none.b.narrow(1, 0, rank)),
+          static_cast<double>(rank)};
 }
 
 }  // namespace

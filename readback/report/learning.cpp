@@ -61,9 +61,10 @@ Markup cell(const json& metric) {
   const json& value = metric["value"];
   const std::string verdict = metric.value("verdict", "");
   const char* sign = verdict == "better" ? " ✓" : verdict == "worse" ? " ✗" : "";
-  return element("td.n", Attributes{{"title", verdict.empty() ? "no change that its interval excludes" : verdict}},
-                 element("strong", number(number_of(value["mean"])) + sign),
-                 element("div.soft", fmt::format("{} to {}", number(number_of(value["low"])), number(number_of(value["high"])))));
+  return element(
+      "td.n", Attributes{{"title", verdict.empty() ? "no change that its interval excludes" : verdict}},
+      element("strong", number(number_of(value["mean"])) + sign),
+      element("div.soft", fmt::format("{} to {}", number(number_of(value["low"])), number(number_of(value["high"])))));
 }
 
 Markup round_heads(size_t rounds) {
@@ -95,9 +96,10 @@ Markup plots_of(const std::vector<Row>& rows) {
       const json& round = row.rounds[i];
       series.points.emplace_back(static_cast<double>(i), round.is_null() ? NAN : number_of(round["value"]["mean"]));
     }
-    cards += element("figure.curve-card",
-                     element("figcaption", element("strong", series.name), element("span", row.about["role"].get<std::string>())),
-                     series_plot(series));
+    cards += element(
+        "figure.curve-card",
+        element("figcaption", element("strong", series.name), element("span", row.about["role"].get<std::string>())),
+        series_plot(series));
   }
   return element("div.plots.i2t2i", cards);
 }
@@ -161,7 +163,9 @@ Markup folders_section(const fs::path& folder, size_t rounds) {
       if (fs::exists(path)) lines += "readback report " + path.string() + "\n";
     }
   }
-  return lines.empty() ? Markup() : section("rounds", "Each round by itself", "What was collected, and its losses.", element("pre", lines));
+  return lines.empty()
+             ? Markup()
+             : section("rounds", "Each round by itself", "What was collected, and its losses.", element("pre", lines));
 }
 
 std::string lede(const std::vector<json>& rounds) {
@@ -186,11 +190,11 @@ std::string render_learning(const fs::path& folder) {
               element("div.said", element("p.lede", folder.string() + ": " + lede(rounds))));
   const Markup options = section("options", "Options", "All that decide the results, given or by default.",
                                  element("pre", options_of(folder / "learning.json")));
-  return document("Learning: " + folder.string(),
-                  opening + element("main", parting_section(rounds),
-                                    direction_section(rounds, roundtrip::Direction::kI2T2I),
-                                    direction_section(rounds, roundtrip::Direction::kT2I2T), other_section(rounds),
-                                    folders_section(folder, rounds.size()), options));
+  return document(
+      "Learning: " + folder.string(),
+      opening + element("main", parting_section(rounds), direction_section(rounds, roundtrip::Direction::kI2T2I),
+                        direction_section(rounds, roundtrip::Direction::kT2I2T), other_section(rounds),
+                        folders_section(folder, rounds.size()), options));
 }
 
 }  // namespace readback::report

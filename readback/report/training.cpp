@@ -57,8 +57,7 @@ Markup cards(const std::string& id, const std::string& heading, const std::strin
 std::string options_of(const fs::path& identity_file) {
   if (!fs::exists(identity_file)) return {};
   std::string lines;
-  const nlohmann::json identity =
-      nlohmann::json::parse(read_file(identity_file), nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json identity = nlohmann::json::parse(read_file(identity_file), nullptr, /*allow_exceptions=*/false);
   if (!identity.is_object() || !identity.contains("options")) return {};
   const nlohmann::json options = identity["options"].flatten();
   for (const auto& [pointer, value] : options.items()) {
@@ -83,8 +82,8 @@ std::string render_training(const fs::path& folder) {
   const Markup opening =
       element("header.opening", element("p.brand", emblem(), "readback"), element("h1", "A training"),
               element("div.said", element("p.lede", folder.string() + ": what " + steps + " steps taught.")));
-  const std::string names_and_values = fs::exists(folder / kOlderOptions) ? read_file(folder / kOlderOptions)
-                                                                          : options_of(folder / kIdentity);
+  const std::string names_and_values =
+      fs::exists(folder / kOlderOptions) ? read_file(folder / kOlderOptions) : options_of(folder / kIdentity);
   const Markup options = section("options", "Options", "All that decide its weights, given or by default.",
                                  element("pre", names_and_values));
   return document(

@@ -82,8 +82,12 @@ ByCandidate mean_ranks(const std::vector<ByCandidate>& metrics) {
 class Chooser {
  public:
   Chooser(const Store& store, Direction direction, const ChoiceOptions& options)
-      : options_(options), candidates_(complete_candidates(store, direction)) {
-    check_options(options);
+      : options_((check_options(options), options)), candidates_(complete_candidates(store, direction)) {
+    if (options.candidates > 0) {
+      for (auto& [sample, rows] : candidates_) {
+        std::erase_if(rows, [&](const CandidateRow& row) { return row.key.candidate >= options.candidates; });
+      }
+    }
     if (options.by.empty()) {
       throw UsageError(describe("candidates of " + std::string(name(direction)), "something to choose by", "nothing"));
     }
@@ -140,7 +144,8 @@ class Chooser {
     }
     for (ByCandidate& own : values) {
       std::erase_if(own, [&](const auto& entry) {
-        return std::ranges::any_of(values, [&](const ByCandidate& other) { return !other.contains(entry.first); });
+        return (options_.candidates > 0 && entry.first >= options_.candidates) ||
+               std::ranges::any_of(values, [&](const ByCandidate& other) { return !other.contains(entry.first); });
       });
     }
     const ByCandidate rewards = values.size() == 1 ? values.front() : mean_ranks(values);
@@ -157,9 +162,8 @@ class Chooser {
   // The pictures of a text always do; a caption may have been said twice, and drawn otherwise.
   bool differs(const std::string& sample, int64_t candidate, const std::vector<int64_t>& others) const {
     const CandidateRow& own = row(sample, candidate);
-    return own.key.direction == Direction::kT2I2T || std::ranges::none_of(others, [&](int64_t other) {
-             return *row(sample, other).text == *own.text;
-           });
+    return own.key.direction == Direction::kT2I2T ||
+           std::ranges::none_of(others, [&](int64_t other) { return *row(sample, other).text == *own.text; });
   }
 
   bool disputed(const std::string& sample, const Choice& choice) const {
@@ -181,8 +185,8 @@ class Chooser {
 }  // namespace
 
 std::string Choices::summary() const {
-  std::string text = fmt::format("{} of {} samples", kept.size(),
-                                 std::ssize(kept) + incomplete + unlikely + poor + narrow + disputed);
+  std::string text =
+      fmt::format("{} of {} samples", kept.size(), std::ssize(kept) + incomplete + unlikely + poor + narrow + disputed);
   const std::pair<int64_t, const char*> left_out[] = {{incomplete, "incomplete"},
                                                       {unlikely, "too unlikely"},
                                                       {poor, "not good enough"},
@@ -204,7 +208,10 @@ Values values_by(const Store& store, Direction direction, const std::string& by)
 Choices choose(const Store& store, Direction direction, const ChoiceOptions& options) {
   const Chooser chooser(store, direction, options);
   Choices choices;
-  for (const SampleRow& sample : store.samples()) chooser.choose(sample, choices);
+  for (const SampleRow& sample : store.samples()) {
+    if (options.samples > 0 && sample.position >= options.samples) break;
+    chooser.choose(sample, choices);
+  }
   return choices;
 }
 

@@ -20,6 +20,7 @@ inline constexpr const char* kRandom = "random";          // chance, the same in
 struct ChoiceOptions {
   std::vector<std::string> by;
   std::vector<std::string> agree;
+  int64_t samples = 0, candidates = 0;
   std::optional<double> accept;
   double margin = 0;
   std::optional<double> min_log_probability;
@@ -29,11 +30,15 @@ struct ChoiceOptions {
     return std::tuple(
         option(&O::by, "by", "What ranks its candidates: metrics, likelihood or random; several by their mean rank"),
         option(&O::agree, "agree", "Metrics by which the chosen candidate must not be worse than the rejected one"),
+        option(&O::samples, "samples", "Only the first N samples of a run; 0: all", at_least(0)),
+        option(&O::candidates, "candidates", "Only the first N candidates of a sample; 0: all", at_least(0)),
         option(&O::accept, "accept",
                "What the chosen one must reach: a value of the metric, as good or better; of several the mean rank"),
         option(&O::margin, "margin",
-               "Least difference of chosen and rejected: the metric's; of several the mean rank's, 0 to 1", at_least(0)),
-        option(&O::min_log_probability, "min_log_probability", "What a chosen text's tokens have on average, at least"));
+               "Least difference of chosen and rejected: the metric's; of several the mean rank's, 0 to 1",
+               at_least(0)),
+        option(&O::min_log_probability, "min_log_probability",
+               "What a chosen text's tokens have on average, at least"));
   }
 };
 

@@ -40,8 +40,8 @@ struct RunOptions {
   static constexpr auto options() {
     using O = RunOptions;
     return std::tuple(
-        option(&O::dataset, "dataset", data::kDatasetSpecs),
-        nested(&O::dataset_options, "dataset_options"), option(&O::directions, "directions", "i2t2i, t2i2t or both"),
+        option(&O::dataset, "dataset", data::kDatasetSpecs), nested(&O::dataset_options, "dataset_options"),
+        option(&O::directions, "directions", "i2t2i, t2i2t or both"),
         option(&O::num_candidates, "num_candidates", "Candidates a sample and direction", at_least(1)),
         option(&O::captioner, "captioner", "Repository: a folder, or a hub id in the cache"),
         option(&O::generator, "generator", "Repository: a folder, or a hub id in the cache"),

@@ -25,7 +25,10 @@ Lessons::Lessons(const std::filesystem::path& folder, Direction direction, const
   const int64_t before = size();
   std::erase_if(choices_.kept, [&](const Choice& choice) {
     return (needs == Needs::kComparisons && choice.rejected < 0) ||
-           (needs == Needs::kGroups && std::ssize(choice.candidates) < store_->num_candidates());
+           (needs == Needs::kGroups &&
+            std::ssize(choice.candidates) < (options.candidates > 0
+                                                 ? std::min(options.candidates, store_->num_candidates())
+                                                 : store_->num_candidates()));
   });
   if (const int64_t fewer = before - size(); fewer > 0) {
     summary_ += fmt::format("; {} of them cannot be used, {}", fewer,
@@ -45,7 +48,8 @@ Lessons::Lessons(const std::filesystem::path& folder, Direction direction, const
 Lesson Lessons::draw(Random random, double temperature) const {
   const Choice& choice = choices_.kept[static_cast<size_t>(random.below(size()))];
   const Sample& sample = samples_[static_cast<size_t>(choice.position)];
-  Lesson lesson{.row = {{}, "", random}, .rejected_picture = {}, .rejected_caption = {}, .candidates = {}, .rewards = {}};
+  Lesson lesson{
+      .row = {{}, "", random}, .rejected_picture = {}, .rejected_caption = {}, .candidates = {}, .rewards = {}};
   std::map<int64_t, double> rewards;  // by number
   for (const roundtrip::Rated& rated : choice.candidates) rewards[rated.candidate] = rated.reward;
   for (const auto& [number, reward] : rewards) lesson.rewards.push_back(reward);

@@ -33,8 +33,8 @@ class Lessons {
   int64_t size() const { return std::ssize(choices_.kept); }
   const std::string& summary() const { return summary_; }
 
-  // Drawn by `random`, which goes into the row. `temperature`: 0: the row has one of the chosen candidates; else any, drawn by
-  // softmax of the rewards' group advantages / temperature.
+  // Drawn by `random`, which goes into the row. `temperature`: 0: the row has one of the chosen candidates; else any,
+  // drawn by softmax of the rewards' group advantages / temperature.
   Lesson draw(Random random, double temperature) const;
 
  private:

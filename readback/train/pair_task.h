@@ -1,4 +1,5 @@
-// What all tasks have in common that tune a captioner and a generator: the models, their evaluation, how they are saved.
+// What all tasks have in common that tune a captioner and a generator: the models, their evaluation, how they are
+// saved.
 #pragma once
 #include <memory>
 #include <optional>

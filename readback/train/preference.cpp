@@ -57,7 +57,8 @@ GrpoLoss grpo_loss(const TokenLogProbabilities& tokens, const at::Tensor& advant
       result.total = loss.sum() / static_cast<double>(learned.size(0) * options.max_length);
       break;
   }
-  const at::Tensor too_low = ratio.lt(low).logical_and(weight.lt(0)), too_high = ratio.gt(high).logical_and(weight.gt(0));
+  const at::Tensor too_low = ratio.lt(low).logical_and(weight.lt(0)),
+                   too_high = ratio.gt(high).logical_and(weight.gt(0));
   result.clipped = too_low.logical_or(too_high).logical_and(learned).sum() / count;
   return result;
 }

@@ -108,8 +108,7 @@ struct ReturnOptions {
                "sft: 0: the best candidate; else one drawn by softmax of its advantage / temperature", at_least(0)),
         nested(&O::dpo, "dpo", "dpo_"),
         option(&O::diffusion_dpo_beta, "diffusion_dpo_beta", "Pictures: how close to the reference", more_than(0)),
-        nested(&O::grpo, "grpo", "grpo_"),
-        option(&O::weight, "weight", "Of what returned", at_least(0)),
+        nested(&O::grpo, "grpo", "grpo_"), option(&O::weight, "weight", "Of what returned", at_least(0)),
         option(&O::supervised_weight, "supervised_weight", "Of each model's own loss on the clean pairs of dataset",
                at_least(0)));
   }

@@ -1,5 +1,5 @@
-// Learning from what returned as a task that the trainer drives: candidates that a captioner and a generator made, ranked
-// by how well they came back, teach either or both.
+// Learning from what returned as a task that the trainer drives: candidates that a captioner and a generator made,
+// ranked by how well they came back, teach either or both.
 #pragma once
 #include <memory>
 

@@ -51,7 +51,8 @@ void expect_part_alone(const checkpoint::Repository& repository, const TunedPart
   const std::vector<std::string> parts = repository.adapted_parts();
   if (parts.empty() || parts == std::vector{part.folder()}) return;
   throw UsageError(describe(repository.name(), "a whole model, or an adapter of the part that is trained alone",
-                            "an adapter of other parts too", "Train its weights (such as xattn_q), which writes a whole model"));
+                            "an adapter of other parts too",
+                            "Train its weights (such as xattn_q), which writes a whole model"));
 }
 
 }  // namespace
@@ -91,7 +92,8 @@ void save_tuned(const checkpoint::Repository& repository, const TunedPart& part,
   if (const checkpoint::LowRankMap modules = trained_adapters(part, trained); !modules.empty()) {
     const checkpoint::Adapter* before = repository.adapter();
     const std::string base = before != nullptr ? before->base : repository.name();
-    const checkpoint::LowRankMap all = before != nullptr ? checkpoint::stacked(before->parts.at(part.folder()), modules) : modules;
+    const checkpoint::LowRankMap all =
+        before != nullptr ? checkpoint::stacked(before->parts.at(part.folder()), modules) : modules;
     if (captioner) return checkpoint::save_peft_adapter(folder, base, all);
     return checkpoint::save_diffusers_adapter(folder, base, part.folder(), all);
   }

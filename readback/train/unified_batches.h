@@ -25,7 +25,7 @@ class UnifiedBatches {
   // gradients where it is trained; then `pixels` gets the pictures, [B, 3, S, S].
   at::Tensor images(std::vector<BatchRow>& rows, at::Tensor& pixels);
   CaptionBatch captions(const std::vector<std::string>& texts) const;
-  at::Tensor text_states(const std::vector<std::string>& texts);  // [B, T, D]
+  at::Tensor text_states(const std::vector<std::string>& texts);    // [B, T, D]
   at::Tensor draw_latents(const Picture& picture, Random& random);  // [c, h, w], on the CPU
   int64_t draw_timestep(Random& random) const;
   at::Tensor stacked(const std::vector<at::Tensor>& rows) const;  // on the models' device

@@ -304,7 +304,8 @@ struct UnifiedTaskOptions {
   static constexpr auto options() {
     using O = UnifiedTaskOptions;
     return std::tuple(
-        nested(&O::models, "models"), option(&O::losses, "losses", "lm, diffusion (each model alone), unified, or return: from what came back"),
+        nested(&O::models, "models"),
+        option(&O::losses, "losses", "lm, diffusion (each model alone), unified, or return: from what came back"),
         option(&O::order, "order", "T-I-T and I-T-I in turn, or both in each batch"),
         nested(&O::objective, "objective"), nested(&O::returned, "returned"), nested(&O::batches, "batches"),
         nested(&O::evaluation, "evaluation", "evaluate_"),

@@ -33,8 +33,8 @@ UnifiedSamples::UnifiedSamples(const SampleOptions& options, const Context& cont
                              "A folder needs NAME.txt beside NAME.jpg, COCO files need annotations"));
   }
   if (const int64_t without = dataset_->size() - size(); without > 0) {
-    context.progress().note(fmt::format("{}: {} samples without image or captions are left out",
-                                        dataset_->description(), without));
+    context.progress().note(
+        fmt::format("{}: {} samples without image or captions are left out", dataset_->description(), without));
   }
 }
 

@@ -1,5 +1,5 @@
-// What fine-tuning sees: rows of a picture and a caption, drawn from a data set. Each row draws from a stream of its own,
-// (seed, step, row), so that neither a resume nor the number of processes that share a batch changes what is seen.
+// What fine-tuning sees: rows of a picture and a caption, drawn from a data set. Each row draws from a stream of its
+// own, (seed, step, row), so that neither a resume nor the number of processes that share a batch changes what is seen.
 #pragma once
 #include <ATen/core/Tensor.h>
 

@@ -34,8 +34,8 @@ nlohmann::json digests(const FinetuneOptions& options) {
   start["captioner"] = checkpoint::Repository(options.task.models.captioner).digest();
   start["generator"] = checkpoint::Repository(options.task.models.generator).digest();
   const train::ReturnOptions& returned = options.task.returned;
-  for (const auto& [name, folder] : {std::pair("image_cycle_run", returned.image_cycle_run),
-                                     std::pair("text_cycle_run", returned.text_cycle_run)}) {
+  for (const auto& [name, folder] :
+       {std::pair("image_cycle_run", returned.image_cycle_run), std::pair("text_cycle_run", returned.text_cycle_run)}) {
     if (!folder.empty()) start[name] = roundtrip::content_digest(roundtrip::Store::open(folder));
   }
   return start;

@@ -28,15 +28,15 @@ struct FinetuneOptions {
 
   static constexpr auto options() {
     using O = FinetuneOptions;
-    return std::tuple(nested(&O::task, "task"), nested(&O::train, "train"),
-                      option(&O::captioner_learning_rate, "captioner_learning_rate",
-                             "The captioner's highest; learning_rate is the generator's", at_least(0)),
-                      option(&O::captioner_weight_decay, "captioner_weight_decay",
-                             "The captioner's; weight_decay is the generator's", at_least(0)),
-                      option(&O::rounds, "rounds",
-                             "losses return: of collecting with the models of the round before, and learning",
-                             at_least(1), Scope::kExecution),
-                      nested(&O::collect, "collect"), nested(&O::guard, "guard"), nested(&O::machine, "machine"));
+    return std::tuple(
+        nested(&O::task, "task"), nested(&O::train, "train"),
+        option(&O::captioner_learning_rate, "captioner_learning_rate",
+               "The captioner's highest; learning_rate is the generator's", at_least(0)),
+        option(&O::captioner_weight_decay, "captioner_weight_decay", "The captioner's; weight_decay is the generator's",
+               at_least(0)),
+        option(&O::rounds, "rounds", "losses return: of collecting with the models of the round before, and learning",
+               at_least(1), Scope::kExecution),
+        nested(&O::collect, "collect"), nested(&O::guard, "guard"), nested(&O::machine, "machine"));
   }
 };
 

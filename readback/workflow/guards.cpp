@@ -236,7 +236,8 @@ void describe_pictures(const Store& run, const score::MetricCheckpoints& checkpo
     if (!row.image.empty()) originals.push_back(row.image);
   }
   if (std::ssize(drawn) <= kNeighbours || std::ssize(originals) <= kNeighbours) return;
-  const auto clip = score::open_checkpoints(checkpoints, machine, score::EmbeddingCache::Originals::kOneByOne).clip.get();
+  const auto clip =
+      score::open_checkpoints(checkpoints, machine, score::EmbeddingCache::Originals::kOneByOne).clip.get();
   const score::PrecisionRecall value =
       score::precision_recall(clip_vectors(run, drawn, *clip), clip_vectors(run, originals, *clip), kNeighbours);
   round["pictures"] = {{"precision", value.precision}, {"recall", value.recall}};
@@ -268,9 +269,9 @@ ordered_json judge(const Judged& now, const Judged* previous, const Judged* star
 }
 
 std::string Signal::sentence() const {
-  return fmt::format("{} of {}: {:.3g} [{:.3g}, {:.3g}], random pairs {:.3g} [{:.3g}, {:.3g}], {:.2g} standard deviations",
-                     metric, roundtrip::name(direction), own.mean, own.low, own.high, floor.mean, floor.low, floor.high,
-                     deviations);
+  return fmt::format(
+      "{} of {}: {:.3g} [{:.3g}, {:.3g}], random pairs {:.3g} [{:.3g}, {:.3g}], {:.2g} standard deviations", metric,
+      roundtrip::name(direction), own.mean, own.low, own.high, floor.mean, floor.low, floor.high, deviations);
 }
 
 std::vector<Signal> signals(const Store& run, const Rewards& rewards) {
@@ -293,7 +294,8 @@ std::vector<Signal> signals(const Store& run, const Rewards& rewards) {
         b.push_back(found->second);
       }
       if (a.size() < 2) continue;
-      Signal signal{.direction = direction, .metric = name, .own = score::bootstrap_mean(a), .floor = score::bootstrap_mean(b)};
+      Signal signal{
+          .direction = direction, .metric = name, .own = score::bootstrap_mean(a), .floor = score::bootstrap_mean(b)};
       const bool lower = metric->direction == score::Direction::kLowerIsBetter;
       signal.gain = lower ? score::paired_difference(b, a) : score::paired_difference(a, b);
       double squares = 0;

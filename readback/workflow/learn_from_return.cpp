@@ -146,9 +146,12 @@ class Learning {
         throw UsageError(describe("rounds", "1 with a run that is given, which only its own models can have made",
                                   std::to_string(options_.rounds)));
       }
-      const roundtrip::ChoiceOptions& choice = images ? options_.task.returned.image_cycle : options_.task.returned.text_cycle;
+      const roundtrip::ChoiceOptions& choice =
+          images ? options_.task.returned.image_cycle : options_.task.returned.text_cycle;
       const auto expect = [&](const char* what, const char* why, bool given) {
-        if (!given) throw UsageError(describe(std::string(images ? "image" : "text") + " cycle", why, "none", std::string("Give ") + what));
+        if (!given)
+          throw UsageError(
+              describe(std::string(images ? "image" : "text") + " cycle", why, "none", std::string("Give ") + what));
       };
       expect(images ? "pictures" : "texts", images ? "a data set of pictures" : "a data set of texts",
              !(images ? options_.collect.pictures : options_.collect.texts).empty());
@@ -174,8 +177,8 @@ class Learning {
                     {.split = evaluation.split, .limit = evaluation.samples, .image_size = evaluation.image_size}};
         continue;
       }
-      const int64_t count =
-          std::max<int64_t>(1, std::min(evaluation.samples > 0 ? evaluation.samples : dataset->size(), dataset->size() / 10));
+      const int64_t count = std::max<int64_t>(
+          1, std::min(evaluation.samples > 0 ? evaluation.samples : dataset->size(), dataset->size() / 10));
       if (dataset->size() < 2) {
         throw DataError(describe(dataset->description(), "samples to learn from and one to hold out", "one"));
       }
@@ -249,7 +252,8 @@ class Learning {
 
   RunResult collect(int64_t round, Direction direction) {
     context_.progress().note(fmt::format("round {}: collecting from {}", round, name_of(direction)));
-    return tell(workflow::run(collecting_options(round, direction), round_folder(round) / name_of(direction), context_, ranks_));
+    return tell(workflow::run(collecting_options(round, direction), round_folder(round) / name_of(direction), context_,
+                              ranks_));
   }
 
   // Notes what a run could not do; candidates that failed do not teach.
@@ -257,8 +261,8 @@ class Learning {
     for (const std::string& note : result.notes) context_.progress().note(note);
     if (!result.failures.empty()) {
       const roundtrip::ErrorRow& first = result.failures.front();
-      context_.progress().note(fmt::format("{} failures, which teach nothing; the first: {}, {}", result.failures.size(),
-                                           first.sample, first.message));
+      context_.progress().note(fmt::format("{} failures, which teach nothing; the first: {}, {}",
+                                           result.failures.size(), first.sample, first.message));
     }
     return result;
   }
@@ -295,7 +299,8 @@ class Learning {
     std::erase_if(names, [&](const std::string& name) { return std::ranges::find(by, name) != by.end(); });
     std::vector<std::string> of_quality;
     for (const std::string& name : names) {
-      if (roundtrip::role(direction, score::find_metric(name).inputs) == roundtrip::Role::kQuality) of_quality.push_back(name);
+      if (roundtrip::role(direction, score::find_metric(name).inputs) == roundtrip::Role::kQuality)
+        of_quality.push_back(name);
     }
     return of_quality.empty() ? names : of_quality;
   }
@@ -386,11 +391,11 @@ class Learning {
       if (!signal.teaches(options_.guard.least_signal)) weak.push_back(signal.sentence());
     }
     if (weak.empty()) return;
-    throw UsageError(describe(fmt::format("what returned of {} samples", options_.guard.probe),
-                              fmt::format("nearer than random pairs by {:.2g} of their standard deviations",
-                                          options_.guard.least_signal),
-                              fmt::format("{}", fmt::join(weak, "; ")),
-                              "Choose another metric, a better partner (reader, drawer) or a lower least_signal"));
+    throw UsageError(describe(
+        fmt::format("what returned of {} samples", options_.guard.probe),
+        fmt::format("nearer than random pairs by {:.2g} of their standard deviations", options_.guard.least_signal),
+        fmt::format("{}", fmt::join(weak, "; ")),
+        "Choose another metric, a better partner (reader, drawer) or a lower least_signal"));
   }
 
   // Of a round, by one batch of the probe's lessons.
@@ -425,22 +430,24 @@ class Learning {
   void tell_estimate(const Estimate& estimate, const fs::path& file) const {
     const auto rounds = static_cast<double>(options_.rounds);
     const double hours = (estimate.collecting_seconds + estimate.learning_seconds) * rounds / 3600;
-    context_.progress().note(fmt::format(
-        "estimate: {:.2g} hours for {} round{}, of which learning {:.2g}; {} captions and {} pictures a round, {:.2g} GB",
-        hours, options_.rounds, options_.rounds == 1 ? "" : "s", estimate.learning_seconds * rounds / 3600,
-        estimate.captions, estimate.pictures, estimate.picture_bytes * rounds / 1e9));
+    context_.progress().note(
+        fmt::format("estimate: {:.2g} hours for {} round{}, of which learning {:.2g}; {} captions and {} pictures a "
+                    "round, {:.2g} GB",
+                    hours, options_.rounds, options_.rounds == 1 ? "" : "s", estimate.learning_seconds * rounds / 3600,
+                    estimate.captions, estimate.pictures, estimate.picture_bytes * rounds / 1e9));
     write_file(file, ordered_json{{"rounds", options_.rounds},
                                   {"collecting_seconds_a_round", estimate.collecting_seconds},
                                   {"learning_seconds_a_round", estimate.learning_seconds},
                                   {"captions_a_round", estimate.captions},
                                   {"pictures_a_round", estimate.pictures},
                                   {"bytes_a_round", estimate.picture_bytes}}
-                             .dump(2) + "\n");
+                             .dump(2) +
+                         "\n");
   }
 
   void publish(int64_t best) const {
-    for (const auto& [name, learned] : {std::pair("captioner", captioner_learns(options_)),
-                                        std::pair("generator", generator_learns(options_))}) {
+    for (const auto& [name, learned] :
+         {std::pair("captioner", captioner_learns(options_)), std::pair("generator", generator_learns(options_))}) {
       if (!learned) continue;
       const fs::path link = folder_ / name, beside = folder_ / (std::string(name) + ".new");
       fs::remove(link);

@@ -1,5 +1,5 @@
-// What learning from what returned is asked to do around the learning itself (train/return_options.h): what is collected
-// before, and what guards it.
+// What learning from what returned is asked to do around the learning itself (train/return_options.h): what is
+// collected before, and what guards it.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -48,7 +48,8 @@ std::vector<int64_t> order_of(const Choice& choice) {
 
 TEST(Choices, TheNearestIsChosenAndTheFarthestRejected) {
   fakes::Folder folder;
-  const Store store = store_of(folder, {{{"a", 0.5, 1}, {"b", 0.2, 2}, {"c", 0.9, 3}}, {{"a", 3, 3}, {"b", 2, 1}, {"c", 1, 2}}});
+  const Store store =
+      store_of(folder, {{{"a", 0.5, 1}, {"b", 0.2, 2}, {"c", 0.9, 3}}, {{"a", 3, 3}, {"b", 2, 1}, {"c", 1, 2}}});
   const Choices near = choose(store, Direction::kI2T2I, {.by = {"near"}});
   ASSERT_EQ(near.kept.size(), 2u);
   EXPECT_EQ(order_of(near.kept[0]), (std::vector<int64_t>{1, 0, 2}));
@@ -74,7 +75,8 @@ TEST(Choices, SeveralMetricsCountByTheirMeanRank) {
 
 TEST(Choices, WhatRepeatsTheChosenTextIsNotRejected) {
   fakes::Folder folder;
-  const Store store = store_of(folder, {{{"a", 1, 1}, {"b", 2, 1}, {"a", 3, 1}}, {{"a", 1, 1}, {"a", 2, 1}, {"a", 3, 1}}});
+  const Store store =
+      store_of(folder, {{{"a", 1, 1}, {"b", 2, 1}, {"a", 3, 1}}, {{"a", 1, 1}, {"a", 2, 1}, {"a", 3, 1}}});
   const Choices choices = choose(store, Direction::kI2T2I, {.by = {"near"}});
   ASSERT_EQ(choices.kept.size(), 2u);
   EXPECT_EQ(choices.kept[0].rejected, 1);
@@ -83,26 +85,27 @@ TEST(Choices, WhatRepeatsTheChosenTextIsNotRejected) {
 
 TEST(Choices, WhatIsLeftOutIsCounted) {
   fakes::Folder folder;
-  const Store store = store_of(folder, {{{"a", 1, 1, -2}, {"b", 2, 0, -8}},       // likely, agreed, wide
-                                        {{"a", 1, 1, -8}, {"b", 2, 0, -8}},       // nobody likely
-                                        {{"a", 1, 1, -2}, {"b", 1.1, 0, -2}},     // narrow
-                                        {{"a", 1, 0, -2}, {"b", 2, 1, -2}},       // "like" says otherwise
-                                        {{"a", 1, 1, -2}, {"b", {}, 1, -2}}});    // one without a value
-  const Choices choices = choose(
-      store, Direction::kI2T2I,
-      {.by = {"near"}, .agree = {"like"}, .margin = 0.5, .min_log_probability = -1});
+  const Store store = store_of(folder, {{{"a", 1, 1, -2}, {"b", 2, 0, -8}},     // likely, agreed, wide
+                                        {{"a", 1, 1, -8}, {"b", 2, 0, -8}},     // nobody likely
+                                        {{"a", 1, 1, -2}, {"b", 1.1, 0, -2}},   // narrow
+                                        {{"a", 1, 0, -2}, {"b", 2, 1, -2}},     // "like" says otherwise
+                                        {{"a", 1, 1, -2}, {"b", {}, 1, -2}}});  // one without a value
+  const Choices choices =
+      choose(store, Direction::kI2T2I, {.by = {"near"}, .agree = {"like"}, .margin = 0.5, .min_log_probability = -1});
   ASSERT_EQ(choices.kept.size(), 1u);
   EXPECT_EQ(choices.kept[0].position, 0);
   EXPECT_EQ(choices.unlikely, 1);
   EXPECT_EQ(choices.narrow, 1);
   EXPECT_EQ(choices.disputed, 1);
   EXPECT_EQ(choices.incomplete, 1);
-  EXPECT_EQ(choices.summary(), "1 of 5 samples; 1 incomplete, 1 too unlikely, 1 below the margin, 1 disputed by another metric");
+  EXPECT_EQ(choices.summary(),
+            "1 of 5 samples; 1 incomplete, 1 too unlikely, 1 below the margin, 1 disputed by another metric");
 }
 
 TEST(Choices, EquallyGoodOnesAreAllChosen) {
   fakes::Folder folder;
-  const Store store = store_of(folder, {{{"a", 2, 9}, {"b", 1, 9}, {"c", 3, 2}}, {{"a", 2, 9}, {"b", 1, 9}, {"c", 3, 9}}});
+  const Store store =
+      store_of(folder, {{{"a", 2, 9}, {"b", 1, 9}, {"c", 3, 2}}, {{"a", 2, 9}, {"b", 1, 9}, {"c", 3, 9}}});
   const Choices choices = choose(store, Direction::kI2T2I, {.by = {"like"}});
   ASSERT_EQ(choices.kept.size(), 2u);
   EXPECT_EQ(choices.kept[0].chosen, (std::vector<int64_t>{0, 1}));
@@ -124,6 +127,18 @@ TEST(Choices, OnlyWhatIsGoodEnoughIsAccepted) {
   EXPECT_EQ(like.summary(), "1 of 2 samples; 1 not good enough");
 }
 
+// A kept collection says how many candidates it takes.
+TEST(Choices, APartOfARunMayBeLookedAt) {
+  fakes::Folder folder;
+  const Store store =
+      store_of(folder, {{{"a", 3, 1}, {"b", 2, 1}, {"c", 1, 1}}, {{"a", 1, 1}, {"b", 2, 1}, {"c", 3, 1}}});
+  const Choices choices = choose(store, Direction::kI2T2I, {.by = {"near"}, .samples = 1, .candidates = 2});
+  ASSERT_EQ(choices.kept.size(), 1u);
+  EXPECT_EQ(order_of(choices.kept[0]), (std::vector<int64_t>{1, 0}));
+  const Choices ranked = choose(store, Direction::kI2T2I, {.by = {"near", "likelihood"}, .candidates = 2});
+  EXPECT_EQ(ranked.kept[1].candidates.size(), 2u);
+}
+
 // An unlikely candidate is not chosen, and may be rejected.
 TEST(Choices, TheBestOfTheLikelyOnesIsChosen) {
   fakes::Folder folder;
@@ -139,9 +154,11 @@ TEST(Choices, ControlsAreRankingsToo) {
   std::vector<std::vector<Made>> samples(64, {{"a", 1, 1, -9}, {"b", 2, 1, -1}, {"c", 3, 1, -5}});
   const Store store = store_of(folder, samples);
   std::vector<int64_t> counts(3, 0);
-  for (const Choice& choice : choose(store, Direction::kI2T2I, {.by = {kRandom}}).kept) ++counts[static_cast<size_t>(choice.chosen.front())];
+  for (const Choice& choice : choose(store, Direction::kI2T2I, {.by = {kRandom}}).kept)
+    ++counts[static_cast<size_t>(choice.chosen.front())];
   for (const int64_t count : counts) EXPECT_GT(count, 8);
-  const auto again = choose(store, Direction::kI2T2I, {.by = {kRandom}}), once = choose(store, Direction::kI2T2I, {.by = {kRandom}});
+  const auto again = choose(store, Direction::kI2T2I, {.by = {kRandom}}),
+             once = choose(store, Direction::kI2T2I, {.by = {kRandom}});
   for (size_t i = 0; i < once.kept.size(); ++i) EXPECT_EQ(once.kept[i].chosen, again.kept[i].chosen);
   EXPECT_EQ(order_of(choose(store, Direction::kI2T2I, {.by = {kLikelihood}}).kept[0]), (std::vector<int64_t>{1, 2, 0}));
 }

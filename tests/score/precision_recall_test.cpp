@@ -25,7 +25,8 @@ TEST(PrecisionRecall, EqualTorchFidelitys) {
   const auto cases = read_json(tests::source_dir() / "tests/goldens/score/precision_recall.json");
   ASSERT_GE(cases.size(), 3u);
   for (const auto& golden : cases) {
-    const at::Tensor generated = features("generated", golden["generated"], golden["width"], golden["scale"], golden["shift"]);
+    const at::Tensor generated =
+        features("generated", golden["generated"], golden["width"], golden["scale"], golden["shift"]);
     const at::Tensor real = features("real", golden["real"], golden["width"], 1, 0);
     const PrecisionRecall value = precision_recall(generated, real, golden["k"]);
     EXPECT_NEAR(value.precision, golden["precision"].get<double>(), 1e-6) << golden;

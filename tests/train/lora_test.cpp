@@ -134,7 +134,8 @@ TEST(Lora, AnAdapterMayStartFromAnAdapter) {
   options.models.lora.rank = 2;
   options.models.train_captioner = Selection::kLoraXattnQ;  // modules that the first has, and others
   expect_saved_reads_as_trained(second, options);
-  const checkpoint::Adapter one = checkpoint::load_adapter(first / "captioner"), both = checkpoint::load_adapter(second / "captioner");
+  const checkpoint::Adapter one = checkpoint::load_adapter(first / "captioner"),
+                            both = checkpoint::load_adapter(second / "captioner");
   EXPECT_EQ(both.base, one.base);
   const checkpoint::LowRank& pair = both.parts.at("").begin()->second;
   EXPECT_EQ(pair.a.size(0), 3 + 2);

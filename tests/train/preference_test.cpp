@@ -1,5 +1,5 @@
-// Ten micro-steps of DPO, GRPO and Diffusion-DPO, as tools/reference/preference.py took them: the first two by TRL's own
-// functions.
+// Ten micro-steps of DPO, GRPO and Diffusion-DPO, as tools/reference/preference.py took them: the first two by TRL's
+// own functions.
 #include "readback/train/preference.h"
 
 #include <ATen/ATen.h>
@@ -47,8 +47,8 @@ struct Training {
   explicit Training(const std::string& name)
       : test{name, description()["cases"][name], golden()},
         captioner(test.json["method"] != "diffusion_dpo"),
-        parameters(tiny.trained(captioner ? test.trained() : Selection::kNone,
-                                captioner ? Selection::kNone : test.trained())),
+        parameters(
+            tiny.trained(captioner ? test.trained() : Selection::kNone, captioner ? Selection::kNone : test.trained())),
         start(tiny.blip_config, tiny.blip_weights, tiny.unet.config, tiny.unet_weights, parameters) {}
 
   at::Tensor stored(const std::string& what, int64_t step) const { return test[what][step]; }

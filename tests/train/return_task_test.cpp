@@ -29,8 +29,8 @@ class ReturnTask : public testing::Test {
   static void TearDownTestSuite() { fs::remove_all(taught()); }
   static fs::path taught() {
     // Children read what the parent has written.
-    static const fs::path folder =
-        std::getenv("READBACK_TAUGHT") ? fs::path(std::getenv("READBACK_TAUGHT"))
+    static const fs::path folder = std::getenv("READBACK_TAUGHT")
+                                       ? fs::path(std::getenv("READBACK_TAUGHT"))
                                        : fs::temp_directory_path() / ("readback-taught-" + std::to_string(::getpid()));
     ::setenv("READBACK_TAUGHT", folder.c_str(), 1);
     return folder;

@@ -38,7 +38,9 @@ inline void write_taught_run(const std::filesystem::path& folder) {
         row.image = store.save_image(row.key, data::render(data::make_scene(data::Split::kTrain, images ? s : s + k)));
         store.put_candidates(std::vector{row});
         const auto behind = static_cast<double>((k - s % kTaughtCandidates + kTaughtCandidates) % kTaughtCandidates);
-        store.put_scores(std::vector<ScoreRow>{{row.key, "near", behind == 0 ? 0 : 3 - behind}, {row.key, "like", behind == 0 ? 9 : behind}}, {});
+        store.put_scores(std::vector<ScoreRow>{{row.key, "near", behind == 0 ? 0 : 3 - behind},
+                                               {row.key, "like", behind == 0 ? 9 : behind}},
+                         {});
       }
     }
   }

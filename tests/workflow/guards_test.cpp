@@ -10,8 +10,10 @@ namespace {
 using roundtrip::Direction;
 using roundtrip::Store;
 
-const score::MetricInfo kReward{"reward", "Reward", "", score::Direction::kLowerIsBetter, score::Inputs::kImages, "", ""};
-const score::MetricInfo kHeldOut{"held-out", "Held out", "", score::Direction::kHigherIsBetter, score::Inputs::kReferences, "", ""};
+const score::MetricInfo kReward{"reward", "Reward", "", score::Direction::kLowerIsBetter, score::Inputs::kImages,
+                                "",       ""};
+const score::MetricInfo kHeldOut{
+    "held-out", "Held out", "", score::Direction::kHigherIsBetter, score::Inputs::kReferences, "", ""};
 
 // A run of captions, one a sample: what they are worth varies by sample, around these means.
 Store run_of(const std::filesystem::path& folder, double reward, double held_out, int distinct = 40) {
@@ -23,11 +25,13 @@ Store run_of(const std::filesystem::path& folder, double reward, double held_out
   for (int s = 0; s < 40; ++s) {
     const roundtrip::SampleRow sample{"s" + std::to_string(s), s, "", {}, ""};
     store.add_samples(std::vector{sample});
-    roundtrip::CandidateRow row{.key = {Direction::kI2T2I, sample.id, 0}, .text = "a thing numbered " + std::to_string(s % distinct)};
+    roundtrip::CandidateRow row{.key = {Direction::kI2T2I, sample.id, 0},
+                                .text = "a thing numbered " + std::to_string(s % distinct)};
     row.image = "images/i2t2i/" + sample.id + ".png";
     store.put_candidates(std::vector{row});
     const double own = 0.01 * (s % 7), noise = 0.01 * (s % 3);
-    store.put_scores(std::vector<roundtrip::ScoreRow>{{row.key, "reward", reward + own + noise}, {row.key, "held-out", held_out + own - noise}},
+    store.put_scores(std::vector<roundtrip::ScoreRow>{{row.key, "reward", reward + own + noise},
+                                                      {row.key, "held-out", held_out + own - noise}},
                      std::vector<roundtrip::FloorRow>{{row.key, "reward", "other", 1 + 0.1 * (s % 5)}});
   }
   return store;

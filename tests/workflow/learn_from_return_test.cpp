@@ -47,7 +47,7 @@ FinetuneOptions tiny_options(int64_t batch_size = 2) {
   options.collect.generation.num_inference_steps = 2;
   options.collect.checkpoints.clip = "";
   options.collect.batch_size = 4;
-  options.guard.probe = 0;               // tiny models return nothing
+  options.guard.probe = 0;  // tiny models return nothing
   options.guard.metrics = {"psnr", "ssim"};
   options.guard.confidence = 0.999999;  // nor do they get better
   options.guard.least_variety = 0;
@@ -73,7 +73,9 @@ TEST(LearnFromReturn, FiveKillsInCollectingAndLearningLeaveTheSameWeights) {
 }
 
 // $READBACK_JOB: a folder.
-TEST(DISABLED_LearnRanksChild, Learn) { finetune(tiny_options(), std::getenv("READBACK_JOB"), {}, Ranks(find_launch())); }
+TEST(DISABLED_LearnRanksChild, Learn) {
+  finetune(tiny_options(), std::getenv("READBACK_JOB"), {}, Ranks(find_launch()));
+}
 
 TEST(LearnFromReturn, TwoProcessesEqualOneWithTwiceTheBatch) {
   Folder two, one;

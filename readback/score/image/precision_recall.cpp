@@ -33,9 +33,8 @@ at::Tensor radii(const at::Tensor& members, int64_t k) {
 
 double share_near(const at::Tensor& rows, const at::Tensor& members, const at::Tensor& radii) {
   int64_t near = 0;
-  for_each_block(rows, members, [&](const at::Tensor& distances) {
-    near += distances.le(radii).any(1).sum().item<int64_t>();
-  });
+  for_each_block(rows, members,
+                 [&](const at::Tensor& distances) { near += distances.le(radii).any(1).sum().item<int64_t>(); });
   return static_cast<double>(near) / static_cast<double>(rows.size(0));
 }
 

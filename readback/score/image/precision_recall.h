@@ -8,7 +8,7 @@ namespace readback::score {
 
 struct PrecisionRecall {
   double precision = 0;  // share of generated pictures that look like real ones
-  double recall = 0;     // share of real pictures that the generated ones come near to: how much of the variety is there
+  double recall = 0;  // share of real pictures that the generated ones come near to: how much of the variety is there
 };
 
 // A feature is near a set when it is no farther from one of its members than that member's k-th neighbour in the set.

@@ -12,7 +12,9 @@ namespace readback::score {
 
 namespace {
 
-double share(size_t distinct, int64_t all) { return all > 0 ? static_cast<double>(distinct) / static_cast<double>(all) : 0.0; }
+double share(size_t distinct, int64_t all) {
+  return all > 0 ? static_cast<double>(distinct) / static_cast<double>(all) : 0.0;
+}
 
 }  // namespace
 
