@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "readback/base/error.h"
+#include "readback/base/files.h"
 #include "readback/base/random.h"
 
 namespace readback::roundtrip {
@@ -213,6 +215,35 @@ Choices choose(const Store& store, Direction direction, const ChoiceOptions& opt
     chooser.choose(sample, choices);
   }
   return choices;
+}
+
+void export_choices(const Store& store, Direction direction, const Choices& choices,
+                    const std::filesystem::path& file) {
+  const std::vector<SampleRow> samples = store.samples();
+  const Candidates candidates = complete_candidates(store, direction);
+  const bool images = direction == Direction::kI2T2I;
+  std::string lines;
+  for (const Choice& choice : choices.kept) {
+    const SampleRow& sample = samples[static_cast<size_t>(choice.position)];
+    const auto told = [&](int64_t number) {
+      nlohmann::ordered_json json = {{"candidate", number}};
+      for (const Rated& rated : choice.candidates) {
+        if (rated.candidate == number) json["reward"] = rated.reward;
+      }
+      for (const CandidateRow& row : candidates.at(sample.id)) {
+        if (row.key.candidate == number) json[images ? "text" : "image"] = images ? *row.text : *row.image;
+      }
+      return json;
+    };
+    nlohmann::ordered_json line = {{"sample", sample.id},
+                                   {images ? "image" : "text", images ? sample.image : sample.prompt()},
+                                   {"chosen", nlohmann::ordered_json::array()},
+                                   {"rejected", nullptr}};
+    for (const int64_t number : choice.chosen) line["chosen"].push_back(told(number));
+    if (choice.rejected >= 0) line["rejected"] = told(choice.rejected);
+    lines += line.dump() + "\n";
+  }
+  write_file(file, lines);
 }
 
 std::string content_digest(const Store& store) {

@@ -1,6 +1,7 @@
 // Which candidates of a sample came back best, and which worst: what learning from what returned is given.
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -74,6 +75,12 @@ Values values_by(const Store& store, Direction direction, const std::string& by)
 
 // Errors: UsageError (nothing to rank by, or a metric that the run has not measured), StoreError.
 Choices choose(const Store& store, Direction direction, const ChoiceOptions& options);
+
+// Writes what was chosen as JSON Lines, a sample each, with pictures' paths relative to the run:
+//   {"sample", "image" or "text": what the candidates were made from,
+//    "chosen": [{"candidate", "reward", "text" or "image"}, …], "rejected": {…} or null}
+// Errors: StoreError.
+void export_choices(const Store& store, Direction direction, const Choices& choices, const std::filesystem::path& file);
 
 // 16 hex digits over how a run was made, what it was measured by and how much of it is there: equal for runs that teach
 // the same. Errors: StoreError.

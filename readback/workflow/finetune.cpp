@@ -5,6 +5,7 @@
 #include "readback/base/error.h"
 #include "readback/base/options_json.h"
 #include "readback/checkpoint/repository.h"
+#include "readback/roundtrip/choices.h"
 #include "readback/roundtrip/store.h"
 #include "readback/train/return_task.h"
 #include "readback/train/trainer.h"
@@ -41,6 +42,19 @@ nlohmann::json digests(const FinetuneOptions& options) {
   return start;
 }
 
+// What runs teach, for people and for other trainers: training/lessons_i2t2i.jsonl, training/lessons_t2i2t.jsonl.
+void export_lessons(const train::ReturnOptions& returned, const std::filesystem::path& folder) {
+  using roundtrip::Direction;
+  const auto write = [&](const std::string& run, Direction direction, const roundtrip::ChoiceOptions& options) {
+    if (run.empty() || options.by.empty()) return;
+    const auto store = roundtrip::Store::open(run);
+    roundtrip::export_choices(store, direction, roundtrip::choose(store, direction, options),
+                              folder / "training" / (std::string("lessons_") + roundtrip::name(direction) + ".jsonl"));
+  };
+  write(returned.image_cycle_run, Direction::kI2T2I, returned.image_cycle);
+  write(returned.text_cycle_run, Direction::kT2I2T, returned.text_cycle);
+}
+
 }  // namespace
 
 FinetuneResult finetune(const FinetuneOptions& wanted, const std::filesystem::path& folder, const Context& context,
@@ -54,6 +68,7 @@ FinetuneResult finetune(const FinetuneOptions& wanted, const std::filesystem::pa
   const auto identity =
       train::TrainingIdentity::of(options_identity(options), options_identity(FinetuneOptions()), machine,
                                   ranks.is_root() ? digests(options) : nlohmann::json::object());
+  if (ranks.is_root() && options.task.losses == train::Losses::kReturn) export_lessons(options.task.returned, folder);
   const bool paper = options.task.objective.objective == train::Objective::kPaper;
   train::train(*task, options.train, identity, folder, context, ranks,
                {{.prefix = train::kCaptionerPrefix,

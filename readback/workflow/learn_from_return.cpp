@@ -161,33 +161,63 @@ class Learning {
     }
   }
 
-  // Where held-out samples come from: the evaluation's data set, or the first tenth of what is collected from.
+  // Where held-out samples come from: the evaluation's data set, or the first tenth of what is collected from. Judged
+  // is each direction that is collected, and the captions or pictures of each model that learns.
   void hold_out() {
-    const train::EvaluationOptions& evaluation = options_.task.evaluation;
-    for (const Direction direction : directions_) {
-      Source& source = direction == Direction::kI2T2I ? pictures_ : texts_;
-      Source& held_out = direction == Direction::kI2T2I ? held_out_pictures_ : held_out_texts_;
-      source = direction == Direction::kI2T2I ? Source{options_.collect.pictures, options_.collect.pictures_from}
-                                              : Source{options_.collect.texts, options_.collect.texts_from};
-      const auto dataset = data::open_dataset(source.dataset, source.options);
-      const std::string evaluated_on =
-          evaluation.dataset.empty() && source.dataset == "emoji-scenes" ? source.dataset : evaluation.dataset;
-      if (!evaluated_on.empty()) {
-        held_out = {evaluated_on,
-                    {.split = evaluation.split, .limit = evaluation.samples, .image_size = evaluation.image_size}};
-        continue;
+    for (const Direction direction : {Direction::kI2T2I, Direction::kT2I2T}) {
+      const bool images = direction == Direction::kI2T2I;
+      if (std::ranges::find(directions_, direction) != directions_.end()) {
+        judged_.push_back(direction);
+        hold_out_of_collected(direction);
+      } else if (images ? captioner_learns(options_) : generator_learns(options_)) {
+        hold_out_for_model(direction);
       }
-      const int64_t count = std::max<int64_t>(
-          1, std::min(evaluation.samples > 0 ? evaluation.samples : dataset->size(), dataset->size() / 10));
-      if (dataset->size() < 2) {
-        throw DataError(describe(dataset->description(), "samples to learn from and one to hold out", "one"));
-      }
-      held_out = source;
-      held_out.options.limit = count;
-      source.options.first += count;
-      source.options.limit = dataset->size() - count;
-      context_.progress().note(fmt::format("{}: the first {} are held out", dataset->description(), count));
     }
+  }
+
+  // The data set of the evaluation; empty: none.
+  Source evaluation() const {
+    const train::EvaluationOptions& evaluation = options_.task.evaluation;
+    const bool scenes = std::ranges::any_of(directions_, [&](Direction direction) {
+      return (direction == Direction::kI2T2I ? options_.collect.pictures : options_.collect.texts) == "emoji-scenes";
+    });
+    return {evaluation.dataset.empty() && scenes ? "emoji-scenes" : evaluation.dataset,
+            {.split = evaluation.split, .limit = evaluation.samples, .image_size = evaluation.image_size}};
+  }
+
+  void hold_out_of_collected(Direction direction) {
+    const bool images = direction == Direction::kI2T2I;
+    const CollectOptions& collect = options_.collect;
+    Source& source = images ? pictures_ : texts_;
+    Source& held_out = images ? held_out_pictures_ : held_out_texts_;
+    source = images ? Source{collect.pictures, collect.pictures_from} : Source{collect.texts, collect.texts_from};
+    const auto dataset = data::open_dataset(source.dataset, source.options);
+    if (held_out = evaluation(); !held_out.dataset.empty()) return;
+    if (dataset->size() < 2) {
+      throw DataError(describe(dataset->description(), "samples to learn from and one to hold out", "one"));
+    }
+    const int64_t most = options_.task.evaluation.samples, tenth = std::max<int64_t>(1, dataset->size() / 10);
+    const int64_t count = most > 0 ? std::min(most, tenth) : tenth;
+    held_out = source;
+    held_out.options.limit = count;
+    source.options.first += count;
+    source.options.limit = dataset->size() - count;
+    context_.progress().note(fmt::format("{}: the first {} are held out", dataset->description(), count));
+  }
+
+  void hold_out_for_model(Direction direction) {
+    const bool images = direction == Direction::kI2T2I;
+    const Source source = evaluation();
+    if (!source.dataset.empty()) {
+      const data::Sample sample = data::open_dataset(source.dataset, source.options)->sample(0);
+      if (images ? sample.has_image() : !sample.references.empty()) {
+        (images ? held_out_pictures_ : held_out_texts_) = source;
+        judged_.push_back(direction);
+        return;
+      }
+    }
+    context_.progress().note(images ? "no evaluate_dataset with pictures: captions of pictures are not judged"
+                                    : "no evaluate_dataset with texts: pictures of texts are not judged");
   }
 
   train::TrainingIdentity identity() const {
@@ -311,7 +341,7 @@ class Learning {
 
   void judge(int64_t round) {
     if (finished(round)) return;
-    for (const Direction direction : directions_) {
+    for (const Direction direction : judged_) {
       const Source& source = direction == Direction::kI2T2I ? held_out_pictures_ : held_out_texts_;
       roundtrip::RunOptions run = run_options(source, direction, models(round));
       run.num_candidates = 1;
@@ -326,7 +356,7 @@ class Learning {
   ordered_json judgement(int64_t round) const {
     ordered_json all = {{"round", round}, {"metrics", ordered_json::array()}, {"parted", ordered_json::array()}};
     const ordered_json first = round > 0 ? read_ordered(round_folder(0) / "judgement.json") : ordered_json::object();
-    for (const Direction direction : directions_) {
+    for (const Direction direction : judged_) {
       const auto store = [&](int64_t number) { return roundtrip::Store::open(held_out_folder(number, direction)); };
       const roundtrip::Store run = store(round);
       ordered_json one;
@@ -464,6 +494,7 @@ class Learning {
   Ranks ranks_;
   Machine machine_;
   std::vector<Direction> directions_;  // that are collected
+  std::vector<Direction> judged_;      // over held-out samples
   Source pictures_, texts_, held_out_pictures_, held_out_texts_;
   std::optional<FolderLock> lock_;  // on rank 0
 };

@@ -4,6 +4,7 @@
 
 #include "fakes.h"
 #include "readback/base/error.h"
+#include "readback/base/files.h"
 
 namespace readback::roundtrip {
 namespace {
@@ -161,6 +162,21 @@ TEST(Choices, ControlsAreRankingsToo) {
              once = choose(store, Direction::kI2T2I, {.by = {kRandom}});
   for (size_t i = 0; i < once.kept.size(); ++i) EXPECT_EQ(once.kept[i].chosen, again.kept[i].chosen);
   EXPECT_EQ(order_of(choose(store, Direction::kI2T2I, {.by = {kLikelihood}}).kept[0]), (std::vector<int64_t>{1, 2, 0}));
+}
+
+TEST(Choices, AreExportedForOthers) {
+  fakes::Folder folder;
+  const Store store =
+      store_of(folder, {{{"a", 3, 1}, {"b", 2, 1}, {"c", 1, 1}}, {{"a", 1, 1}, {"a", 2, 1}, {"a", 3, 1}}});
+  const Choices choices = choose(store, Direction::kI2T2I, {.by = {"near"}});
+  const std::filesystem::path file = std::filesystem::path(folder) / "lessons.jsonl";
+  export_choices(store, Direction::kI2T2I, choices, file);
+  EXPECT_EQ(read_file(file),
+            R"({"sample":"s0","image":"","chosen":[{"candidate":2,"reward":-1.0,"text":"c"}],)"
+            R"("rejected":{"candidate":0,"reward":-3.0,"text":"a"}})"
+            "\n"
+            R"({"sample":"s1","image":"","chosen":[{"candidate":0,"reward":-1.0,"text":"a"}],"rejected":null})"
+            "\n");
 }
 
 TEST(Choices, NeedSomethingMeasuredToChooseBy) {
