@@ -38,8 +38,8 @@ void add_finetune(CLI::App& app) {
     std::string output, recipe;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* verb =
-      app.add_subcommand("finetune", "Unified fine-tuning: captioner and generator teach each other, by a recipe");
+  CLI::App* verb = app.add_subcommand(
+      "finetune", "Captioner and generator teach each other, by a recipe: unified, or by what returned");
   verb->footer(
       "Examples:\n"
       "  readback finetune recipes/unified/unified.toml --output runs/unified\n"
@@ -49,6 +49,8 @@ void add_finetune(CLI::App& app) {
       "      readback finetune recipes/unified/unified.toml --batch-size 4 --output runs/two   # srun, mpirun too\n"
       "  readback finetune recipes/unified/unified.toml --train-captioner lora:xattn_qkv \\\n"
       "      --train-generator lora:all --lora-rank 16 --output runs/lora\n"
+      "  readback finetune recipes/return/both.toml --output runs/both     # from what comes back, without captions\n"
+      "  readback finetune recipes/return/photos.toml --pictures photos/ --output runs/photos\n"
       "Writes OUTPUT/captioner and OUTPUT/generator, repositories for transformers and diffusers, or of what lora:\n"
       "trains adapters for PEFT and diffusers; every verb takes both as --captioner and --generator.");
   verb->add_option("RECIPE", flags->recipe, "File of the flags below; the command line wins over it");

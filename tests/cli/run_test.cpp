@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "program.h"
+#include "readback/base/files.h"
 #include "readback/roundtrip/options.h"
 #include "readback/roundtrip/store.h"
 
@@ -72,6 +73,26 @@ TEST_F(RunVerb, OptionsThatWouldDoNothingAreRefused) {
   EXPECT_NE(outcome.err.find("num_beams"), std::string::npos) << outcome.err;
   export_scenes(1);
   EXPECT_EQ(run("caption --top-p 0.5 " + path("scenes/test-00000.png")).status, 2);
+}
+
+// Hours of work must not end in a metric that could never have been measured.
+TEST_F(RunVerb, AFolderThatIsNoModelOfAMetricIsRefusedAtOnce) {
+  write_file(folder_ / "nothing" / "readme.txt", "no model");
+  const Outcome outcome =
+      run("run emoji-scenes --limit 1 --num-candidates 1 --sbert " + path("nothing") + " --output " + path("run"));
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.err.find("config.json"), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find("round trips"), std::string::npos) << outcome.err;
+}
+
+TEST_F(RunVerb, TextsAreDrawnAndReadWithoutPictures) {
+  write_file(folder_ / "texts.txt", "a fox above a rocket on a blue background\na cat on a red background\n");
+  const Outcome outcome = run("run texts:" + path("texts.txt") +
+                              " --directions t2i2t --num-candidates 2 --num-inference-steps 2 --output " + path("run"));
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("4 round trips"), std::string::npos) << outcome.err;
+  EXPECT_EQ(run("report " + path("run")).status, 0);
+  EXPECT_EQ(run("run texts:" + path("texts.txt") + " --output " + path("other")).status, 2);
 }
 
 TEST_F(RunVerb, AModelInAnothersPlaceIsNamed) {

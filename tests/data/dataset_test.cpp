@@ -84,6 +84,36 @@ TEST_F(DatasetTest, BadOptionsAreUsageErrors) {
   EXPECT_TRUE(contains(message<UsageError>("coco:only.json"), "coco:ANNOTATIONS.json:IMAGES"));
 }
 
+TEST_F(DatasetTest, TextsAreLinesWithoutImages) {
+  write_file(folder_ / "texts.txt", "a red fox\n\n  a blue fox \r\nlast");
+  const auto data = open_dataset("texts:" + path("texts.txt"), {.first = 1});
+  ASSERT_EQ(data->size(), 2);
+  EXPECT_EQ(data->sample(0).id, "line-000003");
+  EXPECT_EQ(data->sample(0).references, std::vector<std::string>{"a blue fox"});
+  EXPECT_FALSE(data->sample(0).has_image());
+  EXPECT_THROW(data->load_image(0), DataError);
+  EXPECT_TRUE(contains(data->description(), "2 of 3 texts"));
+  write_file(folder_ / "empty.txt", "\n\n");
+  EXPECT_TRUE(contains(message<DataError>("texts:" + path("empty.txt")), "one a line"));
+  EXPECT_TRUE(contains(message<DataError>("texts:" + path("nothing.txt")), "nothing.txt"));
+  write_file(folder_ / "latin.txt", "caf\xe9\n");
+  EXPECT_TRUE(contains(message<DataError>("texts:" + path("latin.txt")), "UTF-8"));
+}
+
+TEST_F(DatasetTest, SamplesMayBePassedOver) {
+  const auto all = open_dataset("emoji-scenes", {.split = "test"});
+  const auto some = open_dataset("emoji-scenes", {.split = "test", .first = 40, .limit = 3});
+  ASSERT_EQ(some->size(), 3);
+  EXPECT_EQ(some->sample(2).id, "test-00042");
+  EXPECT_EQ(some->load_image(2), all->load_image(42));
+  EXPECT_EQ(open_dataset("emoji-scenes", {.split = "test", .first = 990})->size(), 10);
+  EXPECT_TRUE(contains(message<UsageError>("emoji-scenes", {.split = "test", .first = 1000}), "first_sample"));
+  for (const char* name : {"a.png", "b.png", "c.png"}) picture(name);
+  const auto folder = open_dataset(folder_.string(), {.first = 1, .limit = 1});
+  ASSERT_EQ(folder->size(), 1);
+  EXPECT_EQ(folder->sample(0).id, "b.png");
+}
+
 TEST_F(DatasetTest, FolderIsSortedAndReadsCaptionsBesideImages) {
   picture("b.png", 9);
   picture("a.JPG");

@@ -130,6 +130,28 @@ TEST(Execute, ABadSampleIsRecordedAndTheOthersGoOn) {
   }
 }
 
+// A text needs no picture to be drawn and read.
+TEST(Execute, ASampleWithoutAnImageGoesOneWay) {
+  fakes::Folder folder;
+  fakes::Dataset dataset(4);
+  dataset.without_image = 1;
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  EXPECT_EQ(fakes::run(folder, fakes::options(5, 20), dataset, captioner, generator).failed_samples, 1);
+  const Store store = Store::open(folder);
+  const std::vector<ErrorRow> expected = {
+      {"s/1", Direction::kI2T2I, -1, "image", "the sample has no image to begin with"}};
+  EXPECT_EQ(store.errors(), expected);
+  EXPECT_EQ(store.count_complete(Direction::kI2T2I), 3 * 5);
+  EXPECT_EQ(store.count_complete(Direction::kT2I2T), 4 * 5);
+  EXPECT_EQ(store.samples()[1].image, "");
+  // Where no sample has one, the direction itself is a mistake.
+  fakes::Dataset texts(1);
+  texts.without_image = 0;
+  fakes::Folder other;
+  EXPECT_THROW(fakes::run(other, fakes::options(), texts, captioner, generator), UsageError);
+}
+
 TEST(Execute, MaxErrorsEndsTheRun) {
   fakes::Folder folder;
   fakes::Dataset dataset(8);

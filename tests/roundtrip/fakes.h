@@ -33,18 +33,20 @@ class Dataset : public data::Dataset {
     const int64_t key = order_ == 0 ? index : size_ - 1 - index;
     data::Sample result{"s/" + std::to_string(key), std::to_string(key) + ".png", {}, ""};
     if (key != without_text) result.references = {text(original(key)), text(original(key) + 1)};
+    if (key == without_image) result.image_name.clear();
     return result;
   }
   image::Image load_image(int64_t index) const override {
     const int64_t key = order_ == 0 ? index : size_ - 1 - index;
     if (key == broken) throw DataError("broken.png: expected an image, got 3 bytes");
+    if (key == without_image) throw DataError("it was asked for an image that it has not");
     return grey(original(key));
   }
   std::string description() const override { return "shades"; }
   std::string digest() const override { return "d"; }
   static int original(int64_t key) { return 60 + static_cast<int>(key * 37 % 120); }
 
-  int64_t broken = -1, without_text = -1;
+  int64_t broken = -1, without_text = -1, without_image = -1;
 
  private:
   int64_t size_;
