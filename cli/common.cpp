@@ -116,7 +116,10 @@ std::vector<std::string> with_recipe(std::vector<std::string> arguments) {
     if (item.inputs.size() == 1 && item.inputs[0] == "true") continue;
     flags.insert(flags.end(), item.inputs.begin(), item.inputs.end());
   }
-  arguments.insert(arguments.begin() + 1, flags.begin(), flags.end());
+  // Behind the verb and what stands alone there, which a list at the recipe's end would take for its own.
+  const auto first_flag =
+      std::ranges::find_if(arguments, [](const std::string& argument) { return argument.starts_with("-"); });
+  arguments.insert(first_flag, flags.begin(), flags.end());
   return arguments;
 }
 

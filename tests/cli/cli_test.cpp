@@ -49,6 +49,11 @@ TEST_F(Cli, RecipesAreFlagsThatTheCommandLineOverrides) {
   EXPECT_EQ(
       run("caption " + path("scenes/test-00000.png") + " --format text --recipe " + path("recipe.toml")).out.front(),
       '/');
+  // A list at a recipe's end does not swallow what stands behind the verb.
+  std::ofstream(path("recipe.toml"))
+      << "num-inference-steps = 1\nnum-candidates = 1\nlimit = 1\nmetrics = [\"psnr\"]\n";
+  const Outcome list = run("run emoji-scenes --recipe " + path("recipe.toml") + " --output " + path("run"));
+  EXPECT_EQ(list.status, 0) << list.err;
   std::ofstream(path("recipe.toml")) << "num-beems = 2\n";
   const Outcome unknown = run("caption " + path("scenes/test-00000.png") + " --recipe " + path("recipe.toml"));
   EXPECT_EQ(unknown.status, 2);
