@@ -45,13 +45,16 @@ bool generator_learns(const FinetuneOptions& options) {
          options.task.models.train_generator != train::Selection::kNone;
 }
 
-// Whether a model learns from a cycle's candidates.
+// Whether a model learns from the candidates of a cycle: the image cycle is the captioner's own, the text cycle the
+// generator's.
 bool needs(const FinetuneOptions& options, Direction direction) {
+  const auto uses = [](bool learns, LessonSource source, bool own) {
+    return learns && (source == LessonSource::kBoth || (source == LessonSource::kOwn) == own);
+  };
   const train::ReturnOptions& returned = options.task.returned;
-  const bool captioners = direction == Direction::kI2T2I;
-  const LessonSource other_way = LessonSource::kOther, own_way = LessonSource::kOwn;
-  return (captioner_learns(options) && returned.captioner_source != (captioners ? other_way : own_way)) ||
-         (generator_learns(options) && returned.generator_source != (captioners ? own_way : other_way));
+  const bool images = direction == Direction::kI2T2I;
+  return uses(captioner_learns(options), returned.captioner_source, images) ||
+         uses(generator_learns(options), returned.generator_source, !images);
 }
 
 const std::string& given_run(const FinetuneOptions& options, Direction direction) {

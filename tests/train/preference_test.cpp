@@ -14,7 +14,7 @@
 namespace readback::train {
 namespace {
 
-constexpr int64_t kSteps = 10, kPairs = 3, kImages = 2, kGroup = 4, kPictures = 2;
+constexpr int64_t kSteps = 10, kPairs = 3, kImages = 2, kPictures = 2;
 
 const checkpoint::TensorMap& golden() {
   static const checkpoint::TensorMap values = checkpoint::load_safetensors(kGoldens + "train/preference.safetensors");
