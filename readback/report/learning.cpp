@@ -173,14 +173,16 @@ std::string lede(const std::vector<json>& rounds) {
   const bool parted = !rounds.back().value("parted", json::array()).empty();
   if (made == 0) return "the models before they learned from what returned.";
   return fmt::format("{} round{} of learning from what returned{}.", made, made == 1 ? "" : "s",
-                     parted ? ", the last of which did harm" : "");
+                     !parted     ? ""
+                     : made == 1 ? ", which did harm"
+                                 : ", the last of which did harm");
 }
 
 }  // namespace
 
 bool is_learning(const fs::path& folder) { return fs::exists(folder / "learning.json"); }
 
-std::string render_learning(const fs::path& folder) {
+std::string render_learning(const fs::path& folder) try {
   const std::vector<json> rounds = read_rounds(folder);
   if (rounds.empty()) {
     throw DataError(describe(folder.string(), "a judged round", "none yet", "Wait until the start is judged"));
@@ -195,6 +197,8 @@ std::string render_learning(const fs::path& folder) {
       opening + element("main", parting_section(rounds), direction_section(rounds, roundtrip::Direction::kI2T2I),
                         direction_section(rounds, roundtrip::Direction::kT2I2T), other_section(rounds),
                         folders_section(folder, rounds.size()), options));
+} catch (const json::exception& error) {
+  throw DataError(describe(folder.string(), "judgements of rounds as readback finetune writes them", error.what()));
 }
 
 }  // namespace readback::report
