@@ -2,6 +2,7 @@
 
     python tools/return_table.py --output runs/return                # hours; what is there already is not done again
     python tools/return_table.py --output runs/return --only centre  # three seeds of the centre and its controls
+    python tools/return_table.py --output runs/return --table        # what there is so far
     python tools/return_table.py --output runs/quick --quick         # under an hour: a fifth of everything, one seed
 
 Collections are runs of `readback run`: texts drawn and read again, pictures captioned and drawn again. Arms learn from
@@ -27,7 +28,8 @@ from unified_table import ROOT, bootstrap, readback
 
 MODELS = ["captioner", "generator"]
 NOISY = {model: f"emoji-scenes/noisy-{model}" for model in MODELS}
-CLEAN_STEPS = [50, 100, 200, 400, 1000]  # of supervised arms; the best on validation is taken
+# Of supervised arms; the best on validation is taken.
+CLEAN_STEPS = {"captioner": [100, 200, 400, 1000, 2000, 4000], "generator": [100, 200, 400, 1000, 2000]}
 ALL = [1, 2, 3]
 DRAW = ["--num-inference-steps", 10, "--guidance-scale", 3, "--reading-num-beams", 1]
 
@@ -174,7 +176,7 @@ class Experiment:
     def one(self, arm, seed):
         folder = self.output / "trained" / f"{arm.folder}-{seed}"
         if arm.supervised:
-            best = max(CLEAN_STEPS[: 3 if self.arguments.shrink > 1 else None],
+            best = max(CLEAN_STEPS[arm.model][: 3 if self.arguments.shrink > 1 else None],
                        key=lambda steps: self.score(arm.model, self.train(arm, seed, steps) / arm.model,
                                                     self.train(arm, seed, steps) / "validation", "validation", 200))
             folder = self.train(arm, seed, best)
@@ -190,6 +192,15 @@ class Experiment:
             return self.output / "trained" / f"{arm.folder}-{seed}"
         steps = json.loads((self.output / "trained" / f"{arm.folder}-{seed}.json").read_text())["steps"]
         return self.output / "trained" / f"{arm.folder}-{seed}-{steps}"
+
+    def done(self, arm, seed):
+        try:
+            return all((self.folder_of(arm, seed) / split / f"{arm.model}.jsonl").exists() for split in self.arguments.splits)
+        except FileNotFoundError:
+            return False
+
+    def seeds(self, arm):
+        return [seed for seed in arm.seeds if seed in self.arguments.seeds and self.done(arm, seed)]
 
     def values(self, model, folders, split, key):
         """[seeds, scenes] of pairs, in percent."""
@@ -238,7 +249,7 @@ def table(experiment, model, split, wanted):
     means = [f"{experiment.values(model, [experiment.output / 'untuned'], split, part).mean():.1f}" for part in parts]
     print(f"| untuned | | | {cell(untuned)} | {' | '.join(means)} | |")
     for arm in wanted:
-        seeds = [seed for seed in arm.seeds if seed in experiment.arguments.seeds]
+        seeds = experiment.seeds(arm)
         folders = [experiment.folder_of(arm, seed) for seed in seeds]
         values = experiment.values(model, folders, split, "all")
         means = [f"{experiment.values(model, folders, split, part).mean():.1f}" for part in parts]
@@ -258,7 +269,7 @@ def table(experiment, model, split, wanted):
                             ("texts: the return's choice, DPO", "texts: random")]:
         if better not in by_name or control not in by_name:
             continue
-        seeds = [seed for seed in experiment.arguments.seeds if seed in by_name[better].seeds and seed in by_name[control].seeds]
+        seeds = [seed for seed in experiment.seeds(by_name[better]) if seed in experiment.seeds(by_name[control])]
         a, b = (experiment.values(model, [experiment.folder_of(by_name[name], seed) for seed in seeds], split, "all")
                 for name in (better, control))
         print(f"- {better}, less {control}: {cell(a - b)}")
@@ -274,6 +285,7 @@ def main():
     parser.add_argument("--limit", type=int, default=400, help="scenes of a split")
     parser.add_argument("--sbert", help="repository of a sentence encoder, to learn from its distance too")
     parser.add_argument("--quick", action="store_true", help="a fifth of everything, the centre alone, one seed")
+    parser.add_argument("--table", action="store_true", help="print what is done, and do nothing")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
     parser.add_argument("--threads", type=int, default=1, help="of each")
     parser.add_argument("--readback", type=pathlib.Path, default=ROOT / "build/release/bin/readback")
@@ -287,7 +299,7 @@ def main():
         wanted += [Arm(model, "texts: by sbert-text", "distance", "texts", ["--text-cycle-by", "sbert-text"])
                    for model in arguments.models if not arguments.only or "distance" in arguments.only]
     experiment = Experiment(arguments)
-    for seed in arguments.seeds:
+    for seed in [] if arguments.table else arguments.seeds:
         now = [arm for arm in wanted if seed in arm.seeds]
         for name in COLLECTIONS:
             if any(arm.collection == name for arm in now):
@@ -300,7 +312,7 @@ def main():
             experiment.score(model, NOISY[model], experiment.output / "untuned" / split, split, arguments.limit)
     for split in arguments.splits:
         for model in arguments.models:
-            table(experiment, model, split, [arm for arm in wanted if arm.model == model])
+            table(experiment, model, split, [arm for arm in wanted if arm.model == model and experiment.seeds(arm)])
 
 
 if __name__ == "__main__":
