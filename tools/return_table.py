@@ -71,7 +71,7 @@ class Arm:
 
     @property
     def folder(self):
-        return f"{self.model}-{self.name}".replace(" ", "_").replace(",", "").replace("%", "")
+        return "".join(c if c.isalnum() or c in "-_" else "" for c in f"{self.model}-{self.name}".replace(" ", "_"))
 
 
 def arms():
