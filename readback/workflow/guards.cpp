@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <tuple>
 
+#include "readback/base/error.h"
 #include "readback/roundtrip/choices.h"
 #include "readback/roundtrip/curves.h"
 #include "readback/roundtrip/role.h"
@@ -307,6 +309,20 @@ std::vector<Signal> signals(const Store& run, const Rewards& rewards) {
     }
   }
   return all;
+}
+
+void expect_signal(const std::vector<Signal>& signals, const GuardOptions& options, const Context& context) {
+  std::vector<std::string> weak;
+  for (const Signal& signal : signals) {
+    context.progress().note(signal.sentence());
+    if (!signal.teaches(options.least_signal)) weak.push_back(signal.sentence());
+  }
+  if (weak.empty()) return;
+  throw UsageError(
+      describe(fmt::format("what returned of {} samples", options.probe),
+               fmt::format("nearer than random pairs by {:.2g} of their standard deviations", options.least_signal),
+               fmt::format("{}", fmt::join(weak, "; ")),
+               "Choose another metric, a better partner (reader, drawer) or a lower least_signal"));
 }
 
 }  // namespace readback::workflow

@@ -53,4 +53,7 @@ struct Signal {
 // Of the rewards that have random pairs. Errors: StoreError.
 std::vector<Signal> signals(const roundtrip::Store& run, const Rewards& rewards);
 
+// Notes each signal. Errors: UsageError with the figures of those that teach too little.
+void expect_signal(const std::vector<Signal>& signals, const GuardOptions& options, const Context& context);
+
 }  // namespace readback::workflow

@@ -1,8 +1,6 @@
 #include "readback/workflow/learn_from_return.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -13,15 +11,14 @@
 #include "readback/base/files.h"
 #include "readback/base/folder_lock.h"
 #include "readback/base/options_json.h"
-#include "readback/base/stopwatch.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/data/dataset.h"
 #include "readback/roundtrip/choices.h"
 #include "readback/roundtrip/role.h"
 #include "readback/roundtrip/store.h"
 #include "readback/score/registry.h"
-#include "readback/train/return_task.h"
 #include "readback/train/training_identity.h"
+#include "readback/workflow/estimate.h"
 #include "readback/workflow/guards.h"
 #include "readback/workflow/run.h"
 
@@ -85,12 +82,6 @@ std::vector<std::string> measured(const std::vector<std::string>& by) {
 struct Source {
   std::string dataset;
   data::DatasetOptions options;
-};
-
-struct Estimate {
-  double collecting_seconds = 0, learning_seconds = 0;  // of a round
-  double picture_bytes = 0;
-  int64_t captions = 0, pictures = 0;
 };
 
 class Learning {
@@ -411,71 +402,11 @@ class Learning {
       found.insert(found.end(), more.begin(), more.end());
     }
     ranks_.on_root([&] {
-      expect_signal(found);
-      estimate.learning_seconds = seconds_of_learning(folder);
-      tell_estimate(estimate, file);
+      expect_signal(found, options_.guard, context_);
+      estimate.learning_seconds = seconds_of_learning(learning_options(1, folder), machine_, context_);
+      context_.progress().note(estimate.sentence(options_.rounds));
+      write_file(file, estimate.to_json(options_.rounds).dump(2) + "\n");
     });
-  }
-
-  void expect_signal(const std::vector<Signal>& found) const {
-    std::vector<std::string> weak;
-    for (const Signal& signal : found) {
-      context_.progress().note(signal.sentence());
-      if (!signal.teaches(options_.guard.least_signal)) weak.push_back(signal.sentence());
-    }
-    if (weak.empty()) return;
-    throw UsageError(describe(
-        fmt::format("what returned of {} samples", options_.guard.probe),
-        fmt::format("nearer than random pairs by {:.2g} of their standard deviations", options_.guard.least_signal),
-        fmt::format("{}", fmt::join(weak, "; ")),
-        "Choose another metric, a better partner (reader, drawer) or a lower least_signal"));
-  }
-
-  // Of a round, by one batch of the probe's lessons.
-  double seconds_of_learning(const fs::path& collected) const {
-    const FinetuneOptions options = learning_options(1, collected);
-    try {
-      const auto task = train::make_return_task(options.task, machine_, context_);
-      for (const auto& [name, parameter] : task->parameters()) parameter.requires_grad_(true);
-      double seconds = 0;
-      for (int64_t step = 0; step < 2; ++step) {  // the second, when caches are warm and memory is there
-        context_.check();
-        const Stopwatch clock;
-        train::Metrics metrics;
-        task->loss(step, metrics).backward();
-        seconds = clock.seconds();
-      }
-      return seconds * static_cast<double>(options.train.steps * options.train.accumulation);
-    } catch (const DataError& error) {  // few samples may hold no lesson
-      context_.progress().note(error.what());
-      return 0;
-    }
-  }
-
-  static uint64_t bytes_in(const fs::path& folder) {
-    uint64_t bytes = 0;
-    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-      if (entry.is_regular_file()) bytes += entry.file_size();
-    }
-    return bytes;
-  }
-
-  void tell_estimate(const Estimate& estimate, const fs::path& file) const {
-    const auto rounds = static_cast<double>(options_.rounds);
-    const double hours = (estimate.collecting_seconds + estimate.learning_seconds) * rounds / 3600;
-    context_.progress().note(
-        fmt::format("estimate: {:.2g} hours for {} round{}, of which learning {:.2g}; {} captions and {} pictures a "
-                    "round, {:.2g} GB",
-                    hours, options_.rounds, options_.rounds == 1 ? "" : "s", estimate.learning_seconds * rounds / 3600,
-                    estimate.captions, estimate.pictures, estimate.picture_bytes * rounds / 1e9));
-    write_file(file, ordered_json{{"rounds", options_.rounds},
-                                  {"collecting_seconds_a_round", estimate.collecting_seconds},
-                                  {"learning_seconds_a_round", estimate.learning_seconds},
-                                  {"captions_a_round", estimate.captions},
-                                  {"pictures_a_round", estimate.pictures},
-                                  {"bytes_a_round", estimate.picture_bytes}}
-                             .dump(2) +
-                         "\n");
   }
 
   void publish(int64_t best) const {
