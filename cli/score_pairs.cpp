@@ -20,6 +20,8 @@ struct PairsFlags : ScoreFlags {
 const std::vector<ShortName> kNames = {
     {"clipscore", {{"CLIPScore", "clipscore"}}},
     {"refclipscore", {{"RefCLIPScore", "refclipscore"}}},
+    {"text-probability", {{"Text probability", "text-probability"}}},
+    {"denoising-error", {{"Denoising error", "denoising-error"}}},
 };
 
 score::CaptionedImages read_samples(const PairsFlags& flags) {
@@ -102,12 +104,15 @@ void score_pairs(const PairsFlags& flags) {
 
 void add_score_pairs(CLI::App& score) {
   auto flags = std::make_shared<PairsFlags>();
-  CLI::App* verb = score.add_subcommand("pairs", "How well captions fit their images: CLIPScore and RefCLIPScore");
+  CLI::App* verb = score.add_subcommand(
+      "pairs", "How well captions fit their images: CLIPScore, RefCLIPScore, a captioner's or a generator's judgement");
   verb->footer(
       "Examples:\n"
       "  readback score pairs --images photos/ --captions captions.jsonl --clip openai/clip-vit-base-patch32\n"
       "  readback score pairs --images val2017/ --captions results.json --references captions_val2017.json \\\n"
-      "      --metrics clipscore,refclipscore --clip openai/clip-vit-base-patch32 --format json");
+      "      --metrics clipscore,refclipscore --clip openai/clip-vit-base-patch32 --format json\n"
+      "  readback score pairs --images photos/ --captions captions.jsonl --metrics text-probability \\\n"
+      "      --judge-captioner Salesforce/blip-image-captioning-base");
   verb->add_option("--images", flags->images, "Folder")->required();
   verb->add_option("--captions", flags->captions,
                    "COCO file, JSON of captions by id, JSON Lines, or text with a caption a line; ids are file names. "
@@ -115,8 +120,8 @@ void add_score_pairs(CLI::App& score) {
       ->required();
   verb->add_option("--references", flags->references, "The same, for refclipscore; several: one reference of each")
       ->allow_extra_args(false);
-  flags->add_checkpoints(*verb, {"clip"});
-  flags->add_to(*verb, "clipscore, refclipscore");
+  flags->add_checkpoints(*verb, {"clip", "judge_captioner", "judge_generator"});
+  flags->add_to(*verb, "clipscore, refclipscore, text-probability, denoising-error");
   verb->callback([flags] { score_pairs(*flags); });
 }
 

@@ -51,8 +51,9 @@ COLLECTIONS = {
     "texts, perfect drawer": Collection("t2i2t", models={"generator": "emoji-scenes/generator"}),
     "pictures, perfect drawer": Collection("i2t2i", models={"generator": "emoji-scenes/generator"}),
 }
-METRICS = {"t2i2t": ["cider", "bleu-4", "rouge-l", "clip-text", "clipscore", "oracle-image"],
-           "i2t2i": ["psnr", "ssim", "clip-image", "clipscore", "oracle-text"]}
+METRICS = {"t2i2t": ["text-probability", "cider", "bleu-4", "rouge-l", "clip-text", "clipscore", "oracle-image"],
+           "i2t2i": ["denoising-error", "psnr", "ssim", "clip-image", "clipscore", "oracle-text"]}
+RETURN = {"t2i2t": "text-probability", "i2t2i": "denoising-error"}  # by what the return's choice is made
 
 
 @dataclasses.dataclass
@@ -90,33 +91,32 @@ def arms():
         add(model, "supervised, 500 pairs", "centre", clean=500, supervised=True)
         add(model, "supervised, 5000 pairs", "clean pairs", clean=5000, supervised=True)
         for by, what in [("random", "random"), ("likelihood", "the likeliest"), ("clipscore", "CLIPScore's choice"),
-                         ("cider", "the return's choice"), ("oracle-image", "the oracle's choice")]:
+                         (RETURN["t2i2t"], "the return's choice"), ("oracle-image", "the oracle's choice")]:
             add(model, f"texts: {what}", "centre", "texts", texts + [by])
-        add(model, "texts: the return's choice, and 500 pairs", "centre", "texts", texts + ["cider"], clean=500)
+        add(model, "texts: the return's choice, and 500 pairs", "centre", "texts", texts + [RETURN["t2i2t"]], clean=500)
         add(model, "texts: random, and 500 pairs", "clean pairs", "texts", texts + ["random"], clean=500)
-        add(model, "texts: the return's choice, and 5000 pairs", "clean pairs", "texts", texts + ["cider"], clean=5000)
+        add(model, "texts: the return's choice, and 5000 pairs", "clean pairs", "texts", texts + [RETURN["t2i2t"]], clean=5000)
         for n in (2, 16):
-            add(model, f"texts: N = {n}", "candidates", "texts, 16", texts + ["cider", "--text-cycle-candidates", n])
+            add(model, f"texts: N = {n}", "candidates", "texts, 16", texts + [RETURN["t2i2t"], "--text-cycle-candidates", n])
         for n in (1000, 20000):
-            add(model, f"texts: {n} items", "items", "texts, 20000", texts + ["cider", "--text-cycle-samples", n])
-        for by in ("bleu-4", "rouge-l", "clip-text", "cider likelihood"):
+            add(model, f"texts: {n} items", "items", "texts, 20000", texts + [RETURN["t2i2t"], "--text-cycle-samples", n])
+        for by in ("cider", "bleu-4", "rouge-l", "clip-text", "text-probability cider"):
             add(model, f"texts: by {by}", "distance", "texts", texts + by.split())
-        add(model, "texts: those that read back exactly", "distance", "texts",
-            texts + ["cider", "--text-cycle-accept", 9.9])
     for by, what in [("random", "random"), ("likelihood", "the likeliest"), ("clipscore", "CLIPScore's choice"),
-                     ("psnr", "the return's choice"), ("oracle-text", "the oracle's choice")]:
+                     (RETURN["i2t2i"], "the return's choice"), ("oracle-text", "the oracle's choice")]:
         add("captioner", f"pictures: {what}", "centre", "pictures", pictures + [by])
-    add("captioner", "pictures: the return's choice, DPO", "centre", "pictures", pictures + ["psnr", *dpo])
-    add("captioner", "pictures: the return's choice, GRPO", "centre", "pictures", pictures + ["psnr", *grpo])
+    add("captioner", "pictures: the return's choice, DPO", "centre", "pictures", pictures + [RETURN["i2t2i"], *dpo])
+    add("captioner", "pictures: the return's choice, GRPO", "centre", "pictures", pictures + [RETURN["i2t2i"], *grpo])
     add("captioner", "pictures: the oracle's choice, DPO", "centre", "pictures", pictures + ["oracle-text", *dpo])
-    for by in ("ssim", "clip-image", "psnr likelihood"):
+    for by in ("psnr", "ssim", "clip-image", "denoising-error likelihood"):
         add("captioner", f"pictures: by {by}, DPO", "distance", "pictures", pictures + by.split() + dpo)
-    add("captioner", "pictures: perfect drawer, DPO", "partner", "pictures, perfect drawer", pictures + ["psnr", *dpo])
-    add("captioner", "texts: perfect drawer", "partner", "texts, perfect drawer", texts + ["cider"])
-    add("generator", "texts: the return's choice, DPO", "centre", "texts", texts + ["cider", *diffusion_dpo])
+    add("captioner", "pictures: perfect drawer, DPO", "partner", "pictures, perfect drawer",
+        pictures + [RETURN["i2t2i"], *dpo])
+    add("captioner", "texts: perfect drawer", "partner", "texts, perfect drawer", texts + [RETURN["t2i2t"]])
+    add("generator", "texts: the return's choice, DPO", "centre", "texts", texts + [RETURN["t2i2t"], *diffusion_dpo])
     add("generator", "texts: the oracle's choice, DPO", "centre", "texts", texts + ["oracle-image", *diffusion_dpo])
-    add("generator", "texts: weighted by the return", "centre", "texts", texts + ["cider", "--sft-temperature", 0.5])
-    add("generator", "texts: perfect reader", "partner", "texts, perfect reader", texts + ["cider"])
+    add("generator", "texts: weighted by the return", "centre", "texts", texts + [RETURN["t2i2t"], "--sft-temperature", 0.5])
+    add("generator", "texts: perfect reader", "partner", "texts, perfect reader", texts + [RETURN["t2i2t"]])
     return made
 
 

@@ -25,7 +25,8 @@ enum class Purpose : uint8_t {
   kPermutation,
   kRandomPairs,  // which sample a candidate is compared to for the random baseline
   kTest,
-  kChoice,  // candidates that are chosen by chance
+  kChoice,          // candidates that are chosen by chance
+  kDenoisingError,  // the noise by which pictures and texts are compared
 };
 
 // Raised whenever equal seeds give other numbers than before.

@@ -10,6 +10,7 @@
 
 #include "readback/base/device.h"
 #include "readback/base/error.h"
+#include "readback/base/halving.h"
 #include "readback/base/machine.h"
 
 namespace readback::caption {
@@ -140,6 +141,7 @@ BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, c10::Devi
 
 Capabilities BlipCaptioner::capabilities() const {
   return {.log_probabilities = true,
+          .text_probabilities = true,
           .token_ids = true,
           .honours_seeds = true,
           .concurrent = true,
@@ -269,58 +271,73 @@ std::vector<std::vector<Caption>> BlipCaptioner::decode_batch(std::span<const Re
   return result;
 }
 
-std::vector<double> BlipCaptioner::log_probabilities(const image::Image& image, std::span<const std::string> texts,
-                                                     const std::string& prompt) const {
-  const c10::InferenceMode no_gradients;
+std::vector<Result<TextProbability>> BlipCaptioner::text_probabilities(std::span<const image::Image* const> images,
+                                                                       std::span<const std::string> texts,
+                                                                       const Context& context) {
   const models::BlipTextConfig& config = parts_.model->config.text;
-  const std::vector<int64_t> prefix = prompt_ids(prompt);
+  const std::vector<int64_t> prefix = prompt_ids(defaults().prompt.value());
+  std::vector<Result<TextProbability>> results(texts.size(), Failure{});
+  std::vector<size_t> places;  // of texts that the model can read
   std::vector<std::vector<int64_t>> sequences;
-  size_t longest = 0;
-  for (const std::string& text : texts) {
-    std::vector<int64_t>& sequence = sequences.emplace_back(prefix);
-    for (const int64_t id : parts_.tokenizer->encode(text)) sequence.push_back(id);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    std::vector<int64_t> sequence = prefix;
+    for (const int64_t id : parts_.tokenizer->encode(texts[i])) sequence.push_back(id);
     sequence.push_back(config.sep_token_id);
-    longest = std::max(longest, sequence.size());
     if (static_cast<int64_t>(sequence.size()) > config.max_position_embeddings) {
-      throw DataError(describe("log-probability of a text",
-                               fmt::format("at most {} tokens with the prompt's", config.max_position_embeddings),
-                               std::to_string(sequence.size())));
+      results[i] = Failure{describe("probability of a text",
+                                    fmt::format("at most {} tokens with the prompt's", config.max_position_embeddings),
+                                    std::to_string(sequence.size()))};
+      continue;
     }
+    places.push_back(i);
+    sequences.push_back(std::move(sequence));
   }
-  std::vector<double> result;
-  if (texts.empty()) return result;
-  const image::Image* const images[] = {&image};
-  const models::BlipState state = parts_.model->text_decoder.prepare(read_images(images));
-
-  // Some texts at a time, so that the logits stay small. What follows a text's end cannot change what precedes it.
-  constexpr size_t kTexts = 16;
-  for (size_t begin = 0; begin < sequences.size(); begin += kTexts) {
-    const std::span some = std::span(sequences).subspan(begin, std::min(kTexts, sequences.size() - begin));
-    at::Tensor ids =
-        at::full({static_cast<int64_t>(some.size()), static_cast<int64_t>(longest)}, config.pad_token_id, at::kLong);
-    for (size_t s = 0; s < some.size(); ++s) {
-      std::copy(some[s].begin(), some[s].end(), ids.data_ptr<int64_t>() + s * longest);
-    }
-    ids = ids.to(state.front().image_key.device());
-    models::BlipState scratch = state;
-    const at::Tensor hidden = parts_.model->text_decoder.hidden_states(ids, scratch, /*cache=*/false);
-    const auto known = static_cast<int64_t>(prefix.size());
-    const at::Tensor logits = parts_.model->text_decoder.logits(hidden.slice(1, known - 1, -1)).to(at::kFloat);
-    const at::Tensor chosen = at::log_softmax(logits, 2).gather(2, ids.slice(1, known).unsqueeze(2)).squeeze(2);
-    const at::Tensor on_cpu = chosen.to(at::kCPU, at::kDouble);  // [S, T - known]
-    for (size_t s = 0; s < some.size(); ++s) {
-      result.push_back(on_cpu[static_cast<int64_t>(s)]
-                           .narrow(0, 0, static_cast<int64_t>(some[s].size()) - known)
-                           .sum()
-                           .item<double>());
-    }
-  }
-  return result;
+  in_parts_that_fit(
+      std::ssize(places), parts_.batch_size,
+      [&](int64_t begin, int64_t end) {
+        context.check();
+        std::vector<const image::Image*> own;
+        for (int64_t i = begin; i < end; ++i) own.push_back(images[places[static_cast<size_t>(i)]]);
+        const auto values = probabilities(own, std::span(sequences).subspan(static_cast<size_t>(begin), own.size()),
+                                          std::ssize(prefix));
+        for (size_t i = 0; i < own.size(); ++i) results[places[static_cast<size_t>(begin) + i]] = values[i];
+      },
+      context);
+  return results;
 }
 
-double BlipCaptioner::log_probability(const image::Image& image, const std::string& text,
-                                      const std::string& prompt) const {
-  return log_probabilities(image, std::span(&text, 1), prompt).front();
+// `known`: how many tokens of each sequence are its prompt's.
+std::vector<TextProbability> BlipCaptioner::probabilities(std::span<const image::Image* const> images,
+                                                          std::span<const std::vector<int64_t>> sequences,
+                                                          int64_t known) const {
+  const c10::InferenceMode no_gradients;
+  std::vector<const image::Image*> distinct;
+  std::vector<int64_t> rows;  // of each sequence: its image's
+  for (const image::Image* image : images) {
+    if (distinct.empty() || distinct.back() != image) distinct.push_back(image);
+    rows.push_back(std::ssize(distinct) - 1);
+  }
+  models::BlipState state = parts_.model->text_decoder.prepare(read_images(distinct));
+  const c10::Device device = state.front().image_key.device();
+  models::select(state, at::tensor(rows).to(device), {});
+
+  // What follows a text's end cannot change what precedes it.
+  const auto longest = std::ssize(*std::ranges::max_element(sequences, {}, &std::vector<int64_t>::size));
+  at::Tensor ids = at::full({std::ssize(sequences), longest}, parts_.model->config.text.pad_token_id, at::kLong);
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    std::ranges::copy(sequences[s], ids.data_ptr<int64_t>() + static_cast<int64_t>(s) * longest);
+  }
+  ids = ids.to(device);
+  const at::Tensor hidden = parts_.model->text_decoder.hidden_states(ids, state, /*cache=*/false);
+  const at::Tensor logits = parts_.model->text_decoder.logits(hidden.slice(1, known - 1, -1)).to(at::kFloat);
+  const at::Tensor chosen = at::log_softmax(logits, 2).gather(2, ids.slice(1, known).unsqueeze(2)).squeeze(2);
+  const at::Tensor on_cpu = chosen.to(at::kCPU, at::kDouble);  // [S, T - known]
+  std::vector<TextProbability> result;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const int64_t tokens = std::ssize(sequences[s]) - known;
+    result.push_back({on_cpu[static_cast<int64_t>(s)].narrow(0, 0, tokens).sum().item<double>(), tokens});
+  }
+  return result;
 }
 
 }  // namespace readback::caption

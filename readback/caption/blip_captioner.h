@@ -56,15 +56,15 @@ class BlipCaptioner final : public Captioner {
   // As in the paper: beam 3, lengths 5 to 20, kBlipPrompt; when sampling top_p 0.9.
   DecodingOptions defaults() const override;
 
-  // Natural log of the probability that the caption after `prompt` is `text`, end token included, for every text.
-  // The image is read once. Errors: DataError for a text that is longer than the model's positions.
-  std::vector<double> log_probabilities(const image::Image& image, std::span<const std::string> texts,
-                                        const std::string& prompt = kBlipPrompt) const;
-  double log_probability(const image::Image& image, const std::string& text,
-                         const std::string& prompt = kBlipPrompt) const;
+  // A failure for a text that is longer than the model's positions.
+  std::vector<Result<TextProbability>> text_probabilities(std::span<const image::Image* const> images,
+                                                          std::span<const std::string> texts,
+                                                          const Context& context = {}) override;
 
  private:
   std::vector<int64_t> prompt_ids(const std::string& prompt) const;
+  std::vector<TextProbability> probabilities(std::span<const image::Image* const> images,
+                                             std::span<const std::vector<int64_t>> sequences, int64_t known) const;
   at::Tensor read_images(std::span<const image::Image* const> images) const;  // [B, P, C]
   std::vector<Result<std::vector<Caption>>> caption_batch(std::span<const Request> requests,
                                                           std::span<const std::vector<int64_t>> prompts,

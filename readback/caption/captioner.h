@@ -32,9 +32,17 @@ struct Caption {
   std::optional<double> log_probability;
 };
 
+// How probable a text is.
+struct TextProbability {
+  double log_probability = 0;  // natural log, summed over the text's tokens and the end token
+  int64_t tokens = 0;          // of these
+  double per_token() const { return log_probability / static_cast<double>(tokens); }
+};
+
 // What a captioner can do. The defaults promise nothing.
 struct Capabilities {
-  bool log_probabilities = false;
+  bool log_probabilities = false;   // of its captions
+  bool text_probabilities = false;  // of any text
   bool token_ids = false;
   bool honours_seeds = false;     // equal seed, sample and candidate give equal captions
   bool examples = false;          // pictures and texts before the image
@@ -53,6 +61,13 @@ class Captioner {
   virtual std::vector<Result<std::vector<Caption>>> caption(std::span<const Request> requests,
                                                             const DecodingOptions& options,
                                                             const Context& context = {}) = 0;
+
+  // How probable each text is as the caption of the picture in its place, after the prompt of defaults(), under the
+  // unfiltered model. As many texts as pictures; a picture that stands several times in a row is read once. Only of
+  // captioners with text_probabilities. Errors: as caption()'s.
+  virtual std::vector<Result<TextProbability>> text_probabilities(std::span<const image::Image* const> images,
+                                                                  std::span<const std::string> texts,
+                                                                  const Context& context = {});
 
   virtual std::string description() const = 0;  // for people: "BLIP emoji-scenes/captioner, float32"
   // What must be equal for captions to be, as "KIND:VALUE": the digest of a local model's repository, the endpoint and

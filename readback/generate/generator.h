@@ -63,6 +63,7 @@ struct Picture {
 // What a generator can do. The defaults promise nothing.
 struct Capabilities {
   bool honours_seeds = false;     // equal seed, sample and candidate give equal pictures
+  bool denoising_errors = false;  // of any picture, given any text
   bool latents = false;           // Request::latents, Picture::latents and latents_only
   bool concurrent = false;        // generate() may be called by several threads at once
   int64_t max_prompt_tokens = 0;  // 0: no limit that is known
@@ -78,6 +79,15 @@ class Generator {
   // of the program.
   virtual std::vector<Result<Picture>> generate(std::span<const Request> requests, const GenerationOptions& options,
                                                 const Context& context = {}) = 0;
+
+  // How badly noise is removed from each picture when it is drawn for the text in its place: the mean squared error of
+  // what the network predicts at eight timesteps, each the middle of an eighth of all. The noise is the same for all
+  // pictures, so that errors differ by picture and text alone. Pictures of other sizes are brought to the generator's
+  // as when it is trained. As many texts as pictures; a picture that stands several times in a row is encoded once.
+  // Only of generators with denoising_errors. Errors: as generate()'s.
+  virtual std::vector<Result<double>> denoising_errors(std::span<const image::Image* const> images,
+                                                       std::span<const std::string> prompts,
+                                                       const Context& context = {});
 
   virtual std::string description() const = 0;  // for people
   // What must be equal for pictures to be, as "KIND:VALUE": the digest of a local model's repository, the endpoint and

@@ -15,6 +15,11 @@ at::TensorOptions options_of(const models::Vae& vae) { return vae.decoder_norm_o
 
 }  // namespace
 
+at::Tensor to_pixels(const image::Image& image, int64_t height, int64_t width) {
+  if (image.height == height && image.width == width) return image::to_signed_unit(image);
+  return image::to_signed_unit(image::resize(image, width, height, image::Filter::kBilinear));
+}
+
 LatentDistribution encode(const models::Vae& vae, const at::Tensor& pixels) {
   const models::VaeMoments moments = vae.encode(pixels.to(options_of(vae)));
   return {(moments.mean.to(at::kFloat) - vae.config.shift_factor) * vae.config.scaling_factor,

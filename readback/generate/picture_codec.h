@@ -15,6 +15,8 @@ struct LatentDistribution {
   at::Tensor mean, deviation;
 };
 
+// The picture brought to this size by Pillow's bilinear, as Stable Diffusion is trained: fp32 [3, H, W] in [-1, 1].
+at::Tensor to_pixels(const image::Image& image, int64_t height, int64_t width);
 // pixels: [B, 3, H, W] in [-1, 1], any type and device.
 LatentDistribution encode(const models::Vae& vae, const at::Tensor& pixels);
 // latents: [B, c, h, w], any type → [B, 3, H, W] in the VAE's type, about [-1, 1]. Differentiable.

@@ -7,10 +7,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "readback/base/device.h"
 #include "readback/base/error.h"
 #include "readback/base/machine.h"
+#include "readback/generate/denoising_error.h"
 #include "readback/generate/latents.h"
 #include "readback/generate/picture_codec.h"
 
@@ -18,6 +20,7 @@ namespace readback::generate {
 
 namespace {
 
+constexpr int64_t kErrorTimesteps = 8;  // of a denoising error
 constexpr int64_t kSmallModelBytes = int64_t{64} << 20;
 // Latent positions that are denoised together: enough to fill the machine; more would only take memory.
 constexpr int64_t kPositionsOnCpu = 64 * 64, kPositionsOnGpu = 16 * 64 * 64;
@@ -72,7 +75,11 @@ StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, Model
 }
 
 Capabilities StableDiffusion::capabilities() const {
-  return {.honours_seeds = true, .latents = true, .concurrent = true, .max_prompt_tokens = text_encoder_.max_tokens()};
+  return {.honours_seeds = true,
+          .denoising_errors = true,
+          .latents = true,
+          .concurrent = true,
+          .max_prompt_tokens = text_encoder_.max_tokens()};
 }
 
 GenerationOptions StableDiffusion::defaults() const {
@@ -200,16 +207,78 @@ void StableDiffusion::denoise(std::span<const Request> requests, const Generatio
     at::Tensor share = latents.narrow(0, first, last - first);
     share.copy_(sampler.sample(denoiser.select(rows), share, sampling));
   };
+  in_shares(latents.size(0), latents.size(2) * latents.size(3), denoise_share);
+}
+
+void StableDiffusion::in_shares(int64_t count, int64_t positions,
+                                const std::function<void(int64_t, int64_t)>& work) const {
   if (device_.is_cpu() && unet_.bytes <= kSmallModelBytes) {
     // The layers of a small model are too short to be shared between cores: each core takes pictures of its own.
-    at::parallel_for(0, latents.size(0), 1, denoise_share);
-  } else {
-    const int64_t positions = latents.size(2) * latents.size(3);
-    const int64_t at_once = std::max<int64_t>(1, (device_.is_cpu() ? kPositionsOnCpu : kPositionsOnGpu) / positions);
-    for (int64_t first = 0; first < latents.size(0); first += at_once) {
-      denoise_share(first, std::min(first + at_once, latents.size(0)));
-    }
+    at::parallel_for(0, count, 1, work);
+    return;
   }
+  const int64_t at_once = std::max<int64_t>(1, (device_.is_cpu() ? kPositionsOnCpu : kPositionsOnGpu) / positions);
+  for (int64_t first = 0; first < count; first += at_once) work(first, std::min(first + at_once, count));
+}
+
+std::vector<Result<double>> StableDiffusion::denoising_errors(std::span<const image::Image* const> images,
+                                                              std::span<const std::string> prompts,
+                                                              const Context& context) {
+  if (images.empty()) return {};
+  return on_engine([&] {
+    c10::NoGradGuard no_grad;
+    std::vector<const image::Image*> distinct;
+    std::vector<int64_t> rows;  // of each pair: its picture's
+    for (const image::Image* image : images) {
+      if (distinct.empty() || distinct.back() != image) distinct.push_back(image);
+      rows.push_back(std::ssize(distinct) - 1);
+    }
+    const at::Tensor latents = latents_of(distinct).index_select(0, at::tensor(rows).to(device_));
+    const NoiseSchedule schedule = NoiseSchedule::from_config(scheduler_config_);
+    std::vector<at::Tensor> noise;
+    std::vector<int64_t> timesteps;
+    for (int64_t k = 0; k < kErrorTimesteps; ++k) {
+      Random stream(0, Purpose::kDenoisingError, "", static_cast<uint64_t>(k));
+      noise.push_back(normal(stream, latents.sizes().slice(1).vec()));
+      timesteps.push_back((2 * k + 1) * schedule.steps() / (2 * kErrorTimesteps));
+    }
+    const at::Tensor noises = at::stack(noise).to(device_), times = at::tensor(timesteps);
+    const TextStates texts = text_encoder_.encode(prompts);
+    const UnetDenoiser denoiser(*unet_.model, texts.states);
+    const at::Tensor errors = at::empty({latents.size(0)}, at::kFloat);
+    in_shares(latents.size(0), kErrorTimesteps * latents.size(2) * latents.size(3), [&](int64_t first, int64_t last) {
+      context.check();
+      c10::NoGradGuard no_grad_in_this_thread;
+      const int64_t count = last - first;
+      std::vector<int64_t> text_rows;
+      for (int64_t i = first; i < last; ++i) text_rows.insert(text_rows.end(), kErrorTimesteps, texts.rows[i]);
+      const NoisyPictures pictures{latents.narrow(0, first, count).repeat_interleave(kErrorTimesteps, 0),
+                                   noises.repeat({count, 1, 1, 1}), times.repeat({count})};
+      const at::Tensor share = denoising_error(denoiser.select(text_rows), schedule, pictures);
+      errors.narrow(0, first, count).copy_(share.view({count, kErrorTimesteps}).mean(1));
+    });
+    std::vector<Result<double>> results;
+    for (int64_t i = 0; i < errors.size(0); ++i) {
+      const double error = errors[i].item<double>();
+      if (std::isfinite(error)) {
+        results.emplace_back(error);
+      } else {
+        results.emplace_back(Failure{describe("denoising error", "a number", "one that is not finite",
+                                              "The type may be too narrow for this model: use bfloat16 or float32")});
+      }
+    }
+    return results;
+  });
+}
+
+// [B, c, h, w], fp32: the means of their distributions
+at::Tensor StableDiffusion::latents_of(std::span<const image::Image* const> images) const {
+  const GenerationOptions own = defaults();
+  std::vector<at::Tensor> latents;
+  for (const image::Image* image : images) {
+    latents.push_back(encode(*vae_.model, to_pixels(*image, *own.height, *own.width).unsqueeze(0)).mean);
+  }
+  return at::cat(latents);
 }
 
 }  // namespace readback::generate

@@ -3,6 +3,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -31,6 +32,9 @@ class StableDiffusion final : public Generator {
   // its batch.
   std::vector<Result<Picture>> generate(std::span<const Request> requests, const GenerationOptions& options,
                                         const Context& context = {}) override;
+  std::vector<Result<double>> denoising_errors(std::span<const image::Image* const> images,
+                                               std::span<const std::string> prompts,
+                                               const Context& context = {}) override;
   std::string description() const override { return description_; }
   std::string identity() const override { return identity_; }
   Capabilities capabilities() const override;
@@ -43,6 +47,9 @@ class StableDiffusion final : public Generator {
   at::Tensor initial_noise(std::span<const Request> requests, const GenerationOptions& options) const;
   void denoise(std::span<const Request> requests, const GenerationOptions& options, const TextStates& texts,
                const at::Tensor& latents, const Context& context) const;
+  // Calls work(first, last) on shares of 0 … count - 1 that suit the machine; each has `positions` latent positions.
+  void in_shares(int64_t count, int64_t positions, const std::function<void(int64_t, int64_t)>& work) const;
+  at::Tensor latents_of(std::span<const image::Image* const> images) const;
   void tell(const SamplerStep& step, std::span<const Request> requests, const Context& context) const;
   std::vector<Picture> draw(std::span<const Request> requests, const GenerationOptions& options,
                             const Context& context) const;

@@ -200,6 +200,12 @@ class SharedCaptioner : public caption::Captioner {
     return split<std::vector<caption::Caption>>(ranks_, "captioner", requests, options,
                                                 [&](auto own) { return own_.caption(own, options, context); });
   }
+  // By rank 0 alone.
+  std::vector<Result<caption::TextProbability>> text_probabilities(std::span<const image::Image* const> images,
+                                                                   std::span<const std::string> texts,
+                                                                   const Context& context) override {
+    return own_.text_probabilities(images, texts, context);
+  }
   std::string description() const override { return own_.description(); }
   std::string identity() const override { return own_.identity(); }
   caption::Capabilities capabilities() const override { return own_.capabilities(); }
@@ -218,6 +224,11 @@ class SharedGenerator : public generate::Generator {
                                                   const Context& context) override {
     return split<generate::Picture>(ranks_, "generator", requests, options,
                                     [&](auto own) { return own_.generate(own, options, context); });
+  }
+  // By rank 0 alone.
+  std::vector<Result<double>> denoising_errors(std::span<const image::Image* const> images,
+                                               std::span<const std::string> prompts, const Context& context) override {
+    return own_.denoising_errors(images, prompts, context);
   }
   std::string description() const override { return own_.description(); }
   std::string identity() const override { return own_.identity(); }

@@ -2,7 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "readback/caption/open.h"
 #include "readback/checkpoint/repository.h"
+#include "readback/generate/open.h"
 #include "readback/score/clip_embedder.h"
 #include "readback/score/dino_embedder.h"
 #include "readback/score/inception_embedder.h"
@@ -39,6 +41,10 @@ nlohmann::json digests(const MetricCheckpoints& checkpoints) {
   if (checkpoints.dino_size > 0) digests["dino size"] = checkpoints.dino_size;
   if (!checkpoints.inception.empty()) digests["inception"] = InceptionEmbedder::digest(checkpoints.inception);
   if (!checkpoints.sbert.empty()) digests["sbert"] = repository_digest(checkpoints.sbert);
+  if (!checkpoints.judge_captioner.empty()) digests["judge captioner"] = repository_digest(checkpoints.judge_captioner);
+  if (!checkpoints.judge_generator.empty()) {
+    digests["judge generator"] = checkpoint::Repository(checkpoints.judge_generator).digest();
+  }
   if (!checkpoints.vectors.empty()) digests["vectors"] = WordVectors::digest(checkpoints.vectors);
   return digests;
 }
@@ -55,6 +61,14 @@ MetricContext open_checkpoints(const MetricCheckpoints& checkpoints, const Machi
   context.dino = lazily(EmbedderRole::kDino, checkpoints.dino, checkpoints.dino_size);
   context.inception = lazily(EmbedderRole::kInception, checkpoints.inception);
   context.sbert = lazily(EmbedderRole::kSbert, checkpoints.sbert);
+  if (!checkpoints.judge_captioner.empty()) {
+    context.judge_captioner = Lazy<caption::Captioner>(
+        [=] { return std::shared_ptr<caption::Captioner>(caption::open(checkpoints.judge_captioner, machine)); });
+  }
+  if (!checkpoints.judge_generator.empty()) {
+    context.judge_generator = Lazy<generate::Generator>(
+        [=] { return std::shared_ptr<generate::Generator>(generate::open(checkpoints.judge_generator, machine)); });
+  }
   if (!checkpoints.vectors.empty()) {
     context.vectors =
         Lazy<const WordVectors>([path = checkpoints.vectors] { return std::make_shared<const WordVectors>(path); });

@@ -18,6 +18,7 @@ struct MetricCheckpoints {  // empty: not given
   std::string dino;
   int64_t dino_size = 0;
   std::string inception, sbert, vectors;
+  std::string judge_captioner, judge_generator;
 
   static constexpr auto options() {
     using O = MetricCheckpoints;
@@ -30,7 +31,11 @@ struct MetricCheckpoints {  // empty: not given
                Scope::kExecution),
         option(&O::sbert, "sbert", "Repository of a sentence encoder, such as sentence-transformers/all-MiniLM-L6-v2",
                Scope::kExecution),
-        option(&O::vectors, "vectors", "Word vectors in GloVe's text format", Scope::kExecution));
+        option(&O::vectors, "vectors", "Word vectors in GloVe's text format", Scope::kExecution),
+        option(&O::judge_captioner, "judge_captioner", "Captioner that text-probability asks; a run's own if left away",
+               Scope::kExecution),
+        option(&O::judge_generator, "judge_generator", "Generator that denoising-error asks; a run's own if left away",
+               Scope::kExecution));
   }
 };
 

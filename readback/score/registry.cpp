@@ -10,6 +10,7 @@
 #include "readback/score/image/pixel_metric.h"
 #include "readback/score/oracle_metric.h"
 #include "readback/score/pair/clipscore.h"
+#include "readback/score/pair/judge_metric.h"
 #include "readback/score/text/meteor/tables.h"
 #include "readback/score/text/reference_metrics.h"
 #include "readback/score/text/wmd.h"
@@ -162,6 +163,22 @@ const std::vector<Entry>& table() {
         "texts",
         kHigher, Inputs::kImageTextReferences, "", "clip"},
        make_clipscore,
+       only_on_request},
+      {{"text-probability", "Text probability",
+        "log-probability a token (end token included) of the text, given the picture, by a captioner after its own "
+        "prompt",
+        kHigher, Inputs::kImageText, "", "judge_captioner"},
+       [](const MetricInfo& info, const MetricContext& context) {
+         return make_text_probability_metric(info, needed(info, context.judge_captioner));
+       },
+       only_on_request},
+      {{"denoising-error", "Denoising error",
+        "mean squared error of what a generator's network predicts at 8 timesteps of the noised picture, given the "
+        "text",
+        kLower, Inputs::kImageText, "", "judge_generator"},
+       [](const MetricInfo& info, const MetricContext& context) {
+         return make_denoising_error_metric(info, needed(info, context.judge_generator));
+       },
        only_on_request},
       {{"oracle-text", "Oracle, text", "F1 of the scene's objects, relation and background, as parsed from the text",
         kHigher, Inputs::kTextTruth, ""},

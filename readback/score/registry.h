@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "readback/caption/captioner.h"
+#include "readback/generate/generator.h"
 #include "readback/score/embedder.h"
 #include "readback/score/lazy.h"
 #include "readback/score/metric.h"
@@ -18,11 +20,13 @@ namespace readback::score {
 struct MetricContext {
   std::vector<std::vector<std::string>> corpus;  // the references of every sample: CIDEr's document frequencies
   // Loaded when the first metric asks for it.
-  Lazy<EmbeddingCache> clip;        // clip-*, clipscore, refclipscore
-  Lazy<EmbeddingCache> dino;        // dino-image
-  Lazy<EmbeddingCache> inception;   // inception-image
-  Lazy<EmbeddingCache> sbert;       // sbert-text
-  Lazy<const WordVectors> vectors;  // wmd-*
+  Lazy<EmbeddingCache> clip;                  // clip-*, clipscore, refclipscore
+  Lazy<EmbeddingCache> dino;                  // dino-image
+  Lazy<EmbeddingCache> inception;             // inception-image
+  Lazy<EmbeddingCache> sbert;                 // sbert-text
+  Lazy<const WordVectors> vectors;            // wmd-*
+  Lazy<caption::Captioner> judge_captioner;   // text-probability
+  Lazy<generate::Generator> judge_generator;  // denoising-error
 };
 
 // Every metric of single samples, in the order of tables: of images, of texts, of texts and references, of images and

@@ -4,7 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include "readback/generate/denoiser.h"
-#include "readback/train/denoising_error.h"
+#include "readback/generate/denoising_error.h"
 #include "readback/train/preference.h"
 
 namespace readback::train {

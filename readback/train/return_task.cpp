@@ -10,7 +10,7 @@
 #include "readback/generate/denoiser.h"
 #include "readback/nn/differentiable.h"
 #include "readback/train/batches.h"
-#include "readback/train/denoising_error.h"
+#include "readback/generate/denoising_error.h"
 #include "readback/train/lessons.h"
 #include "readback/train/pair_task.h"
 #include "readback/train/preference.h"
@@ -243,7 +243,7 @@ class ReturnTask : public PairTask {
       timesteps.push_back(timesteps.back());
       texts.insert(texts.end(), 2, lesson.row.caption);
     }
-    const NoisyPictures pictures{
+    const generate::NoisyPictures pictures{
         .latents = batches_.stacked(latents), .noise = batches_.stacked(noise), .timesteps = at::tensor(timesteps)};
     const at::Tensor text = batches_.text_states(texts);
     pair_.release_encoders();

@@ -15,11 +15,6 @@ namespace readback::train {
 
 namespace {
 
-at::Tensor as_generator_reads(const image::Image& image, int64_t side) {
-  return image::to_signed_unit(
-      image.width == side && image.height == side ? image : image::resize(image, side, side, image::Filter::kBilinear));
-}
-
 int64_t generator_side(const UnifiedBatchOptions& options, const UnifiedModels& models) {
   const int64_t factor = models.vae.config.factor();
   const int64_t side = options.resolution > 0 ? options.resolution : models.unet.config.sample_size * factor;
@@ -116,7 +111,7 @@ at::Tensor UnifiedBatches::images(std::vector<BatchRow>& rows, at::Tensor& pixel
 at::Tensor UnifiedBatches::moments(const Picture& picture) {
   return cache_.get("latents " + picture.name, [&] {
     c10::NoGradGuard no_grad;
-    const at::Tensor pixels = as_generator_reads(picture.load(), side_).unsqueeze(0);
+    const at::Tensor pixels = generate::to_pixels(picture.load(), side_, side_).unsqueeze(0);
     const generate::LatentDistribution latents = generate::encode(pair_.models().vae, pixels);
     return at::cat({latents.mean, latents.deviation}).cpu().contiguous();
   });

@@ -53,7 +53,8 @@ std::vector<std::string> metric_names(const RunOptions& options, const roundtrip
     has_references = has_references || !sample.references.empty();
     has_truth = has_truth || !sample.truth.empty();
   }
-  const std::set<std::string> given = score::given(options.checkpoints);
+  std::set<std::string> given = score::given(options.checkpoints);
+  given.insert({"judge_captioner", "judge_generator"});  // the run's own, where no other is named
   if (options.metrics.empty()) return score::default_metrics(has_references, has_truth, given);
   for (const std::string& name : options.metrics) {
     const std::string& option = score::find_metric(name).option;
@@ -62,6 +63,22 @@ std::vector<std::string> metric_names(const RunOptions& options, const roundtrip
     }
   }
   return options.metrics;
+}
+
+// Errors: UsageError where a metric asks one of the run's own models what it cannot tell.
+void expect_judges(const std::vector<std::string>& metrics, const score::MetricCheckpoints& checkpoints,
+                   const caption::Captioner& captioner, const generate::Generator& generator) {
+  for (const std::string& metric : metrics) {
+    const std::string& option = score::find_metric(metric).option;
+    const bool of_captioner = option == "judge_captioner" && checkpoints.judge_captioner.empty();
+    const bool of_generator = option == "judge_generator" && checkpoints.judge_generator.empty();
+    if ((of_captioner && !captioner.capabilities().text_probabilities) ||
+        (of_generator && !generator.capabilities().denoising_errors)) {
+      throw UsageError(describe(metric, "a model that can tell",
+                                of_captioner ? captioner.description() : generator.description(),
+                                "Name one that can with the option " + option));
+    }
+  }
 }
 
 // Options and requests that a backend cannot honour, in words for people.
@@ -93,13 +110,14 @@ class Run {
   RunResult operator()(caption::Captioner& captioner, generate::Generator& generator,
                        const std::filesystem::path& folder, const std::string& command) {
     plan_.options = roundtrip::resolve(plan_.options, captioner.defaults(), generator.defaults());
+    expect_judges(metrics_, plan_.options.checkpoints, captioner, generator);
     if (const std::string remarks = dataset_->remarks(); !remarks.empty()) {
       context_.progress().note(plan_.options.dataset + ": " + remarks);
     }
     Store store = Store::open_for_writing(folder, manifest(captioner, generator, command), option_defaults());
     RunResult result{.folder = folder, .samples = std::ssize(plan_.samples), .metrics = metrics_};
     result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);
-    result.measuring_seconds = measure(store);
+    result.measuring_seconds = measure(store, captioner, generator);
     const auto curves = roundtrip::rank_curves(store);
     write_file(folder / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves)
                                                 .dump(2, ' ', false, json::error_handler_t::replace) +
@@ -135,9 +153,16 @@ class Run {
   }
 
   // The seconds that it took, without opening checkpoints that all metrics share.
-  double measure(Store& store) {
+  double measure(Store& store, caption::Captioner& captioner, generate::Generator& generator) {
     score::MetricContext checkpoints =
         score::open_checkpoints(plan_.options.checkpoints, machine_, score::EmbeddingCache::Originals::kOneByOne);
+    const auto unowned = [](auto*) {};
+    if (!checkpoints.judge_captioner.given()) {
+      checkpoints.judge_captioner = std::shared_ptr<caption::Captioner>(&captioner, unowned);
+    }
+    if (!checkpoints.judge_generator.given()) {
+      checkpoints.judge_generator = std::shared_ptr<generate::Generator>(&generator, unowned);
+    }
     for (const data::Sample& sample : plan_.samples) checkpoints.corpus.push_back(sample.references);
     std::vector<std::unique_ptr<score::Metric>> metrics;
     for (const std::string& name : metrics_) metrics.push_back(score::make_metric(name, checkpoints));

@@ -70,6 +70,38 @@ GenerationOptions quick() {
   return options;
 }
 
+// Every picture of the first run with every prompt.
+TEST(StableDiffusion, DenoisingErrorsEqualDiffusers) {
+  constexpr double tolerance = 1e-5;  // the texts make a difference of 5e-4
+  const std::vector<std::string> prompts = read_json(kGoldens / "pipeline_runs.json")["prompts"];
+  const at::Tensor drawn = checkpoint::load_safetensors(kGoldens / "pipeline_runs.safetensors").at("0.images");
+  const nlohmann::json expected = read_json(kGoldens / "denoising_errors.json");
+  std::vector<image::Image> pictures;
+  for (const at::Tensor& pixels : drawn.unbind()) {
+    image::Image& picture = pictures.emplace_back(static_cast<int>(pixels.size(1)), static_cast<int>(pixels.size(0)));
+    const uint8_t* const values = pixels.const_data_ptr<uint8_t>();
+    std::copy(values, values + pixels.numel(), picture.pixels.begin());
+  }
+  std::vector<const image::Image*> images;
+  std::vector<std::string> texts;
+  std::vector<double> wanted;
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    for (size_t k = 0; k < prompts.size(); ++k) {
+      images.push_back(&pictures[i]);
+      texts.push_back(prompts[k]);
+      wanted.push_back(expected[i][k]);
+    }
+  }
+  const auto together = pipeline().denoising_errors(images, texts);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    EXPECT_NEAR(together[i].value(), wanted[i], tolerance * wanted[i]) << i;
+    const auto alone = pipeline().denoising_errors(std::span(images).subspan(i, 1), std::span(texts).subspan(i, 1));
+    EXPECT_NEAR(alone[0].value(), wanted[i], tolerance * wanted[i]) << i;
+  }
+  EXPECT_GT(std::abs(wanted[0] - wanted[1]), 10 * tolerance * wanted[0]);  // the texts matter
+  EXPECT_TRUE(pipeline().denoising_errors({}, {}).empty());
+}
+
 TEST(StableDiffusion, RunsEqualDiffusers) {
   const nlohmann::json described = read_json(kGoldens / "pipeline_runs.json");
   const checkpoint::TensorMap golden = checkpoint::load_safetensors(kGoldens / "pipeline_runs.safetensors");

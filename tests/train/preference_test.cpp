@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "readback/generate/denoiser.h"
-#include "readback/train/denoising_error.h"
+#include "readback/generate/denoising_error.h"
 #include "readback/train/optimizer.h"
 #include "unified_golden.h"
 

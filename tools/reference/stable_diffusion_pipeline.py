@@ -1,6 +1,7 @@
 """Golden pictures of diffusers' StableDiffusionPipeline: python tools/reference/stable_diffusion_pipeline.py
 
 Writes a tiny random pipeline to tests/goldens/generate/pipeline and what it draws to pipeline_runs.{json,safetensors}.
+How badly it removes noise from pictures, given texts, goes to denoising_errors.json.
 Initial noise and the noise of ancestral steps come from readback's streams (streams.py), so that seeds are compared too.
 """
 
@@ -13,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import diffusers
 import numpy as np
+import PIL.Image
 import torch
 import transformers
 from diffusers.schedulers import scheduling_euler_ancestral_discrete
@@ -102,6 +104,26 @@ def run(folder, options):
     return {"initial": latents, "latents": final, "images": torch.tensor(np.stack([np.array(i) for i in images]))}
 
 
+@torch.no_grad()
+def denoising_errors(folder, images):
+    """[pictures, PROMPTS]: the mean squared error of what the UNet predicts at the middles of eighths of all timesteps."""
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    latents = pipe.vae.encode(pipe.image_processor.preprocess(images)).latent_dist.mean * pipe.vae.config.scaling_factor
+    steps = pipe.scheduler.config.num_train_timesteps
+    timesteps = torch.tensor([(2 * k + 1) * steps // 16 for k in range(8)])
+    noise = torch.from_numpy(np.stack([Random(0, Purpose.DENOISING_ERROR, "", k).normal(*latents.shape[1:])
+                                       for k in range(8)]))
+    errors = []
+    for latent in latents:
+        noisy = pipe.scheduler.add_noise(latent.expand_as(noise), noise, timesteps)
+        errors.append([])
+        for prompt in PROMPTS:
+            states = pipe.encode_prompt(prompt, "cpu", 1, False)[0].repeat(8, 1, 1)
+            predicted = pipe.unet(noisy, timesteps, states).sample
+            errors[-1].append(torch.nn.functional.mse_loss(predicted, noise).item())
+    return errors
+
+
 def main():
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
@@ -119,6 +141,9 @@ def main():
         picture = tensors[f"{index}.images"].float()
         print(options, "latents", tensors[f"{index}.latents"].std().item(), "pixels", picture.mean().item(),
               picture.std().item())
+    drawn = [PIL.Image.fromarray(image) for image in tensors["0.images"].numpy()]
+    errors = denoising_errors(folder, drawn)
+    (OUTPUT / "denoising_errors.json").write_text(json.dumps(errors) + "\n")
     save_file(tensors, OUTPUT / "pipeline_runs.safetensors")
     (OUTPUT / "pipeline_runs.json").write_text(json.dumps({"prompts": PROMPTS, "runs": RUNS}, indent=1) + "\n")
 

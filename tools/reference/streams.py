@@ -12,6 +12,7 @@ class Purpose(enum.IntEnum):
     SCHEDULER_NOISE = 3
     BOOTSTRAP = 9
     TEST = 12
+    DENOISING_ERROR = 14
 
 
 def philox4x32(counter, key):

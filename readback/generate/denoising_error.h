@@ -5,7 +5,7 @@
 #include "readback/generate/denoiser.h"
 #include "readback/generate/noise_schedule.h"
 
-namespace readback::train {
+namespace readback::generate {
 
 struct NoisyPictures {
   at::Tensor latents;    // [B, c, h, w], scaled
@@ -14,7 +14,6 @@ struct NoisyPictures {
 };
 
 // Mean squared error of what is predicted from each picture's noised latents, fp32 [B].
-at::Tensor denoising_error(const generate::Denoiser& denoiser, const generate::NoiseSchedule& schedule,
-                           const NoisyPictures& pictures);
+at::Tensor denoising_error(const Denoiser& denoiser, const NoiseSchedule& schedule, const NoisyPictures& pictures);
 
-}  // namespace readback::train
+}  // namespace readback::generate

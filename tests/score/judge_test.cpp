@@ -1,0 +1,91 @@
+// Metrics that ask a captioner or a generator: what they ask for, and what they make of the answers. The models' own
+// numbers are compared in tests/caption and tests/generate.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "readback/base/error.h"
+#include "readback/score/registry.h"
+
+namespace readback::score {
+namespace {
+
+// A picture of side n fits the text of n letters.
+class Captioner final : public caption::Captioner {
+ public:
+  std::vector<Result<std::vector<caption::Caption>>> caption(std::span<const caption::Request>,
+                                                             const caption::DecodingOptions&, const Context&) override {
+    return {};
+  }
+  std::vector<Result<caption::TextProbability>> text_probabilities(std::span<const image::Image* const> images,
+                                                                   std::span<const std::string> texts,
+                                                                   const Context&) override {
+    std::vector<Result<caption::TextProbability>> results;
+    for (size_t i = 0; i < images.size(); ++i) {
+      const auto length = static_cast<int64_t>(texts[i].size());
+      if (texts[i] == "unreadable") {
+        results.emplace_back(Failure{"unreadable: expected a text, got none"});
+      } else {
+        results.push_back(caption::TextProbability{-static_cast<double>(std::abs(images[i]->width - length)), length});
+      }
+    }
+    return results;
+  }
+  std::string description() const override { return "a judge"; }
+};
+
+class Generator final : public generate::Generator {
+ public:
+  std::vector<Result<generate::Picture>> generate(std::span<const generate::Request>,
+                                                  const generate::GenerationOptions&, const Context&) override {
+    return {};
+  }
+  std::string description() const override { return "a drawer"; }
+};
+
+Comparison caption_of(const image::Image& image, const std::string& text) {
+  Comparison comparison;
+  comparison.original_image = &image;
+  comparison.candidate_text = text;
+  return comparison;
+}
+
+Comparison picture_of(const std::string& text, const image::Image& image) {
+  Comparison comparison;
+  comparison.candidate_image = &image;
+  comparison.original_text = text;
+  return comparison;
+}
+
+TEST(Judge, TextsAreJudgedATokenOfWhateverCandidateTheyAre) {
+  MetricContext context;
+  context.judge_captioner = std::shared_ptr<caption::Captioner>(std::make_shared<Captioner>());
+  const auto metric = make_metric("text-probability", context);
+  EXPECT_EQ(metric->info().checkpoint, "a judge");
+  const image::Image two(2, 2), four(4, 4);
+  const auto values = metric->score(std::vector{caption_of(two, "abcd"), picture_of("abcd", four), caption_of(two, ""),
+                                                picture_of("ab", four), Comparison{}});
+  EXPECT_DOUBLE_EQ(values[0], -0.5);
+  EXPECT_DOUBLE_EQ(values[1], 0);
+  EXPECT_TRUE(std::isnan(values[2]));
+  EXPECT_DOUBLE_EQ(values[3], -1);
+  EXPECT_TRUE(std::isnan(values[4]));
+  EXPECT_THROW(metric->score(std::vector{caption_of(two, "unreadable")}), DataError);
+}
+
+TEST(Judge, AModelThatCannotTellSaysSo) {
+  MetricContext context;
+  EXPECT_THROW(make_metric("denoising-error", context), UsageError);
+  context.judge_generator = std::shared_ptr<generate::Generator>(std::make_shared<Generator>());
+  const auto metric = make_metric("denoising-error", context);
+  const image::Image two(2, 2);
+  try {
+    metric->score(std::vector{caption_of(two, "ab")});
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("a drawer"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace readback::score

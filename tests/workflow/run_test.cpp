@@ -1,0 +1,61 @@
+// What a run refuses before it makes anything, and that its own models judge where no others are named.
+#include "readback/workflow/run.h"
+
+#include <gtest/gtest.h>
+
+#include "../roundtrip/fakes.h"
+
+namespace readback::workflow {
+namespace {
+
+using namespace roundtrip;
+
+class JudgingCaptioner final : public fakes::Captioner {
+ public:
+  caption::Capabilities capabilities() const override { return {.text_probabilities = true}; }
+  std::vector<Result<caption::TextProbability>> text_probabilities(std::span<const image::Image* const> images,
+                                                                   std::span<const std::string>,
+                                                                   const Context&) override {
+    judged += std::ssize(images);
+    return std::vector<Result<caption::TextProbability>>(images.size(), caption::TextProbability{-3, 2});
+  }
+  int64_t judged = 0;
+};
+
+RunOptions judged(const std::string& metric) {
+  RunOptions options;
+  options.dataset = "emoji-scenes";
+  options.dataset_options.limit = 2;
+  options.num_candidates = 2;
+  options.metrics = {metric};
+  return options;
+}
+
+TEST(Run, ItsOwnModelsJudge) {
+  const fakes::Folder folder;
+  JudgingCaptioner captioner;
+  fakes::Generator generator;
+  const RunResult result = run(judged("text-probability"), captioner, generator, folder);
+  EXPECT_EQ(result.metrics, std::vector<std::string>{"text-probability"});
+  EXPECT_GE(captioner.judged, 2 * 2 * 2);  // directions, samples, candidates
+  const Store store = Store::open(folder);
+  for (const ScoreRow& row : store.scores(Direction::kT2I2T, "text-probability")) EXPECT_EQ(row.value, -1.5);
+}
+
+TEST(Run, RefusesJudgesThatCannotTell) {
+  const fakes::Folder folder;
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  for (const auto& [metric, option] :
+       {std::pair("text-probability", "judge_captioner"), std::pair("denoising-error", "judge_generator")}) {
+    try {
+      run(judged(metric), captioner, generator, folder);
+      FAIL() << metric;
+    } catch (const UsageError& error) {
+      EXPECT_NE(std::string(error.what()).find(option), std::string::npos) << error.what();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace readback::workflow
