@@ -30,6 +30,7 @@ MODELS = ["captioner", "generator"]
 NOISY = {model: f"emoji-scenes/noisy-{model}" for model in MODELS}
 # Of supervised arms; the best on validation is taken.
 CLEAN_STEPS = {"captioner": [100, 200, 400, 1000, 2000, 4000], "generator": [100, 200, 400, 1000, 2000]}
+STEPS = {"captioner": 1000, "generator": 2000}  # of all others, but Diffusion-DPO, whose updates cost three times as much
 ALL = [1, 2, 3]
 DRAW = ["--num-inference-steps", 10, "--guidance-scale", 3, "--reading-num-beams", 1]
 
@@ -65,6 +66,7 @@ class Arm:
     flags: list = dataclasses.field(default_factory=list)
     clean: int = 0           # pairs that it learns from besides
     supervised: bool = False  # from these alone
+    steps: int = 0           # 0: STEPS
 
     @property
     def seeds(self):
@@ -100,6 +102,8 @@ def arms():
             add(model, f"texts: N = {n}", "candidates", "texts, 16", texts + [RETURN["t2i2t"], "--text-cycle-candidates", n])
         for n in (1000, 20000):
             add(model, f"texts: {n} items", "items", "texts, 20000", texts + [RETURN["t2i2t"], "--text-cycle-samples", n])
+        add(model, "texts: the return's choice, where it is −0.3 or more", "distance", "texts",
+            texts + [RETURN["t2i2t"], "--text-cycle-accept=-0.3"])
         for by in ("cider", "bleu-4", "rouge-l", "clip-text", "text-probability cider"):
             add(model, f"texts: by {by}", "distance", "texts", texts + by.split())
     for by, what in [("random", "random"), ("likelihood", "the likeliest"), ("clipscore", "CLIPScore's choice"),
@@ -113,9 +117,12 @@ def arms():
     add("captioner", "pictures: perfect drawer, DPO", "partner", "pictures, perfect drawer",
         pictures + [RETURN["i2t2i"], *dpo])
     add("captioner", "texts: perfect drawer", "partner", "texts, perfect drawer", texts + [RETURN["t2i2t"]])
-    add("generator", "texts: the return's choice, DPO", "centre", "texts", texts + [RETURN["t2i2t"], *diffusion_dpo])
-    add("generator", "texts: the oracle's choice, DPO", "centre", "texts", texts + ["oracle-image", *diffusion_dpo])
-    add("generator", "texts: weighted by the return", "centre", "texts", texts + [RETURN["t2i2t"], "--sft-temperature", 0.5])
+    add("generator", "texts: the return's choice, DPO", "centre", "texts", texts + [RETURN["t2i2t"], *diffusion_dpo],
+        steps=1000)
+    add("generator", "texts: the oracle's choice, DPO", "distance", "texts", texts + ["oracle-image", *diffusion_dpo],
+        steps=1000)
+    add("generator", "texts: weighted by the return", "distance", "texts",
+        texts + [RETURN["t2i2t"], "--sft-temperature", 0.5])
     add("generator", "texts: perfect reader", "partner", "texts, perfect reader", texts + [RETURN["t2i2t"]])
     return made
 
@@ -158,7 +165,7 @@ class Experiment:
             recipe = ROOT / f"recipes/return/{arm.model}.toml"
             cycle = "text" if COLLECTIONS[arm.collection].direction == "t2i2t" else "image"
             flags = [f"--{cycle}-cycle-run", self.collect(arm.collection, seed), *arm.flags, *(pairs if arm.clean else []),
-                     "--steps", 1000 // self.arguments.shrink]
+                     "--steps", (arm.steps or STEPS[arm.model]) // self.arguments.shrink]
         start = time.time()
         readback(self.arguments, "finetune", recipe, *flags, "--seed", seed, "--output", folder)
         done.write_text(json.dumps(time.time() - start))
@@ -208,30 +215,17 @@ class Experiment:
         return 100.0 * np.array([[row[key] for row in lines if row["scenes"] == "pair"] for lines in rows], dtype=float)
 
     def chosen(self, arm):
-        """The oracle's mean score of what was chosen for the first seed, as readback chooses it but for ties."""
+        """The oracle's mean score of what was chosen for the first seed, ties shared."""
         if arm.supervised:
             return None
         direction = COLLECTIONS[arm.collection].direction
-        oracle = "oracle-image" if direction == "t2i2t" else "oracle-text"
-        flags = [str(flag) for flag in arm.flags]
-        by = flags[flags.index(f"--{'text' if direction == 't2i2t' else 'image'}-cycle-by") + 1]
-        database = sqlite3.connect(f"file:{self.collect(arm.collection, arm.seeds[0])}/run.sqlite?mode=ro", uri=True)
-        scores = {(s, c): v for s, c, v in database.execute(
-            "select sample, candidate, value from scores where direction = ? and metric = ?", (direction, oracle))}
-        if by == "random":
-            return float(np.mean(list(scores.values())))
-        if by == "likelihood":
-            rows = [(s, c, lp / max(1, len(json.loads(ids)))) for s, c, lp, ids in database.execute(
-                "select sample, candidate, log_probability, token_ids from candidates where direction = ?", (direction,))]
-        else:
-            lower = dict(database.execute("select metric, direction from metrics"))[by] == "lower"
-            rows = [(s, c, -v if lower else v) for s, c, v in database.execute(
-                "select sample, candidate, value from scores where direction = ? and metric = ?", (direction, by))]
-        best = {}
-        for sample, candidate, value in rows:
-            if value > best.get(sample, (-np.inf,))[0]:
-                best[sample] = (value, candidate)
-        return float(np.mean([scores[sample, candidate] for sample, (_, candidate) in best.items()]))
+        folder = self.collect(arm.collection, arm.seeds[0])
+        database = sqlite3.connect(f"file:{folder}/run.sqlite?mode=ro", uri=True)
+        scores = {(sample, candidate): value for sample, candidate, value in database.execute(
+            "select sample, candidate, value from scores where direction = ? and metric = ?",
+            (direction, "oracle-image" if direction == "t2i2t" else "oracle-text"))}
+        rows = [json.loads(line) for line in open(self.folder_of(arm, arm.seeds[0]) / f"training/lessons_{direction}.jsonl")]
+        return float(np.mean([np.mean([scores[row["sample"], one["candidate"]] for one in row["chosen"]]) for row in rows]))
 
 
 def cell(values, difference=None):
