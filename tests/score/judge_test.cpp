@@ -4,44 +4,12 @@
 
 #include <cmath>
 
+#include "fake_judges.h"
 #include "readback/base/error.h"
 #include "readback/score/registry.h"
 
 namespace readback::score {
 namespace {
-
-// A picture of side n fits the text of n letters.
-class Captioner final : public caption::Captioner {
- public:
-  std::vector<Result<std::vector<caption::Caption>>> caption(std::span<const caption::Request>,
-                                                             const caption::DecodingOptions&, const Context&) override {
-    return {};
-  }
-  std::vector<Result<caption::TextProbability>> text_probabilities(std::span<const image::Image* const> images,
-                                                                   std::span<const std::string> texts,
-                                                                   const Context&) override {
-    std::vector<Result<caption::TextProbability>> results;
-    for (size_t i = 0; i < images.size(); ++i) {
-      const auto length = static_cast<int64_t>(texts[i].size());
-      if (texts[i] == "unreadable") {
-        results.emplace_back(Failure{"unreadable: expected a text, got none"});
-      } else {
-        results.push_back(caption::TextProbability{-static_cast<double>(std::abs(images[i]->width - length)), length});
-      }
-    }
-    return results;
-  }
-  std::string description() const override { return "a judge"; }
-};
-
-class Generator final : public generate::Generator {
- public:
-  std::vector<Result<generate::Picture>> generate(std::span<const generate::Request>,
-                                                  const generate::GenerationOptions&, const Context&) override {
-    return {};
-  }
-  std::string description() const override { return "a drawer"; }
-};
 
 Comparison caption_of(const image::Image& image, const std::string& text) {
   Comparison comparison;
@@ -59,7 +27,7 @@ Comparison picture_of(const std::string& text, const image::Image& image) {
 
 TEST(Judge, TextsAreJudgedATokenOfWhateverCandidateTheyAre) {
   MetricContext context;
-  context.judge_captioner = std::shared_ptr<caption::Captioner>(std::make_shared<Captioner>());
+  context.judge_captioner = std::shared_ptr<caption::Captioner>(std::make_shared<JudgingCaptioner>());
   const auto metric = make_metric("text-probability", context);
   EXPECT_EQ(metric->info().checkpoint, "a judge");
   const image::Image two(2, 2), four(4, 4);
@@ -76,7 +44,7 @@ TEST(Judge, TextsAreJudgedATokenOfWhateverCandidateTheyAre) {
 TEST(Judge, AModelThatCannotTellSaysSo) {
   MetricContext context;
   EXPECT_THROW(make_metric("denoising-error", context), UsageError);
-  context.judge_generator = std::shared_ptr<generate::Generator>(std::make_shared<Generator>());
+  context.judge_generator = std::shared_ptr<generate::Generator>(std::make_shared<MuteGenerator>());
   const auto metric = make_metric("denoising-error", context);
   const image::Image two(2, 2);
   try {

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <new>
 #include <set>
 
+#include "fake_judges.h"
 #include "fake_spice.h"
 #include "meteor_tables.h"
 #include "readback/base/error.h"
@@ -72,11 +74,13 @@ TEST(Registry, MakesEveryMetricThatItLists) {
     EXPECT_TRUE(names.insert(info.name).second) << info.name;
     EXPECT_FALSE(info.title.empty());
     EXPECT_FALSE(info.formula.empty());
+    f.context.judge_captioner = std::shared_ptr<caption::Captioner>(std::make_shared<JudgingCaptioner>());
+    f.context.judge_generator = std::shared_ptr<generate::Generator>(std::make_shared<MuteGenerator>());
     const auto metric = make_metric(info.name, f.context);
     EXPECT_EQ(metric->info().name, info.name);
-    EXPECT_EQ(metric->info().checkpoint, info.option.empty()        ? ""
-                                         : info.option == "vectors" ? "vectors.txt"
-                                                                    : "fake-clip");
+    const std::map<std::string, std::string> others = {
+        {"", ""}, {"vectors", "vectors.txt"}, {"judge_captioner", "a judge"}, {"judge_generator", "a drawer"}};
+    EXPECT_EQ(metric->info().checkpoint, others.contains(info.option) ? others.at(info.option) : "fake-clip");
     EXPECT_EQ(parse_inputs(inputs_name(info.inputs)), info.inputs);
     EXPECT_TRUE(metric->score({}).empty());
     const Comparison nothing;

@@ -29,6 +29,7 @@ class JudgeMetric : public Metric {
       images.push_back(image);
       texts.push_back(text);
     }
+    if (places.empty()) return values;
     const std::vector<double> judged = judge_(images, texts, context);
     for (size_t k = 0; k < places.size(); ++k) values[places[k]] = judged[k];
     return values;
