@@ -58,6 +58,14 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, weight.sizes(), weight, bias, epsilon);
 }
 
+RmsNorm::RmsNorm(const Weights& weights, int64_t width, double epsilon)
+    : weight(weights.get("weight", {width}, Init::ones())), epsilon(epsilon) {}
+
+at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
+  const at::Tensor wide = x.to(at::kFloat);
+  return weight * (wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + epsilon)).to(x.scalar_type());
+}
+
 GroupNorm::GroupNorm(const Weights& weights, int64_t groups, int64_t channels, double epsilon)
     : weight(weights.get("weight", {channels}, Init::ones())),
       bias(weights.get("bias", {channels}, Init::zeros())),
@@ -142,6 +150,22 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
       prefers_batches(q, k) ? batched_attention(q, k, v, mask, causal, factor)
                             : at::scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale);
   return mixed.transpose(1, 2).reshape({q.size(0), q.size(2), q.size(1) * v.size(3)});
+}
+
+at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const int64_t sequences = q.size(0), heads = q.size(1), tokens = q.size(2), width = q.size(3);
+  const int64_t groups = k.size(1), shared = heads / groups, length = k.size(2);
+  if (tokens == 1) {
+    // Every key is seen: the queries that share keys stand for a longer text.
+    const at::Tensor mixed = attention(q.view({sequences, groups, shared, width}), k, v);  // [S, shared, groups · D]
+    return mixed.view({sequences, shared, groups, width}).transpose(1, 2).reshape({sequences, 1, heads * width});
+  }
+  const auto for_each_head = [&](const at::Tensor& x) { return shared == 1 ? x : x.repeat_interleave(shared, 1); };
+  if (tokens == length) return attention(q, for_each_head(k), for_each_head(v), {}, /*causal=*/true);
+  const at::Tensor future = at::ones({tokens, length}, q.options().dtype(at::kBool)).triu(length - tokens + 1);
+  const at::Tensor mask =
+      at::zeros({tokens, length}, q.options()).masked_fill(future, -std::numeric_limits<float>::infinity());
+  return attention(q, for_each_head(k), for_each_head(v), mask);
 }
 
 }  // namespace readback::nn

@@ -37,6 +37,15 @@ struct LayerNorm {  // over the last dimension
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
+// x / √(mean of x² + ε) over the last dimension, in fp32, times a weight (https://arxiv.org/abs/1910.07467).
+struct RmsNorm {
+  at::Tensor weight;
+  double epsilon = 1e-6;
+  RmsNorm() = default;
+  RmsNorm(const Weights& weights, int64_t width, double epsilon);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
 struct GroupNorm {  // [B, C, H, W]
   at::Tensor weight, bias;
   int64_t groups = 32;
@@ -71,5 +80,8 @@ at::Tensor split_heads(const at::Tensor& x, int64_t heads);
 // scale: 1/√D unless given. mask: additive, broadcastable to [B, heads, T_q, T_k].
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::optional<at::Tensor>& mask = {}, bool causal = false, std::optional<double> scale = {});
+// For decoders: the T queries are the last of the L keys, and each sees the keys up to its own. q: [S, heads, T, D];
+// k, v: [S, groups, L, D], of which each serves heads / groups queries side by side; gives [S, T, heads · D].
+at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 }  // namespace readback::nn

@@ -43,7 +43,7 @@ double Golden::error(const at::Tensor& actual, const std::string& output) const 
 //   VAE                                     4.3 to 6.7    from 42
 //   UNet                                    8.4 to 12.3   from 18
 double Golden::tolerance() const {
-  const double roundoffs = name.starts_with("unet") ? 16 : name == "vae" ? 10 : 8;
+  const double roundoffs = name.starts_with("unet") || name.starts_with("idefics") ? 16 : name == "vae" ? 10 : 8;
   return readback::tolerance(loading.dtype, roundoffs);
 }
 
@@ -104,7 +104,9 @@ void expect_same_gradients(const Golden& golden, const std::map<std::string, at:
   }
   ASSERT_FALSE(expected.empty());
   for (const auto& [key, parameter] : parameters) {
-    if (!expected.contains(key)) ADD_FAILURE() << golden.name << ": no reference gradient of " << key;
+    // Nothing reads what has a gradient on neither side.
+    if (!expected.contains(key) && parameter.grad().defined())
+      ADD_FAILURE() << golden.name << ": no reference gradient of " << key;
   }
   for (const auto& [key, gradient] : expected) {
     const auto found = parameters.find(key);
