@@ -9,9 +9,17 @@ DecodingOptions resolve(const DecodingOptions& asked, const DecodingOptions& def
   const auto refuse = [&](const auto& value, const char* name, const char* when) {
     if (value) throw UsageError(describe(name, std::string("left away ") + when, "a value", "It would do nothing"));
   };
+  if (asked.max_length) refuse(asked.max_new_tokens, "max_new_tokens", "where max_length is given");
+  if (asked.min_length) refuse(asked.min_new_tokens, "min_new_tokens", "where min_length is given");
   // transformers' GenerationConfig.
-  DecodingOptions last{.prompt = "", .max_length = 20, .min_length = 0, .repetition_penalty = 1.0};
+  DecodingOptions last{.prompt = "", .repetition_penalty = 1.0};
   DecodingOptions known = defaults;
+  if (asked.max_length) known.max_new_tokens.reset();
+  if (asked.max_new_tokens) known.max_length.reset();
+  if (asked.min_length) known.min_new_tokens.reset();
+  if (asked.min_new_tokens) known.min_length.reset();
+  if (!asked.max_new_tokens && !known.max_new_tokens) last.max_length = 20;
+  if (!asked.min_new_tokens && !known.min_new_tokens) last.min_length = 0;
   if (asked.do_sample) {
     refuse(asked.num_beams, "num_beams", "when sampling (do_sample)");
     refuse(asked.length_penalty, "length_penalty", "when sampling (do_sample)");
@@ -31,6 +39,14 @@ DecodingOptions resolve(const DecodingOptions& asked, const DecodingOptions& def
     last.length_penalty = 1.0;
   }
   return with_defaults(with_defaults(asked, known), last);
+}
+
+DecodingOptions for_prompt(DecodingOptions options, int64_t prompt_tokens) {
+  if (options.max_new_tokens) options.max_length = prompt_tokens + *options.max_new_tokens;
+  if (options.min_new_tokens) options.min_length = prompt_tokens + *options.min_new_tokens;
+  options.max_new_tokens.reset();
+  options.min_new_tokens.reset();
+  return options;
 }
 
 }  // namespace readback::caption

@@ -1,7 +1,6 @@
 #include "readback/caption/blip_captioner.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -160,32 +159,30 @@ TEST(BlipCaptioner, ScoresATextAsItScoredItsCaption) {
 }
 
 TEST(BlipCaptioner, ImagesWithPromptsOfTheirOwnAreDecodedAsEachAlone) {
-  c10::InferenceMode no_gradients;
-  const checkpoint::Repository repository(kGoldens + "/blip");
-  const auto model = models::load_part<models::Blip>(repository, "", at::kCPU, at::kFloat).model;
-  std::vector<at::Tensor> pixels;
-  for (const Request& request : requests()) {
-    pixels.push_back(image::preprocess(request.image, image::read_preprocess_options(repository)));
-  }
-  const at::Tensor images = model->vision_model.forward(at::stack(pixels));
-  const std::vector<std::vector<int64_t>> prompts = {{95, 5, 6, 7}, {95}, {95, 5, 6, 7},      {95, 20, 21},
-                                                     {95},          {95}, {95, 8, 9, 10, 11}, {95, 30, 31, 32}};
-  for (const DecodingOptions& asked : {DecodingOptions{}, DecodingOptions{.num_beams = 1}, sampling()}) {
-    const DecodingOptions options = resolve(asked, {.num_beams = 3, .min_length = 5, .top_p = 0.9});
-    std::vector<Random> streams;
-    for (int64_t i = 0; i < 8 * options.num_captions; ++i) {
-      streams.emplace_back(1, Purpose::kTest, "", static_cast<uint64_t>(i));
-    }
-    const auto together = decode(*model, images, prompts, options, streams);
-    ASSERT_EQ(together.size(), prompts.size());
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      const auto own = std::span(streams).subspan(i * static_cast<size_t>(options.num_captions),
-                                                  static_cast<size_t>(options.num_captions));
-      const auto alone = decode(*model, images.narrow(0, static_cast<int64_t>(i), 1), prompts[i], options, own).front();
-      ASSERT_EQ(together[i].size(), alone.size());
-      for (size_t j = 0; j < alone.size(); ++j) EXPECT_EQ(together[i][j].token_ids, alone[j].token_ids) << i;
+  BlipCaptioner captioner = load();
+  std::vector<Request> all = requests();
+  const std::vector<std::string> prompts = {"a dog and", "", "a cat and", "a dog", "", "", "a picture of a", "dog"};
+  for (size_t i = 0; i < all.size(); ++i) all[i].prompt = prompts[i % prompts.size()];
+  for (const DecodingOptions& options : {DecodingOptions{}, DecodingOptions{.num_beams = 1}, sampling()}) {
+    const auto together = values_of(captioner.caption(all, options));
+    for (size_t i = 0; i < all.size(); ++i) {
+      expect_same(together[i], values_of(captioner.caption(std::span(all).subspan(i, 1), options))[0]);
     }
   }
+}
+
+TEST(BlipCaptioner, NewTokensAreCountedFromThePrompt) {
+  BlipCaptioner captioner = load();
+  const std::vector<Request> all = requests();
+  const int64_t prompt = captioner.caption(std::span(all).first(1), {.num_beams = 1, .max_new_tokens = 1})[0]
+                             .value()[0]
+                             .token_ids->size() -
+                         1;
+  EXPECT_GT(prompt, 1);
+  const auto by_length = values_of(captioner.caption(all, {.max_length = prompt + 9, .min_length = prompt + 4}));
+  const auto by_new = values_of(captioner.caption(all, {.max_new_tokens = 9, .min_new_tokens = 4}));
+  for (size_t i = 0; i < all.size(); ++i) expect_same(by_new[i], by_length[i]);
+  EXPECT_THROW(captioner.caption(all, {.max_length = 20, .max_new_tokens = 9}), UsageError);
 }
 
 TEST(BlipCaptioner, SaysWhichLimitIsExceeded) {
