@@ -25,8 +25,7 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 
 }  // namespace
 
-BaseTokenizer::BaseTokenizer(const TokenizerFiles& files, const std::string& folder,
-                             const AddedTokens::Normalize& normalize)
+BaseTokenizer::BaseTokenizer(const TokenizerFiles& files, const AddedTokens::Normalize& normalize)
     : vocabulary_(files.vocabulary),
       added_(files.added_tokens, files.vocabulary, normalize, files.split_special_tokens),
       special_tokens_(files.special_tokens),
@@ -35,28 +34,43 @@ BaseTokenizer::BaseTokenizer(const TokenizerFiles& files, const std::string& fol
   for (const VocabularyMap* map : {&files.vocabulary, &added_.ids()}) {
     for (const auto& [token, id] : *map) size = std::max(size, id + 1);
   }
-  tokens_.resize(static_cast<size_t>(size));
+  tokens_.resize(std::max(static_cast<size_t>(size), files.pieces.size()));
+  for (size_t id = 0; id < files.pieces.size(); ++id)
+    tokens_[id] = files.pieces[id].first;  // also one that is there twice
   for (const VocabularyMap* map : {&files.vocabulary, &added_.ids()}) {
     for (const auto& [token, id] : *map) tokens_[static_cast<size_t>(id)] = token;
   }
-  const auto unknown = special_tokens_.find("unk_token");
-  if (unknown != special_tokens_.end()) unknown_ = find_id(vocabulary_, unknown->second);
-  if (unknown_ < 0) {
+}
+
+int64_t BaseTokenizer::required_unknown(const std::string& folder) const {
+  const auto named = special_tokens_.find("unk_token");
+  const int64_t id = named == special_tokens_.end() ? -1 : find_id(vocabulary_, named->second);
+  if (id < 0) {
     throw CheckpointError(describe(folder, "a vocabulary with the unknown token",
-                                   unknown == special_tokens_.end() ? "no unk_token" : "no " + unknown->second));
+                                   named == special_tokens_.end() ? "no unk_token" : "no " + named->second));
   }
+  return id;
 }
 
 std::vector<int64_t> BaseTokenizer::encode(std::string_view text) const {
   std::vector<int64_t> ids;
   const auto normalizer = [this](std::u32string_view part) { return normalize(part); };
+  bool at_start = true;
   for (const AddedTokens::Piece& piece : added_.split(decode_utf8(text), normalizer)) {
     if (piece.id >= 0) {
       ids.push_back(piece.id);
     } else {
-      encode_piece(piece.text, ids);
+      encode_piece(piece.text, at_start, ids);
     }
+    at_start = false;
   }
+  return ids;
+}
+
+std::vector<int64_t> BaseTokenizer::encode_with_special_tokens(std::string_view text) const {
+  std::vector<int64_t> ids = encode(text);
+  ids.insert(ids.begin(), before_.begin(), before_.end());
+  ids.insert(ids.end(), after_.begin(), after_.end());
   return ids;
 }
 

@@ -15,10 +15,13 @@ constexpr std::string_view kContinues = "##";
 class BertTokenizer final : public BaseTokenizer {
  public:
   BertTokenizer(const TokenizerFiles& files, const std::string& folder, BertNormalization options)
-      : BaseTokenizer(files, folder, [options](std::u32string_view text) { return bert_normalize(text, options); }),
+      : BaseTokenizer(files, [options](std::u32string_view text) { return bert_normalize(text, options); }),
         options_(options),
-        clean_up_(files.clean_up_tokenization_spaces) {
+        clean_up_(files.clean_up_tokenization_spaces),
+        unknown_(required_unknown(folder)) {
     for (const auto& [token, id] : vocabulary_) longest_ = std::max(longest_, token.size());
+    if (const int64_t begin = special_id("cls_token"); begin >= 0) before_ = {begin};
+    if (const int64_t end = special_id("sep_token"); end >= 0) after_ = {end};
   }
 
   std::string decode(const std::vector<int64_t>& ids) const override {
@@ -40,7 +43,7 @@ class BertTokenizer final : public BaseTokenizer {
  protected:
   std::u32string normalize(std::u32string_view text) const override { return bert_normalize(text, options_); }
 
-  void encode_piece(std::u32string_view text, std::vector<int64_t>& ids) const override {
+  void encode_piece(std::u32string_view text, bool, std::vector<int64_t>& ids) const override {
     for_each_bert_word(text, [&](std::u32string_view word) { encode_word(word, ids); });
   }
 
@@ -74,6 +77,7 @@ class BertTokenizer final : public BaseTokenizer {
 
   BertNormalization options_;
   bool clean_up_;
+  int64_t unknown_;
   size_t longest_ = 0;  // bytes of the longest token
 };
 

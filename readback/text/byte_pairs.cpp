@@ -29,15 +29,21 @@ struct Candidate {
 
 void BytePairs::add(int64_t left, int64_t right, int64_t id) { merges_[key(left, right)] = {next_rank_++, id}; }
 
-// The best-ranked pair first, of equals the leftmost: a heap of pairs, in which outdated ones are skipped.
 std::vector<int64_t> BytePairs::apply(std::string_view word) const {
-  std::vector<Symbol> symbols(word.size());
-  const auto size = static_cast<int64_t>(word.size());
-  const auto at = [&](int64_t position) -> Symbol& { return symbols[static_cast<size_t>(position)]; };
-  for (int64_t i = 0; i < size; ++i) {
-    const auto byte = static_cast<uint8_t>(word[static_cast<size_t>(i)]);
-    at(i) = i + 1 < size ? Symbol{inner[byte], i - 1, i + 1} : Symbol{last[byte], i - 1, -1};
+  std::vector<int64_t> ids(word.size());
+  for (size_t i = 0; i < word.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(word[i]);
+    ids[i] = i + 1 < word.size() ? inner[byte] : last[byte];
   }
+  return merge(ids);
+}
+
+// The best-ranked pair first, of equals the leftmost: a heap of pairs, in which outdated ones are skipped.
+std::vector<int64_t> BytePairs::merge(const std::vector<int64_t>& ids) const {
+  std::vector<Symbol> symbols(ids.size());
+  const auto size = static_cast<int64_t>(ids.size());
+  const auto at = [&](int64_t position) -> Symbol& { return symbols[static_cast<size_t>(position)]; };
+  for (int64_t i = 0; i < size; ++i) at(i) = {ids[static_cast<size_t>(i)], i - 1, i + 1 < size ? i + 1 : -1};
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
   const auto propose = [&](int64_t position) {
     if (position < 0 || at(position).next < 0) return;
@@ -60,11 +66,11 @@ std::vector<int64_t> BytePairs::apply(std::string_view word) const {
     propose(left.previous);
     propose(best.position);
   }
-  std::vector<int64_t> ids;
+  std::vector<int64_t> merged;
   for (const Symbol& symbol : symbols) {
-    if (!symbol.merged) ids.push_back(symbol.id);
+    if (!symbol.merged) merged.push_back(symbol.id);
   }
-  return ids;
+  return merged;
 }
 
 // <\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+

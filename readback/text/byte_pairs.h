@@ -16,8 +16,9 @@ class BytePairs {
 
   // left right → id. Merges added earlier come first; of the same pair added twice the later counts.
   void add(int64_t left, int64_t right, int64_t id);
-  // The ids of one word, in time proportional to n log n.
+  // The ids of one word, in time proportional to n log n; of its bytes, or of symbols that have ids already.
   std::vector<int64_t> apply(std::string_view word) const;
+  std::vector<int64_t> merge(const std::vector<int64_t>& ids) const;
 
  private:
   struct Merge {

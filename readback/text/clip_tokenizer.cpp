@@ -23,16 +23,17 @@ std::string strip(std::string_view text) {
 class ClipTokenizer final : public BaseTokenizer {
  public:
   ClipTokenizer(const TokenizerFiles& files, const std::string& folder)
-      : BaseTokenizer(files, folder, clip_normalize),
+      : BaseTokenizer(files, clip_normalize),
         clean_up_(files.clean_up_tokenization_spaces && files.clean_up_byte_pairs_too) {
+    const int64_t unknown = required_unknown(folder);
     constexpr auto kAlphabet = byte_alphabet();
     for (size_t byte = 0; byte < 256; ++byte) {
       byte_of_[kAlphabet[byte]] = static_cast<char>(byte);
       std::string character;
       append_utf8(character, kAlphabet[byte]);
       const int64_t inner = find_id(vocabulary_, character), last = find_id(vocabulary_, character.append(kEndOfWord));
-      pairs_.inner[byte] = inner >= 0 ? inner : unknown_;
-      pairs_.last[byte] = last >= 0 ? last : unknown_;
+      pairs_.inner[byte] = inner >= 0 ? inner : unknown;
+      pairs_.last[byte] = last >= 0 ? last : unknown;
     }
     const auto needed = [&](const std::string& token) {
       const int64_t id = find_id(vocabulary_, token);
@@ -40,6 +41,8 @@ class ClipTokenizer final : public BaseTokenizer {
       return id;
     };
     for (const auto& [left, right] : files.merges) pairs_.add(needed(left), needed(right), needed(left + right));
+    if (const int64_t begin = special_id("bos_token"); begin >= 0) before_ = {begin};
+    if (const int64_t end = special_id("eos_token"); end >= 0) after_ = {end};
   }
 
   std::string decode(const std::vector<int64_t>& ids) const override {
@@ -59,7 +62,7 @@ class ClipTokenizer final : public BaseTokenizer {
  protected:
   std::u32string normalize(std::u32string_view text) const override { return clip_normalize(text); }
 
-  void encode_piece(std::u32string_view text, std::vector<int64_t>& ids) const override {
+  void encode_piece(std::u32string_view text, bool, std::vector<int64_t>& ids) const override {
     while (!text.empty()) {
       const size_t size = clip_word_size(text);
       if (size > 0) encode_word(text.substr(0, size), ids);

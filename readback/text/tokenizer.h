@@ -1,4 +1,4 @@
-// Tokenizers whose ids equal transformers': BERT WordPiece and CLIP byte-pair encoding.
+// Tokenizers whose ids equal transformers': by what a repository's tokenizer.json says, and BERT's and CLIP's.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,6 +14,9 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
   // Ids of the text alone, without special tokens around it. Invalid UTF-8 becomes U+FFFD.
   virtual std::vector<int64_t> encode(std::string_view text) const = 0;
+  // The same with what the repository's post-processor puts around a text (BERT's [CLS] … [SEP], OPT's leading </s>,
+  // T5's trailing </s>, LLaMA's leading <s>), as transformers' tokenizer(text). By default nothing.
+  virtual std::vector<int64_t> encode_with_special_tokens(std::string_view text) const { return encode(text); }
   // skip_special_tokens and clean_up_tokenization_spaces as transformers' batch_decode(skip_special_tokens=True).
   // Ids that the tokenizer does not know (BLIP's 30522 and 30523 in most repositories) are left out, as there.
   virtual std::string decode(const std::vector<int64_t>& ids) const = 0;
@@ -26,6 +29,15 @@ class Tokenizer {
   // model_max_length of tokenizer_config.json in tokens, -1 when it has none.
   virtual int64_t max_length() const { return -1; }
 };
+
+// What the folder's tokenizer.json says, as transformers' TokenizersBackend reads it:
+//   WordPiece as BERT's, byte pairs with "</w>" as CLIP's: by the loaders below;
+//   byte pairs (GPT-2, OPT, SmolLM: of bytes; LLaMA, IDEFICS: of characters with byte fallback) and Unigram (T5), with
+//   the normalizers, pre-tokenizers, post-processors and decoders of text/pipeline_parts.h.
+// Where there is no tokenizer.json, what tokenizer_class of tokenizer_config.json says: BertTokenizer, CLIPTokenizer or
+// GPT2Tokenizer (vocab.json and merges.txt).
+// Errors: CheckpointError, also for a part that is not known: it names the part and those that are.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
 // BERT (BasicTokenizer + WordPiece), from vocab.txt or tokenizer.json, with tokenizer_config.json's do_lower_case,
 // strip_accents and tokenize_chinese_chars. Special tokens: [CLS] … [SEP].

@@ -38,19 +38,6 @@ std::string read_utf8(const fs::path& path) {
   return text;
 }
 
-// An empty object where the file is absent.
-json read_object(const fs::path& path) {
-  if (!fs::exists(path)) return json::object();
-  json object;
-  try {
-    object = json::parse(read(path));
-  } catch (const json::exception& error) {
-    fail(path, "JSON", error.what());
-  }
-  if (!object.is_object()) fail(path, "a JSON object", object.type_name());
-  return object;
-}
-
 int64_t checked_id(const json& id, const std::string& token, const fs::path& path) {
   if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(kLargestId)) {
     fail(path, fmt::format("an id below {} for token \"{}\"", kLargestId, token), id.dump());
@@ -88,12 +75,28 @@ std::pair<std::string, std::string> merge_of(std::string_view line, const fs::pa
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
+void read_pieces(const fs::path& path, const json& vocabulary, TokenizerFiles& files) {
+  if (!vocabulary.is_array() || vocabulary.size() > static_cast<size_t>(kLargestId)) {
+    fail(path, fmt::format("a vocabulary of at most {} [token, score]", kLargestId),
+         vocabulary.is_array() ? fmt::format("{}", vocabulary.size()) : vocabulary.type_name());
+  }
+  for (const json& piece : vocabulary) {
+    if (!piece.is_array() || piece.size() != 2 || !piece[0].is_string() || !piece[1].is_number()) {
+      fail(path, "a vocabulary of [token, score]", piece.dump());
+    }
+    files.vocabulary[piece[0].get<std::string>()] = static_cast<int64_t>(files.pieces.size());
+    files.pieces.emplace_back(piece[0], piece[1]);
+  }
+}
+
 void read_unified(const fs::path& path, TokenizerModel kind, const json& unified, TokenizerFiles& files) {
   const json model = unified.value("model", json());
   if (!model.is_object()) fail(path, "a key \"model\"", model.is_null() ? "none" : model.type_name());
-  const char* expected = kind == TokenizerModel::kWordPiece ? "WordPiece" : "BPE";
+  constexpr const char* kTypes[] = {"WordPiece", "BPE", "Unigram"};
+  const char* expected = kTypes[static_cast<size_t>(kind)];
   const json type = model.value("type", json(expected));
   if (type != expected) fail(path, fmt::format("a model of type {}", expected), type.dump());
+  if (kind == TokenizerModel::kUnigram) return read_pieces(path, model.value("vocab", json()), files);
   files.vocabulary = vocabulary_of(model.value("vocab", json()), path);
   if (kind == TokenizerModel::kWordPiece) return;
   const json merges = model.value("merges", json::array());
@@ -114,7 +117,7 @@ void read_plain(const fs::path& folder, TokenizerModel kind, TokenizerFiles& fil
     files.vocabulary = read_vocabulary_lines(folder / "vocab.txt");
     return;
   }
-  files.vocabulary = vocabulary_of(read_object(folder / "vocab.json"), folder / "vocab.json");
+  files.vocabulary = vocabulary_of(read_json_object(folder / "vocab.json"), folder / "vocab.json");
   const fs::path path = folder / "merges.txt";
   const std::string text = read_utf8(path);
   std::vector<std::string_view> lines = lines_of(text);
@@ -157,8 +160,11 @@ struct Named {
 class Collector {
  public:
   Collector(const fs::path& folder, const json& config, const json& unified,
-            const std::map<std::string, std::string>& defaults)
+            const std::map<std::string, std::string>& defaults, bool keep_unified)
       : folder_(folder), options_(config) {
+    if (keep_unified) {
+      for (const auto& [id, token] : unified_tokens(unified)) unified_.push_back(token);
+    }
     const json extra_tokens = options_.value("extra_special_tokens", json());
     if (options_.contains("additional_special_tokens") && (extra_tokens.is_null() || extra_tokens.empty())) {
       options_["extra_special_tokens"] = options_["additional_special_tokens"];
@@ -170,24 +176,20 @@ class Collector {
     const fs::path path = folder / "tokenizer_config.json";
     if (const auto found = config.find("added_tokens_decoder"); found != config.end()) {
       if (!found->is_object()) fail(path, "\"added_tokens_decoder\" as an object", found->type_name());
-      for (const auto& [id, token] : found->items()) declare(id, token, path);
+      for (const auto& [id, token] : found->items()) declare(declared(id, token, path));
     } else {
       read_special_tokens_map();
       read_added_tokens();
-      const json tokens = unified.value("added_tokens", json::array());
-      if (!tokens.is_array()) fail(folder_ / "tokenizer.json", "\"added_tokens\" as a list", tokens.type_name());
-      for (const json& token : tokens) {
-        const json id = token.is_object() ? token.value("id", json()) : json();
-        declare(id.dump(), token, folder_ / "tokenizer.json");
-      }
+      for (const auto& entry : unified_tokens(unified)) declare(entry);
     }
   }
 
   void collect(TokenizerFiles& files) const {
+    files.added_tokens = unified_;
     for (const auto& [id, token] : declared_) files.added_tokens.push_back(token);
-    const auto is_declared = [&](const std::string& content) {
-      return std::any_of(declared_.begin(), declared_.end(),
-                         [&](const auto& entry) { return entry.second.content == content; });
+    const auto is_declared = [declared = files.added_tokens](const std::string& content) {
+      return std::any_of(declared.begin(), declared.end(),
+                         [&](const AddedToken& token) { return token.content == content; });
     };
     const fs::path path = folder_ / "tokenizer_config.json";
     for (const Named& named : roles(path)) {
@@ -206,16 +208,32 @@ class Collector {
   }
 
  private:
-  void declare(const std::string& id, const json& token, const fs::path& path) {
+  using Declared = std::pair<int64_t, AddedToken>;
+
+  static Declared declared(const std::string& id, const json& token, const fs::path& path) {
     const bool is_number =
         !id.empty() && id.size() < 9 && std::all_of(id.begin(), id.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!is_number || !token.is_object()) fail(path, "added tokens with an id and options", id + ": " + token.dump());
-    declared_[std::stoll(id)] = *added_token(token, path, false);
+    return {std::stoll(id), *added_token(token, path, false)};
+  }
+
+  void declare(const Declared& entry) { declared_[entry.first] = entry.second; }
+
+  std::vector<Declared> unified_tokens(const json& unified) const {
+    const fs::path path = folder_ / "tokenizer.json";
+    const json tokens = unified.value("added_tokens", json::array());
+    if (!tokens.is_array()) fail(path, "\"added_tokens\" as a list", tokens.type_name());
+    std::vector<Declared> result;
+    for (const json& token : tokens) {
+      const json id = token.is_object() ? token.value("id", json()) : json();
+      result.push_back(declared(id.dump(), token, path));
+    }
+    return result;
   }
 
   void read_special_tokens_map() {
     const fs::path path = folder_ / "special_tokens_map.json";
-    const json special_tokens = read_object(path);
+    const json special_tokens = read_json_object(path);
     for (const auto& [role, value] : special_tokens.items()) {
       if (role == "extra_special_tokens" && value.is_array()) {
         json merged = extra("extra_special_tokens");
@@ -232,7 +250,7 @@ class Collector {
   // asks for the newer name alone.
   void read_added_tokens() {
     const fs::path path = folder_ / "added_tokens.json";
-    const json added_tokens = read_object(path);
+    const json added_tokens = read_json_object(path);
     for (const auto& [content, id] : added_tokens.items()) {
       AddedToken token{content};
       const auto is_role = [&, &text = content](const char* role) {
@@ -275,6 +293,7 @@ class Collector {
   fs::path folder_;
   json options_;  // tokenizer_config.json with special_tokens_map.json and the defaults
   std::map<int64_t, AddedToken> declared_;
+  std::vector<AddedToken> unified_;  // tokenizer.json's, where the class keeps them besides those declared
 };
 
 bool flag(const json& config, const char* key, bool fallback, const fs::path& path) {
@@ -284,24 +303,20 @@ bool flag(const json& config, const char* key, bool fallback, const fs::path& pa
   return value;
 }
 
-}  // namespace
-
-TokenizerFiles read_tokenizer_files(const fs::path& folder, TokenizerModel model,
-                                    const std::map<std::string, std::string>& defaults) {
+TokenizerFiles read_files(const fs::path& folder, TokenizerModel model, const json& unified, const json& config,
+                          const std::map<std::string, std::string>& defaults, bool keep_unified) {
   const fs::path unified_path = folder / "tokenizer.json", config_path = folder / "tokenizer_config.json";
   const char* plain = model == TokenizerModel::kWordPiece ? "vocab.txt" : "vocab.json";
   if (!fs::exists(unified_path) && !fs::exists(folder / plain)) {
     fail(folder, fmt::format("tokenizer.json or {}", plain), "neither");
   }
   TokenizerFiles files;
-  const json unified = read_object(unified_path);
-  const json config = read_object(config_path);
   if (fs::exists(unified_path)) {
     read_unified(unified_path, model, unified, files);
   } else {
     read_plain(folder, model, files);
   }
-  Collector(folder, config, unified, defaults).collect(files);
+  Collector(folder, config, unified, defaults, keep_unified).collect(files);
 
   files.do_lower_case = flag(config, "do_lower_case", true, config_path);
   files.tokenize_chinese_chars = flag(config, "tokenize_chinese_chars", true, config_path);
@@ -312,14 +327,43 @@ TokenizerFiles read_tokenizer_files(const fs::path& folder, TokenizerModel model
   files.clean_up_byte_pairs_too =
       flag(config, "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", false, config_path);
   files.split_special_tokens = flag(config, "split_special_tokens", false, config_path);
+  files.add_prefix_space = flag(config, "add_prefix_space", false, config_path);
+  files.add_bos_token = flag(config, "add_bos_token", false, config_path);
+  files.add_eos_token = flag(config, "add_eos_token", false, config_path);
   // Absent lengths are written as 1e30.
   const json length = config.value("model_max_length", json());
   if (length.is_number_integer() && length.get<int64_t>() > 0) files.model_max_length = length.get<int64_t>();
+  return files;
+}
+
+}  // namespace
+
+json read_json_object(const fs::path& path) {
+  if (!fs::exists(path)) return json::object();
+  json object;
+  try {
+    object = json::parse(read(path));
+  } catch (const json::exception& error) {
+    fail(path, "JSON", error.what());
+  }
+  if (!object.is_object()) fail(path, "a JSON object", object.type_name());
+  return object;
+}
+
+TokenizerFiles read_tokenizer_files(const fs::path& folder, TokenizerModel model,
+                                    const std::map<std::string, std::string>& defaults) {
+  const fs::path config_path = folder / "tokenizer_config.json";
+  const json config = read_json_object(config_path);
   for (const char* side : {"padding_side", "truncation_side"}) {
     const json value = config.value(side, json("right"));
     if (value != "right") fail(config_path, fmt::format("\"{}\": \"right\"", side), value.dump());
   }
-  return files;
+  return read_files(folder, model, read_json_object(folder / "tokenizer.json"), config, defaults, false);
+}
+
+TokenizerFiles read_pipeline_files(const fs::path& folder, TokenizerModel model, const json& unified,
+                                   const std::map<std::string, std::string>& defaults) {
+  return read_files(folder, model, unified, read_json_object(folder / "tokenizer_config.json"), defaults, true);
 }
 
 }  // namespace readback::text

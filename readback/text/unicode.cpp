@@ -128,6 +128,9 @@ bool is_letter(char32_t c) { return (category_mask(c, 16) & U_GC_L_MASK) != 0 ||
 
 bool is_number(char32_t c) { return (category_mask(c, 16) & U_GC_N_MASK) != 0 || find(kNumbers, c); }
 
+// Unicode 17 added Tolong Siki's digits and three Chinese numbers.
+bool is_numeric(char32_t c) { return is_number(c) || (c >= 0x11DE0 && c <= 0x11DE9) || (c >= 0x16FF4 && c <= 0x16FF6); }
+
 bool is_other(char32_t c) { return (category_mask(c, 8) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0; }
 
 bool is_nonspacing_mark(char32_t c) {

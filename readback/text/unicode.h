@@ -18,6 +18,8 @@ bool is_word(char32_t character);        // \w: letters, marks, decimal digits, 
 bool is_letter(char32_t character);  // \p{L}
 bool is_number(char32_t character);  // \p{N}
 
+bool is_numeric(char32_t character);  // Unicode 17: Rust's char::is_numeric, category N
+
 // Unicode 8, as BERT's normaliser and pre-tokeniser.
 bool is_other(char32_t character);  // control, format, private use; unassigned characters are none of these
 bool is_nonspacing_mark(char32_t character);
