@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "readback/base/error.h"
 #include "readback/base/halving.h"
@@ -185,6 +186,48 @@ std::vector<TextProbability> TokenCaptioner::score(std::vector<Reading> readings
 void refuse_examples(const Request& request, const std::string& description) {
   if (request.examples.empty()) return;
   throw UsageError(describe(description, "a picture alone", "examples before it", "It is no few-shot captioner"));
+}
+
+std::vector<Shot> shots(const Request& request) {
+  std::vector<Shot> result;
+  for (const Part& part : request.examples) {
+    const auto* const image = std::get_if<image::Image>(&part);
+    if ((result.empty() || !result.back().text.empty()) != (image != nullptr)) {
+      throw UsageError(describe("examples", "pictures, each with its text behind it",
+                                image ? "a picture behind a picture" : "a text without a picture"));
+    }
+    if (image) {
+      result.push_back({image, ""});
+    } else {
+      result.back().text = std::get<std::string>(part);
+    }
+  }
+  if (!result.empty() && result.back().text.empty()) {
+    throw UsageError(describe("examples", "pictures, each with its text behind it", "a last picture without one"));
+  }
+  return result;
+}
+
+std::vector<int64_t> end_tokens(const checkpoint::Repository& repository) {
+  nlohmann::json ids;
+  if (repository.has("generation_config.json")) {
+    const nlohmann::json config = repository.json("generation_config.json");
+    if (config.contains("eos_token_id")) ids = config["eos_token_id"];
+  }
+  const nlohmann::json config = repository.json();
+  if (ids.is_null() && config.contains("eos_token_id")) ids = config["eos_token_id"];
+  if (ids.is_null() && config.contains("text_config"))
+    ids = config["text_config"].value("eos_token_id", nlohmann::json());
+  if (ids.is_number_integer()) ids = nlohmann::json::array({ids});
+  std::vector<int64_t> tokens;
+  for (const nlohmann::json& id : ids) {
+    if (id.is_number_integer()) tokens.push_back(id);
+  }
+  if (tokens.empty()) {
+    throw CheckpointError(describe(repository.name(), "an eos_token_id in generation_config.json or config.json",
+                                   ids.is_null() ? "none" : ids.dump()));
+  }
+  return tokens;
 }
 
 std::vector<std::vector<Decoded>> decode_alike(

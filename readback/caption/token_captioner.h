@@ -10,6 +10,7 @@
 
 #include "readback/caption/captioner.h"
 #include "readback/caption/decoding.h"
+#include "readback/checkpoint/repository.h"
 #include "readback/text/tokenizer.h"
 
 namespace readback::caption {
@@ -73,8 +74,19 @@ class TokenCaptioner : public Captioner {
   std::shared_ptr<const text::Tokenizer> tokenizer_;
 };
 
-// Of an empty prompt and of examples that a captioner does not take. Errors: UsageError.
+// For captioners that take no examples. Errors: UsageError.
 void refuse_examples(const Request& request, const std::string& description);
+
+// A request's examples: pictures, each with the text behind it. Errors: UsageError when they are anything else.
+struct Shot {
+  const image::Image* image;
+  std::string text;
+};
+std::vector<Shot> shots(const Request& request);
+
+// The ids that end a text, as transformers' generate() has them: generation_config.json's eos_token_id, one or several,
+// else config.json's. Errors: CheckpointError when neither has one.
+std::vector<int64_t> end_tokens(const checkpoint::Repository& repository);
 
 // A model with its state, and the logits of what follows each group's prompt, float32 [G, V].
 struct StartedSteps {

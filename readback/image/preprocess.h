@@ -29,8 +29,8 @@ struct PreprocessOptions {
   std::array<double, 3> image_std = {0.26862954, 0.26130258, 0.27577711};
 };
 
-// BlipImageProcessor, CLIPImageProcessor and ViTImageProcessor (also …Fast, …Pil and …FeatureExtractor), with the
-// defaults of each, in their old ("size": 224) and new ({"shortest_edge": 224}) spellings.
+// BlipImageProcessor, CLIPImageProcessor, IdeficsImageProcessor and ViTImageProcessor (also …Fast, …Pil and
+// …FeatureExtractor), with the defaults of each, in their old ("size": 224) and new ({"shortest_edge": 224}) spellings.
 // Errors: CheckpointError for another processor, other filters than bilinear, bicubic and Lanczos, sizes by other
 // bounds, and every key that is not known.
 PreprocessOptions read_preprocess_options(checkpoint::ConfigReader reader);
