@@ -1,4 +1,4 @@
-"""Tiny random IDEFICS and SmolVLM models and what transformers makes of them: python tools/reference/multimodal.py [NAME…]
+"""Tiny random BLIP-2, IDEFICS and SmolVLM models and what transformers makes of them: python tools/reference/multimodal.py [NAME…]
 
 Writes tests/goldens/models/NAME as models.py does. Loss: next-token cross-entropy over labels ≥ 0. (IDEFICS's own fails
 where there are added tokens: it takes the logits for vocab_size wide.)
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from models import GOLDENS, draw, saved_keys, write
 from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
     IdeficsConfig,
     IdeficsForVisionText2Text,
     SmolVLMConfig,
@@ -89,8 +91,54 @@ def smolvlm(name, seed, scale, side, tied=False, **text):
     write(name, model, inputs, dict(image_features=features, logits=result.logits), lambda: loss(model(**call).logits, labels))
 
 
+def blip2(name, seed, text, **options):
+    """Five queries; T5 reads the first ids with them and writes the others. Loss of T5: over the labels it writes."""
+    config = Blip2Config(
+        num_query_tokens=5, image_token_index=98,
+        qformer_config=dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
+                            encoder_hidden_size=24, cross_attention_frequency=2),
+        vision_config=dict(hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=3,
+                           image_size=32, patch_size=8),
+        text_config=text, **options)
+    model = randomise(Blip2ForConditionalGeneration(config), seed)
+    if text["model_type"] == "t5" and text.get("tie_word_embeddings") is False:  # version 1.1: a head of its own
+        head = torch.nn.Parameter(draw(seed + 7, 100, text["d_model"]) / text["d_model"] ** 0.5)
+        model.language_model.lm_head.weight = head
+        for one in (model, model.language_model):
+            one.all_tied_weights_keys = {k: v for k, v in one.all_tied_weights_keys.items() if "lm_head" not in k}
+    words = torch.randint(3, 97, (3, 9), generator=torch.Generator().manual_seed(seed + 1))
+    pixels = draw(seed + 2, 3, 3, 32, 32)
+    ids, labels = words.clone(), words.clone()
+    ids[:, 0] = 2
+    labels[1, -2:] = -100
+    prompt = lambda count: torch.cat([torch.full((3, 5), 98), ids[:, :count]], 1)
+    inputs = dict(pixel_values=pixels, input_ids=ids, labels=labels)
+    if text["model_type"] == "opt":
+        call = dict(pixel_values=pixels, input_ids=prompt(9))
+        of = lambda logits: loss(logits[:, 5:], labels)
+    else:
+        inputs["decoder_input_ids"] = decoder = torch.cat([torch.zeros(3, 1, dtype=torch.long), words[:, :-1]], 1)
+        call = dict(pixel_values=pixels, input_ids=prompt(4), decoder_input_ids=decoder)
+        inputs["input_ids"] = ids[:, :4]
+        of = lambda logits: F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    result = model(**call)
+    features = model.get_image_features(pixels, return_dict=True)
+    outputs = dict(query_states=features.qformer_outputs.last_hidden_state, logits=result.logits)
+    write(name, model, inputs, outputs, lambda: of(model(**call).logits))
+
+
+OPT = dict(model_type="opt", vocab_size=100, hidden_size=24, num_hidden_layers=2, ffn_dim=48, num_attention_heads=3,
+           max_position_embeddings=40, dropout=0.0, word_embed_proj_dim=24)
+T5 = dict(model_type="t5", vocab_size=100, d_model=24, d_kv=6, d_ff=40, num_layers=2, num_decoder_layers=3, num_heads=3,
+          relative_attention_num_buckets=8, relative_attention_max_distance=12, dropout_rate=0.0,
+          decoder_start_token_id=0)
 RESAMPLER = dict(use_resampler=True, resampler_n_latents=3, resampler_depth=2, resampler_n_heads=2, resampler_head_dim=6)
 MODELS = {
+    "blip2-opt": lambda n: blip2(n, 350, OPT),
+    # OPT-350m's way: norms behind.
+    "blip2-opt-post": lambda n: blip2(n, 360, dict(OPT, do_layer_norm_before=False)),
+    "blip2-t5": lambda n: blip2(n, 370, dict(**T5, feed_forward_proj="relu")),
+    "blip2-flan-t5": lambda n: blip2(n, 380, dict(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
     # As idefics-9b: a resampler, norms of queries and keys, gates of one number, two added tokens.
     "idefics": lambda n: idefics(n, 310, 2, additional_vocab_size=2, cross_layer_interval=2, qk_layer_norms=True,
                                  alpha_type="float", use_resampler=True,
