@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "readback/base/error.h"
 #include "readback/base/halving.h"
@@ -234,9 +235,9 @@ std::vector<std::vector<Decoded>> decode_alike(
     std::span<const Reading> readings, const std::vector<int64_t>& end_tokens, const DecodingOptions& options,
     std::span<const Random> streams, const TokenCallback& on_token,
     const std::function<StartedSteps(std::span<const Reading> readings, int64_t max_length)>& start) {
-  std::map<std::pair<size_t, size_t>, std::vector<size_t>> alike;
+  std::map<std::tuple<size_t, size_t, size_t>, std::vector<size_t>> alike;
   for (size_t i = 0; i < readings.size(); ++i) {
-    alike[{readings[i].ids.size(), readings[i].images.size()}].push_back(i);
+    alike[{readings[i].ids.size(), readings[i].source_ids.size(), readings[i].images.size()}].push_back(i);
   }
   std::vector<std::vector<Decoded>> result(readings.size());
   for (const auto& group : alike) {

@@ -19,6 +19,7 @@ namespace readback::caption {
 struct Reading {
   std::vector<const image::Image*> images;  // the examples', then the request's
   std::vector<int64_t> ids;                 // begin token, examples, prompt; then what is scored
+  std::vector<int64_t> source_ids;          // of encoder-decoders: what the encoder reads
 };
 
 class TokenCaptioner : public Captioner {

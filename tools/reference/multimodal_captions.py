@@ -1,4 +1,4 @@
-"""Tiny random IDEFICS and SmolVLM captioners with tokenizers, and what transformers' generate() makes of them.
+"""Tiny random BLIP-2, IDEFICS and SmolVLM captioners with tokenizers, and what transformers' generate() makes of them.
 
     python tools/reference/multimodal_captions.py        writes tests/goldens/multimodal/
 
@@ -26,8 +26,9 @@ sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != HERE]
 import torch
 from PIL import Image
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import (IdeficsConfig, IdeficsForVisionText2Text, IdeficsProcessor, PreTrainedTokenizerFast,
+from transformers import (Blip2Config, Blip2ForConditionalGeneration, IdeficsConfig, IdeficsForVisionText2Text, IdeficsProcessor, PreTrainedTokenizerFast,
                           SmolVLMConfig, SmolVLMForConditionalGeneration)
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
@@ -103,6 +104,43 @@ def smolvlm_tokenizer(tokens_of_rows):
                                    additional_special_tokens=added), len(vocabulary) + len(added)
 
 
+def opt_tokenizer():
+    """GPT-2's kind: bytes, and </s> before a text."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>"] + alphabet)}
+    merges = []
+    for word in WORDS + ["photo", "of"]:
+        for made in ["Ġ", ""]:
+            for letter in word:
+                if made:
+                    merges.append((made, letter))
+                made += letter
+                vocabulary.setdefault(made, len(vocabulary))
+    tokenizer = Tokenizer(models.BPE(vocabulary, list(dict.fromkeys(merges))))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing("</s> $A", special_tokens=[("</s>", 2)])
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.add_special_tokens([AddedToken("<image>", normalized=False)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="</s>", eos_token="</s>", pad_token="<pad>",
+                                   unk_token="</s>"), len(vocabulary) + 1
+
+
+def t5_tokenizer():
+    """SentencePiece's unigrams: whole words, and letters."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    pieces += [(f"▁{word}", -3 - 0.01 * i) for i, word in enumerate(dict.fromkeys(WORDS + ["photo", "of"]))]
+    pieces += [(piece, -6 - 0.01 * i) for i, piece in enumerate(["▁"] + [chr(c) for c in range(33, 127)])]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    tokenizer.add_special_tokens([AddedToken("<image>", normalized=False)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>",
+                                   unk_token="<unk>"), len(pieces) + 1
+
+
 def end_sometimes(model, end, factor):
     """The end tokens' logits vary more than others', so that captions end at different lengths."""
     head = [model.lm_head.weight] + ([model.lm_head.additional_fc.weight] if hasattr(model.lm_head, "additional_fc") else [])
@@ -123,20 +161,28 @@ def save(folder, model, tokenizer, processor):
 @torch.no_grad()
 def log_probability(model, inputs, ids):
     """Of the tokens behind the prompt."""
+    if model.config.is_encoder_decoder:
+        whole, prompt = dict(inputs, decoder_input_ids=torch.tensor([ids])), 1
+    else:
+        whole, prompt = continued(inputs, ids), inputs["input_ids"].shape[1]
+    scores = model(**whole).logits[0, prompt - 1:-1].log_softmax(-1)
+    return scores.gather(1, torch.tensor(ids[prompt:])[:, None]).sum().item()
+
+
+def continued(inputs, ids):
     prompt = inputs["input_ids"].shape[1]
     whole = dict(inputs, input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long))
     if "image_attention_mask" in inputs:
         mask = inputs["image_attention_mask"]
         whole["image_attention_mask"] = torch.cat([mask, mask[:, -1:].expand(-1, len(ids) - prompt, -1)], 1)
-    scores = model(**whole).logits[0, prompt - 1:-1].log_softmax(-1)
-    return scores.gather(1, torch.tensor(ids[prompt:])[:, None]).sum().item()
+    return whole
 
 
 @torch.no_grad()
 def captions(model, tokenizer, inputs, case, end):
     options = {k: v for k, v in case.items() if k not in ("prompt", "shots")}
     sequences = model.generate(**inputs, do_sample=False, eos_token_id=end, pad_token_id=0, **options)
-    prompt = inputs["input_ids"].shape[1]
+    prompt = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
     result = []
     for ids in sequences.tolist():
         ends = [place for place in range(prompt, len(ids)) if ids[place] in end]
@@ -222,6 +268,38 @@ def smolvlm(name, seed, splitting):
     return model, tokenizer, inputs, end, "Describe this image."
 
 
+def blip2(name, seed, kind):
+    tokenizer, size = opt_tokenizer() if kind == "opt" else t5_tokenizer()
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    end = [tokenizer.convert_tokens_to_ids("Ċ")] if kind == "opt" else [1]
+    text = (dict(model_type="opt", vocab_size=size, hidden_size=24, word_embed_proj_dim=24, num_hidden_layers=2,
+                 ffn_dim=48, num_attention_heads=3, max_position_embeddings=64, eos_token_id=end[0], bos_token_id=2,
+                 pad_token_id=1) if kind == "opt" else
+            dict(model_type="t5", vocab_size=size, d_model=24, d_kv=6, d_ff=40, num_layers=2, num_heads=3,
+                 relative_attention_num_buckets=8, relative_attention_max_distance=12, feed_forward_proj="gated-gelu",
+                 tie_word_embeddings=False, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0))
+    config = Blip2Config(
+        num_query_tokens=4, image_token_index=image, text_config=text,
+        qformer_config=dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                            encoder_hidden_size=16),
+        vision_config=dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+                           image_size=32, patch_size=8))
+    model = randomise(Blip2ForConditionalGeneration(config), seed, 1.5)
+    model.language_model.generation_config.eos_token_id = end[0]
+    model.generation_config.eos_token_id = end[0]
+    with torch.no_grad():
+        model.language_model.get_input_embeddings().weight[end[0]].mul_(3)
+    processor = BlipImageProcessorPil(size={"height": 32, "width": 32})
+    save(GOLDENS / "multimodal" / name, model, tokenizer, processor)
+
+    def inputs(picture, case):
+        ids = torch.tensor([[image] * 4 + tokenizer(case["prompt"])["input_ids"]])
+        return dict(input_ids=ids, attention_mask=torch.ones_like(ids),
+                    pixel_values=processor(picture, return_tensors="pt")["pixel_values"])
+
+    return model, tokenizer, inputs, end, "a photo of"
+
+
 TEXTS = ["a red dog", "the big house and a blue cat on the tree"]
 SHOTS = [(0, "a red dog"), (3, "the small house on a tree")]
 CASES = [
@@ -229,8 +307,11 @@ CASES = [
     dict(num_beams=3, max_new_tokens=10, num_return_sequences=3, shots=[]),
     dict(num_beams=3, max_new_tokens=9, min_new_tokens=4, num_return_sequences=2, shots=SHOTS),
     dict(num_beams=1, max_new_tokens=8, repetition_penalty=1.3, shots=SHOTS[:1]),
+    dict(num_beams=4, max_new_tokens=11, min_new_tokens=5, length_penalty=0.5, num_return_sequences=2, shots=[]),
 ]
 MODELS = {
+    "blip2-opt": lambda n: blip2(n, 15, "opt"),
+    "blip2-flan-t5": lambda n: blip2(n, 16, "t5"),
     "idefics": lambda n: idefics(n, 11, False),
     "idefics-instruct": lambda n: idefics(n, 12, True),
     "smolvlm": lambda n: smolvlm(n, 13, True),
@@ -245,15 +326,18 @@ def main():
         model, tokenizer, inputs, end, prompt = build(name)
         golden[name] = []
         for case in CASES:
+            if case["shots"] and name.startswith("blip2"):
+                continue
             case = dict(case, prompt=prompt)
             pictures = []
             for picture in PICTURES:
                 given = inputs(picture, case)
                 given.pop("token_type_ids", None)
-                pictures.append(dict(prompt=given["input_ids"][0].tolist(),
+                start = [0] if model.config.is_encoder_decoder else given["input_ids"][0].tolist()
+                pictures.append(dict(prompt=start,
                                      captions=captions(model, tokenizer, given, case, end)))
                 if not case["shots"]:
-                    space = "" if name.startswith("idefics") else " "
+                    space = "" if name.startswith("idefics") or model.config.is_encoder_decoder else " "
                     ids = [pictures[-1]["prompt"] + tokenizer.encode(space + text, add_special_tokens=False) + end[-1:]
                            for text in TEXTS]
                     pictures[-1]["texts"] = [log_probability(model, given, one) for one in ids]

@@ -1,0 +1,168 @@
+#include "readback/caption/blip2_captioner.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "readback/base/device.h"
+#include "readback/models/part.h"
+
+namespace readback::caption {
+
+namespace {
+
+at::Tensor stacked(std::span<const Reading> readings, std::vector<int64_t> Reading::*ids, size_t begin,
+                   c10::Device device) {
+  std::vector<at::Tensor> rows;
+  for (const Reading& reading : readings)
+    rows.push_back(
+        at::tensor(std::vector<int64_t>((reading.*ids).begin() + static_cast<int64_t>(begin), (reading.*ids).end())));
+  return at::stack(rows).to(device);
+}
+
+class OptSteps final : public StepModel {
+ public:
+  OptSteps(const models::Opt& model, int64_t capacity)
+      : model_(model), cache_(model.config.num_hidden_layers, capacity) {}
+
+  at::Tensor read(const at::Tensor& embeddings) {  // [S, T, C] → [S, V]
+    return model_.logits(model_.forward(embeddings, &cache_).select(1, -1)).to(at::kFloat);
+  }
+  void select(const std::vector<int64_t>& /*groups*/, const std::vector<int64_t>& sources) override {
+    cache_.select(at::tensor(sources).to(device()));
+  }
+  at::Tensor step(const std::vector<int64_t>& tokens) override {
+    return read(model_.embed_tokens(at::tensor(tokens).unsqueeze(1).to(device())));
+  }
+
+ private:
+  c10::Device device() const { return model_.embed_tokens.weight.device(); }
+  const models::Opt& model_;
+  nn::KeyValueCache cache_;
+};
+
+class T5Steps final : public StepModel {
+ public:
+  T5Steps(const models::T5& model, models::T5State state) : model_(model), state_(std::move(state)) {}
+
+  at::Tensor read(const at::Tensor& ids) {
+    return model_.decode(ids, state_, /*cache=*/true).select(1, -1).to(at::kFloat);
+  }
+  void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) override {
+    models::select(state_, at::tensor(groups).to(device()), at::tensor(sources).to(device()));
+  }
+  at::Tensor step(const std::vector<int64_t>& tokens) override {
+    return read(at::tensor(tokens).unsqueeze(1).to(device()));
+  }
+
+ private:
+  c10::Device device() const { return model_.shared.weight.device(); }
+  const models::T5& model_;
+  models::T5State state_;
+};
+
+// As many as keep the keys and values of 64 tokens each below 256 MiB.
+int64_t default_batch_size(const models::Blip2& model) {
+  const int64_t layers = model.opt ? model.opt->config.num_hidden_layers : model.t5->config.num_decoder_layers;
+  const int64_t values = 2 * layers * model.config.text_width() * 64;
+  const auto bytes = values * static_cast<int64_t>(model.query_tokens.element_size());
+  return std::clamp<int64_t>((int64_t{256} << 20) / bytes, 1, 32);
+}
+
+}  // namespace
+
+struct Blip2Captioner::Parts {
+  std::shared_ptr<const models::Blip2> model;
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  image::PreprocessOptions preprocessing;
+  About about;
+
+  Parts(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
+      : model(models::load_part<models::Blip2>(repository, "", device, dtype).model),
+        tokenizer(text::load_tokenizer(repository.path())),
+        preprocessing(image::read_preprocess_options(repository)),
+        about{.description = fmt::format("BLIP-2 {}, {}", repository.name(), dtype_name(dtype)),
+              .identity = repository.digest(),
+              .batch_size = default_batch_size(*model),
+              .max_positions = model->opt ? model->opt->config.max_position_embeddings : 512,  // T5 learned from 512
+              .end_tokens = caption::end_tokens(repository)} {}
+};
+
+Blip2Captioner::Blip2Captioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
+    : Blip2Captioner(Parts(repository, device, dtype)) {}
+
+Blip2Captioner::Blip2Captioner(Parts parts)
+    : TokenCaptioner(std::move(parts.about), std::move(parts.tokenizer)),
+      model_(std::move(parts.model)),
+      preprocessing_(parts.preprocessing),
+      // Where an export names no token for the queries, any will do: their embeddings take its place.
+      image_token_(model_->config.image_token_index.value_or(model_->opt ? model_->opt->config.eos_token_id : 1)) {}
+
+DecodingOptions Blip2Captioner::defaults() const {
+  return {.prompt = kBlip2Prompt, .num_beams = 5, .max_new_tokens = 30, .min_new_tokens = 8, .top_p = 0.9};
+}
+
+Reading Blip2Captioner::read(const Request& request, const std::string& prompt) const {
+  refuse_examples(request, description());
+  std::vector<int64_t> ids(static_cast<size_t>(model_->config.num_query_tokens), image_token_);
+  for (const int64_t id : tokenizer().encode_with_special_tokens(prompt)) ids.push_back(id);
+  if (model_->opt) return {.images = {&request.image}, .ids = std::move(ids)};
+  return {.images = {&request.image}, .ids = {model_->t5->config.decoder_start_token_id}, .source_ids = std::move(ids)};
+}
+
+// OPT's tokens of a word differ behind a space, and the prompt ends without one.
+std::vector<int64_t> Blip2Captioner::encode(const std::string& text) const {
+  return tokenizer().encode(model_->opt ? " " + text : text);
+}
+
+at::Tensor Blip2Captioner::embeddings(std::span<const Reading> readings) const {
+  const DistinctImages images = distinct_images(readings);
+  const c10::Device device = model_->query_tokens.device();
+  // About a thousand patches at a time fill the machine, and more would only take memory.
+  const size_t at_once =
+      static_cast<size_t>(std::max<int64_t>(1, 1024 / model_->vision_model.position_embedding.size(1)));
+  std::vector<at::Tensor> read;
+  for (size_t begin = 0; begin < images.sets.size(); begin += at_once) {
+    std::vector<at::Tensor> pixels;
+    for (size_t i = begin; i < std::min(begin + at_once, images.sets.size()); ++i) {
+      pixels.push_back(image::preprocess(*images.sets[i].front(), preprocessing_));
+    }
+    read.push_back(model_->read_images(at::stack(pixels).to(device)));
+  }
+  const at::Tensor queries = at::cat(read).index_select(0, at::tensor(images.rows).to(device));
+  const auto count = static_cast<size_t>(model_->config.num_query_tokens);
+  return model_->embeddings(queries,
+                            stacked(readings, model_->opt ? &Reading::ids : &Reading::source_ids, count, device));
+}
+
+std::vector<std::vector<Decoded>> Blip2Captioner::decode(std::span<const Reading> readings,
+                                                         const DecodingOptions& options,
+                                                         std::span<const Random> streams,
+                                                         const TokenCallback& on_token) const {
+  return decode_alike(readings, about().end_tokens, options, streams, on_token,
+                      [&](std::span<const Reading> alike, int64_t max_length) -> StartedSteps {
+                        const at::Tensor read = embeddings(alike);
+                        if (model_->opt) {
+                          auto steps = std::make_unique<OptSteps>(*model_->opt, max_length);
+                          const at::Tensor logits = steps->read(read);
+                          return {std::move(steps), logits};
+                        }
+                        auto steps = std::make_unique<T5Steps>(
+                            *model_->t5, model_->t5->prepare(model_->t5->encode(read), max_length));
+                        const at::Tensor logits = steps->read(stacked(alike, &Reading::ids, 0, read.device()));
+                        return {std::move(steps), logits};
+                      });
+}
+
+at::Tensor Blip2Captioner::logits(std::span<const Reading> readings, int64_t known) const {
+  const at::Tensor read = embeddings(readings);
+  if (model_->opt) {
+    return model_->opt->logits(model_->opt->forward(read, nullptr).slice(1, known - 1, -1)).to(at::kFloat);
+  }
+  models::T5State state = model_->t5->prepare(model_->t5->encode(read), 0);
+  const at::Tensor written = stacked(readings, &Reading::ids, 0, read.device());
+  return model_->t5->decode(written, state, /*cache=*/false).slice(1, known - 1, -1).to(at::kFloat);
+}
+
+}  // namespace readback::caption
