@@ -7,6 +7,7 @@
 #include "readback/base/error.h"
 #include "readback/base/stopwatch.h"
 #include "readback/caption/open.h"
+#include "readback/caption/shots.h"
 #include "readback/image/codec.h"
 
 namespace readback::cli {
@@ -16,7 +17,7 @@ namespace {
 struct CaptionFlags {
   MachineFlags machine;
   caption::DecodingOptions decoding;
-  std::string captioner = "emoji-scenes/captioner", format = "text";
+  std::string captioner = "emoji-scenes/captioner", shots, format = "text";
   std::vector<std::string> images;
   int64_t batch_size = 8;
 };
@@ -39,7 +40,9 @@ void print(const std::string& image, const std::vector<caption::Caption>& captio
 }
 
 void run(CaptionFlags& flags) {
+  const std::vector<caption::Part> examples = caption::read_shots(flags.shots);
   const auto captioner = caption::open(flags.captioner, flags.machine.open());
+  caption::expect_examples_taken(examples, *captioner);
   const auto progress = make_progress();
   const Context context = context_with(*progress);
   const auto total = static_cast<int64_t>(flags.images.size());
@@ -56,7 +59,7 @@ void run(CaptionFlags& flags) {
     for (int64_t i = begin; i < std::min(begin + flags.batch_size, total); ++i) {
       const std::string& path = flags.images[static_cast<size_t>(i)];
       try {
-        requests.push_back({image::load(path, image::Alpha::kOnWhite), path, 0, {}, {}});
+        requests.push_back({image::load(path, image::Alpha::kOnWhite), path, 0, {}, examples});
       } catch (const DataError& error) {
         fail(path, error.what());
       }
@@ -88,10 +91,12 @@ void add_caption(CLI::App& app) {
       "Examples:\n"
       "  readback caption photo.jpg\n"
       "  readback caption --captioner Salesforce/blip-image-captioning-base --num-beams 5 *.jpg\n"
+      "  readback caption --captioner HuggingFaceM4/idefics-9b --shots examples.jsonl photo.jpg\n"
       "  readback caption --do-sample --num-captions 10 --seed 1 --format jsonl photo.jpg > captions.jsonl");
   verb->add_option("IMAGE", flags->images, "Image files")->required();
   verb->add_option("--captioner", flags->captioner, "Repository: a folder, or a hub id in the cache")
       ->capture_default_str();
+  verb->add_option("--shots", flags->shots, caption::kShotsHelp);
   add_options(*verb, flags->decoding, "Captions");
   verb->add_option("--batch-size", flags->batch_size, "Images at a time")
       ->capture_default_str()

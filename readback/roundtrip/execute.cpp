@@ -232,7 +232,7 @@ class Executor {
     const Stopwatch clock;
     std::vector<caption::Request> requests;
     for (const std::span<Unit> sample : samples) {
-      requests.push_back({originals_.at(sample.front().sample), sample.front().sample->id, 0, {}, {}});
+      requests.push_back({originals_.at(sample.front().sample), sample.front().sample->id, 0, {}, plan_.examples});
     }
     auto results = ask("captioner", requests, [&](auto part) { return captioner_.caption(part, sampling_, context_); });
     const double share = clock.seconds() / static_cast<double>(samples.size() * samples.front().size());
@@ -289,7 +289,7 @@ class Executor {
       if (!unit->row.image || (!captions_repeat_ && unit->row.text)) continue;
       recorder_.attempt({unit->sample->id, unit->row.key.direction, unit->row.key.candidate, "text", ""}, [&] {
         if (unit->image.pixels.empty()) unit->image = store_.load_image(*unit->row.image);
-        requests.push_back({std::move(unit->image), unit->sample->id, unit->row.key.candidate, {}, {}});
+        requests.push_back({std::move(unit->image), unit->sample->id, unit->row.key.candidate, {}, plan_.examples});
         batch.push_back(unit);
       });
     }

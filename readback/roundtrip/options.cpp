@@ -12,8 +12,15 @@ RunOptions resolve(RunOptions options, const caption::DecodingOptions& captioner
                    const generate::GenerationOptions& generator) {
   check_options(options);
   if (!options.reading.prompt) options.reading.prompt = options.sampling.prompt;
-  if (!options.reading.max_length) options.reading.max_length = options.sampling.max_length;
-  if (!options.reading.min_length) options.reading.min_length = options.sampling.min_length;
+  // A length is said in one of two ways.
+  if (!options.reading.max_length && !options.reading.max_new_tokens) {
+    options.reading.max_length = options.sampling.max_length;
+    options.reading.max_new_tokens = options.sampling.max_new_tokens;
+  }
+  if (!options.reading.min_length && !options.reading.min_new_tokens) {
+    options.reading.min_length = options.sampling.min_length;
+    options.reading.min_new_tokens = options.sampling.min_new_tokens;
+  }
   if (options.sampling.do_sample) options.sampling = with_defaults(options.sampling, candidate_decoding());
   if (!options.reading.do_sample) options.reading = with_defaults(options.reading, read_back_decoding());
   options.sampling = caption::resolve(options.sampling, captioner);

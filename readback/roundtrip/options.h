@@ -9,6 +9,7 @@
 #include "readback/base/machine.h"
 #include "readback/base/options.h"
 #include "readback/caption/captioner.h"
+#include "readback/caption/shots.h"
 #include "readback/data/dataset.h"
 #include "readback/generate/generator.h"
 #include "readback/roundtrip/direction.h"
@@ -27,6 +28,7 @@ struct RunOptions {
   int64_t num_candidates = 10;
   std::string captioner = "emoji-scenes/captioner";
   std::string generator = "emoji-scenes/generator";
+  std::string shots;
   caption::DecodingOptions sampling{.do_sample = true};
   caption::DecodingOptions reading;
   generate::GenerationOptions generation;
@@ -45,6 +47,7 @@ struct RunOptions {
         option(&O::num_candidates, "num_candidates", "Candidates a sample and direction", at_least(1)),
         option(&O::captioner, "captioner", "Repository: a folder, or a hub id in the cache"),
         option(&O::generator, "generator", "Repository: a folder, or a hub id in the cache"),
+        option(&O::shots, "shots", caption::kShotsHelp),
         nested(&O::sampling, "sampling"),            // of picture → words → picture's candidates
         nested(&O::reading, "reading", "reading_"),  // of words → picture → words' last words, one a picture
         nested(&O::generation, "generation"), option(&O::seed, "seed", "Of everything that is drawn"),
@@ -58,7 +61,7 @@ struct RunOptions {
   }
 };
 
-// `options` with what they leave open: the reading's prompt, max_length and min_length are sampling's where these are
+// `options` with what they leave open: the reading's prompt and lengths are sampling's where these are
 // given; then the paper's decoding; then what the backends say. Errors: UsageError for an option out of range or
 // without effect.
 RunOptions resolve(RunOptions options, const caption::DecodingOptions& captioner,

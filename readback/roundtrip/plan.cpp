@@ -19,7 +19,7 @@ Plan make_plan(const RunOptions& options, const data::Dataset& dataset, int64_t 
   }
   if (dataset.size() == 0) throw DataError(describe(dataset.description(), "at least one sample", "an empty data set"));
 
-  Plan plan{options, processes, {}, {}};
+  Plan plan{options, processes, {}, {}, caption::read_shots(options.shots)};
   std::set<std::string> ids;
   bool has_text = false, has_image = false;
   for (int64_t i = 0; i < dataset.size(); ++i) {

@@ -20,6 +20,7 @@ struct Plan {
   int64_t processes = 1;              // that share the work, each with batches of batch_size
   std::vector<data::Sample> samples;  // in the data set's order
   std::vector<Group> groups;
+  std::vector<caption::Part> examples;  // that the captioner reads before every picture
   // Work keyed by (sample, direction, candidate).
   int64_t units() const;
 };

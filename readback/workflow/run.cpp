@@ -13,6 +13,7 @@
 #include "readback/base/options_json.h"
 #include "readback/base/stopwatch.h"
 #include "readback/caption/open.h"
+#include "readback/caption/shots.h"
 #include "readback/data/dataset.h"
 #include "readback/generate/open.h"
 #include "readback/roundtrip/curves.h"
@@ -110,6 +111,7 @@ class Run {
   RunResult operator()(caption::Captioner& captioner, generate::Generator& generator,
                        const std::filesystem::path& folder, const std::string& command) {
     plan_.options = roundtrip::resolve(plan_.options, captioner.defaults(), generator.defaults());
+    caption::expect_examples_taken(plan_.examples, captioner);
     expect_judges(metrics_, plan_.options.checkpoints, captioner, generator);
     if (const std::string remarks = dataset_->remarks(); !remarks.empty()) {
       context_.progress().note(plan_.options.dataset + ": " + remarks);
@@ -134,6 +136,7 @@ class Run {
     utsname system{};
     uname(&system);
     json digests = score::digests(plan_.options.checkpoints);
+    if (!plan_.examples.empty()) digests["shots"] = caption::digest(plan_.examples);
     digests["dataset"] = dataset_->digest();
     digests["captioner"] = captioner.identity();
     digests["generator"] = generator.identity();

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "../roundtrip/fakes.h"
+#include "readback/base/files.h"
+#include "readback/image/codec.h"
 
 namespace readback::workflow {
 namespace {
@@ -40,6 +44,38 @@ TEST(Run, ItsOwnModelsJudge) {
   EXPECT_GE(captioner.judged, 2 * 2 * 2);  // directions, samples, candidates
   const Store store = Store::open(folder);
   for (const ScoreRow& row : store.scores(Direction::kT2I2T, "text-probability")) EXPECT_EQ(row.value, -1.5);
+}
+
+class FewShotCaptioner final : public fakes::Captioner {
+ public:
+  explicit FewShotCaptioner(bool takes) : takes_(takes) {}
+  caption::Capabilities capabilities() const override { return {.honours_seeds = true, .examples = takes_}; }
+  std::vector<Result<std::vector<caption::Caption>>> caption(std::span<const caption::Request> requests,
+                                                             const caption::DecodingOptions& options,
+                                                             const Context& context) override {
+    for (const caption::Request& request : requests) examples.insert(request.examples.size());
+    return fakes::Captioner::caption(requests, options, context);
+  }
+  std::set<size_t> examples;  // of every request
+
+ private:
+  bool takes_;
+};
+
+TEST(Run, EveryPictureIsCaptionedAndReadAfterTheExamples) {
+  const fakes::Folder folder, shots;
+  image::save(fakes::grey(80), shots.path() / "a.png");
+  write_file(shots.path() / "shots.jsonl", "{\"image\": \"a.png\", \"caption\": \"shade 80\"}\n");
+  RunOptions options = judged("psnr");
+  options.shots = (shots.path() / "shots.jsonl").string();
+  fakes::Generator generator;
+  FewShotCaptioner without(false);
+  EXPECT_THROW(run(options, without, generator, folder), UsageError);
+  FewShotCaptioner with(true);
+  run(options, with, generator, folder);
+  EXPECT_EQ(with.examples, std::set<size_t>{2});
+  options.shots.clear();
+  EXPECT_THROW(run(options, with, generator, folder), StoreError);  // another run
 }
 
 TEST(Run, RefusesJudgesThatCannotTell) {
