@@ -7,6 +7,8 @@ captions.json    by NAME, cases: generate()'s options, the examples' pictures an
                  tests/goldens/caption/images the prompt's ids, the captions' ids, texts and log-probabilities, and
                  those of TEXTS with the end token behind them
 
+tiles.json       [width, height, rows, columns] of pictures cut as SmolVLM-256M's are
+
 Prompts are written by transformers' own processors: IdeficsProcessor's code on lists of pictures and texts, SmolVLM's
 get_image_prompt_string in the template that its repositories carry.
 """
@@ -23,6 +25,7 @@ import sys
 # A neighbour here is called like a package that transformers imports.
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != HERE]
+import numpy
 import torch
 from PIL import Image
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -319,8 +322,22 @@ MODELS = {
 }
 
 
+def tiles():
+    """Sides at which rounding decides, and any others."""
+    processor = SmolVLMImageProcessorPil(size={"longest_edge": 2048}, max_image_size={"longest_edge": 512})
+    random = numpy.random.default_rng(5)
+    sizes = [(512, 512), (513, 512), (1, 300), (2048, 511), (640, 480), (480, 640), (100, 33), (33, 100), (1000, 999)]
+    sizes += [tuple(map(int, random.integers(1, 700, 2))) for _ in range(80)]
+    result = []
+    for width, height in sizes:
+        cut = processor([[Image.new("RGB", (width, height))]], return_row_col_info=True, return_tensors="np")
+        result.append([width, height, cut["rows"][0][0], cut["cols"][0][0]])
+    (GOLDENS / "multimodal/tiles.json").write_text(json.dumps(result) + "\n")
+
+
 def main():
     torch.set_num_threads(1)
+    tiles()
     golden = {}
     for name, build in MODELS.items():
         model, tokenizer, inputs, end, prompt = build(name)
