@@ -90,8 +90,10 @@ Capabilities IdeficsCaptioner::capabilities() const {
 }
 
 DecodingOptions IdeficsCaptioner::defaults() const {
-  return {
-      .prompt = instructed_ ? "Describe this image." : "Caption:", .num_beams = 3, .max_new_tokens = 30, .top_p = 0.9};
+  return {.prompt = instructed_ ? "Describe this image." : kIdeficsPrompt,
+          .num_beams = 3,
+          .max_new_tokens = 30,
+          .top_p = 0.9};
 }
 
 Reading IdeficsCaptioner::read(const Request& request, const std::string& prompt) const {
@@ -99,7 +101,7 @@ Reading IdeficsCaptioner::read(const Request& request, const std::string& prompt
   std::string text = tokenizer().token(model_->config.bos_token_id);
   const auto show = [&](const image::Image& image) {
     reading.images.push_back(&image);
-    const std::string picture = "<fake_token_around_image><image><fake_token_around_image>";
+    const std::string picture = kIdeficsPicture;
     text += instructed_ ? "User:" + picture + prompt + kEndOfUtterance + "\nAssistant:" : picture + prompt;
   };
   for (const Shot& shot : shots(request)) {

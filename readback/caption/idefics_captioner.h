@@ -13,6 +13,10 @@
 
 namespace readback::caption {
 
+// How a picture stands in a text, and what the base model is asked for behind it.
+inline constexpr const char* kIdeficsPicture = "<fake_token_around_image><image><fake_token_around_image>";
+inline constexpr const char* kIdeficsPrompt = "Caption:";
+
 // The examples and the picture as one text, as IdeficsProcessor writes it. The base model reads
 //   <picture>Caption: text ⏎ <picture>Caption:
 // and ends with the line; the instructed one (whose tokenizer knows <end_of_utterance>) reads

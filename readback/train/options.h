@@ -66,11 +66,13 @@ struct TrainOptions {
   }
 };
 
-enum class TaskKind { kVae, kClip, kCaptioner, kDiffusion };
-constexpr std::array<const char*, 4> names_of(TaskKind) { return {"vae", "clip", "captioner", "diffusion"}; }
+enum class TaskKind { kVae, kClip, kCaptioner, kDiffusion, kLanguageModel, kFlamingo };
+constexpr std::array<const char*, 6> names_of(TaskKind) {
+  return {"vae", "clip", "captioner", "diffusion", "language-model", "flamingo"};
+}
 
 // A model of the small world, from scratch, for train alone. vae_task.cpp, clip_task.cpp, captioner_task.cpp,
-// diffusion_task.cpp
+// diffusion_task.cpp, flamingo_task.cpp
 struct TaskOptions {
   std::optional<TaskKind> task;
   std::string model;
@@ -104,7 +106,7 @@ struct TaskOptions {
         option(&O::kl_weight, "kl_weight", "vae: weight of the KL term, per value", at_least(0)),
         option(&O::gradient_weight, "gradient_weight", "vae: weight of the edge term, per value", at_least(0)),
         option(&O::degradation, "degradation",
-               "clip, captioner: share of images with noise or blur, as generated pictures have", {0, 1}),
+               "clip, captioner, flamingo: share of images with noise or blur, as generated pictures have", {0, 1}),
         option(&O::seed, "seed", "Of everything that is drawn"));
   }
 };

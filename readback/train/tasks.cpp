@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machine, const Context& context) {
   check_options(options);
-  if (!options.task) throw UsageError(describe("task", "vae, clip, captioner or diffusion", "none"));
+  if (!options.task)
+    throw UsageError(describe("task", "vae, clip, captioner, diffusion, language-model or flamingo", "none"));
   if (options.model.empty()) throw UsageError(describe("model", "a folder of configuration files", "none"));
   switch (*options.task) {
     case TaskKind::kVae:
@@ -25,6 +26,10 @@ std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machi
       return make_clip_task(options, machine, context);
     case TaskKind::kCaptioner:
       return make_captioner_task(options, machine, context);
+    case TaskKind::kLanguageModel:
+      return make_language_model_task(options, machine, context);
+    case TaskKind::kFlamingo:
+      return make_flamingo_task(options, machine, context);
     case TaskKind::kDiffusion:
       break;
   }

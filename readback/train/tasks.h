@@ -1,4 +1,4 @@
-// The four tasks, one file each.
+// The tasks, one file each.
 #pragma once
 #include <memory>
 
@@ -12,6 +12,9 @@ namespace readback::train {
 std::unique_ptr<Task> make_vae_task(const TaskOptions& options, const Machine& machine, const Context& context);
 std::unique_ptr<Task> make_clip_task(const TaskOptions& options, const Machine& machine, const Context& context);
 std::unique_ptr<Task> make_captioner_task(const TaskOptions& options, const Machine& machine, const Context& context);
+std::unique_ptr<Task> make_language_model_task(const TaskOptions& options, const Machine& machine,
+                                               const Context& context);
+std::unique_ptr<Task> make_flamingo_task(const TaskOptions& options, const Machine& machine, const Context& context);
 std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Machine& machine, const Context& context);
 
 // The parameters in `subfolder` of `repository` to start from, or fresh ones where it has no weights.

@@ -172,17 +172,17 @@ at::Tensor Idefics::hidden_states(const at::Tensor& ids, const at::Tensor& seen,
   return run(ids, own, state.images, state.count, &state.cache);
 }
 
+at::Tensor Idefics::embed(const at::Tensor& ids) const {
+  if (config.additional_vocab_size == 0) return text.embed_tokens(ids);
+  const int64_t known = config.text.vocab_size;
+  const at::Tensor added = ids.ge(known);
+  return at::where(added.unsqueeze(2), additional_embedding((ids - known).clamp_min(0)),
+                   text.embed_tokens(ids.masked_fill(added, 0)));
+}
+
 at::Tensor Idefics::run(const at::Tensor& ids, const at::Tensor& seen, const std::vector<IdeficsImages>& images,
                         int64_t count, nn::KeyValueCache* cache) const {
-  at::Tensor x;
-  if (config.additional_vocab_size == 0) {
-    x = text.embed_tokens(ids);
-  } else {
-    const int64_t known = config.text.vocab_size;
-    const at::Tensor added = ids.ge(known);
-    x = at::where(added.unsqueeze(2), additional_embedding((ids - known).clamp_min(0)),
-                  text.embed_tokens(ids.masked_fill(added, 0)));
-  }
+  at::Tensor x = embed(ids);
   const int64_t sets = images.front().key.size(0), latents = images.front().key.size(2) / count;
   const at::Tensor hidden = seen.reshape({sets, -1, 1}).ne(at::arange(count, seen.options()));  // [G, S / G · T, I]
   const at::Tensor mask = at::zeros(hidden.sizes(), x.options())

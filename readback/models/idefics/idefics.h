@@ -88,6 +88,7 @@ struct Idefics {
   // (-1: none), undefined: those that the last one saw. Gives the last layer's states after the norm, [S, T, C].
   at::Tensor hidden_states(const at::Tensor& ids, const at::Tensor& seen, IdeficsState& state) const;
   at::Tensor logits(const at::Tensor& hidden) const;  // [..., C] → [..., vocab_size + additional_vocab_size]
+  at::Tensor embed(const at::Tensor& ids) const;      // int64 [S, T] → [S, T, C]
   // Without a cache, differentiable: logits [G, T, V] of pixel_values [G, I, 3, H, W], ids and seen [G, T].
   at::Tensor forward(const at::Tensor& pixel_values, const at::Tensor& ids, const at::Tensor& seen) const;
 
