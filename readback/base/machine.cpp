@@ -17,7 +17,7 @@ Machine open_machine(const MachineOptions& options, int64_t local_rank) {
   check_options(options);
   if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
   const c10::Device device = parse_device(options.device, local_rank);
-  return {device, parse_dtype(options.dtype, device)};
+  return {device, parse_dtype(options.dtype, device), options.variant};
 }
 
 void rethrow_engine_error() {

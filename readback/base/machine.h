@@ -1,4 +1,4 @@
-// Where models compute.
+// Where models compute, and in what precision.
 #pragma once
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
@@ -14,12 +14,15 @@ namespace readback {
 struct MachineOptions {
   std::string device = "auto";
   std::string dtype = "auto";
+  std::string variant;
   int64_t threads = 0;
 
   static constexpr auto options() {
     using O = MachineOptions;
     return std::tuple(option(&O::device, "device", "auto, cpu, cuda or cuda:N", Scope::kExecution),
                       option(&O::dtype, "dtype", "auto, float32, bfloat16 or float16", Scope::kExecution),
+                      option(&O::variant, "variant",
+                             "Weights of this variant (such as fp16) where a repository has them", Scope::kExecution),
                       option(&O::threads, "threads", "CPU threads; 0: one a core", at_least(0), Scope::kExecution));
   }
 };
@@ -27,6 +30,7 @@ struct MachineOptions {
 struct Machine {
   c10::Device device{c10::kCPU};
   c10::ScalarType dtype = c10::kFloat;
+  std::string variant = {};  // of the weights (checkpoint/repository.h); a model's digest tells which were taken
 
   std::string device_class() const;  // "cpu" or "cuda": what results may depend on
   std::string dtype_name() const;    // "float32", "bfloat16", "float16"

@@ -76,9 +76,9 @@ BlipCaptioner::Parts load(const checkpoint::Repository& repository, c10::Device 
   BlipCaptioner::Parts parts;
   parts.model = std::make_shared<models::Blip>(models::BlipConfig::read(std::move(config)), weights);
   weights.finish();
-  parts.tokenizer = text::load_bert_tokenizer(repository.path());
+  parts.tokenizer = text::load_bert_tokenizer(repository.vocabulary());
   parts.preprocessing = image::read_preprocess_options(repository);
-  parts.description = fmt::format("BLIP {}, {}", repository.name(), dtype_name(dtype));
+  parts.description = fmt::format("BLIP {}, {}", repository.title(), dtype_name(dtype));
   parts.identity = repository.digest();
   return parts;
 }

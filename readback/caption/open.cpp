@@ -8,24 +8,26 @@
 
 namespace readback::caption {
 
+namespace {
+
+template <typename Backend>
+checkpoint::Backend<Captioner> backend(const char* name, const Machine& machine) {
+  return {name, [&machine](const checkpoint::Repository& repository) {
+            return std::make_unique<Backend>(repository, machine.device, machine.dtype);
+          }};
+}
+
+}  // namespace
+
 std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine) {
-  using checkpoint::Repository;
-  std::vector<checkpoint::Backend<Captioner>> backends;
-  backends.push_back({"BlipForConditionalGeneration", [&](const Repository& repository) {
-                        return std::make_unique<BlipCaptioner>(repository, machine.device, machine.dtype);
-                      }});
-  backends.push_back({"Blip2ForConditionalGeneration", [&](const Repository& repository) {
-                        return std::make_unique<Blip2Captioner>(repository, machine.device, machine.dtype);
-                      }});
-  backends.push_back({"IdeficsForVisionText2Text", [&](const Repository& repository) {
-                        return std::make_unique<IdeficsCaptioner>(repository, machine.device, machine.dtype);
-                      }});
-  for (const char* name : {"SmolVLMForConditionalGeneration", "Idefics3ForConditionalGeneration"}) {
-    backends.push_back({name, [&](const Repository& repository) {
-                          return std::make_unique<SmolVlmCaptioner>(repository, machine.device, machine.dtype);
-                        }});
-  }
-  return checkpoint::open_backend<Captioner>("captioner", backends, spec);
+  const std::vector<checkpoint::Backend<Captioner>> backends = {
+      backend<BlipCaptioner>("BlipForConditionalGeneration", machine),
+      backend<Blip2Captioner>("Blip2ForConditionalGeneration", machine),
+      backend<IdeficsCaptioner>("IdeficsForVisionText2Text", machine),
+      backend<SmolVlmCaptioner>("SmolVLMForConditionalGeneration", machine),
+      backend<SmolVlmCaptioner>("Idefics3ForConditionalGeneration", machine),  // SmolVLM's first release
+  };
+  return checkpoint::open_backend<Captioner>("captioner", backends, spec, machine.variant);
 }
 
 }  // namespace readback::caption

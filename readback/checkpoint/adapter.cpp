@@ -11,6 +11,7 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/lines.h"
+#include "readback/checkpoint/lora_names.h"
 #include "readback/checkpoint/peft_options.h"
 #include "readback/checkpoint/pickle.h"
 #include "readback/checkpoint/writer.h"
@@ -26,33 +27,34 @@ using nlohmann::json, nlohmann::ordered_json;
 const std::string kPeftConfig = "adapter_config.json", kPeftWeights = "adapter_model.safetensors",
                   kPeftPickle = "adapter_model.bin", kPeftPrefix = "base_model.model.",
                   kDiffusersWeights = "pytorch_lora_weights.safetensors", kDiffusersPickle = "pytorch_lora_weights.bin",
-                  kDiffusersMetadata = "lora_adapter_metadata", kA = ".lora_A.weight", kB = ".lora_B.weight";
+                  kDiffusersMetadata = "lora_adapter_metadata", kA = ".lora_A.weight", kB = ".lora_B.weight",
+                  kAlpha = ".alpha";
+
+constexpr const char* kPipelineParts[] = {"unet", "text_encoder", "text_encoder_2"};
 
 bool is_file(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(path, error);
 }
 
-// How keys end that are A and B of a module; the latter two are what diffusers' training scripts write.
-struct Spelling {
-  std::string a, b;
-};
-const Spelling kSpellings[] = {{kA, kB},
-                               {".lora.down.weight", ".lora.up.weight"},
-                               {".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight"}};
-
-// The pairs among `tensors`; alpha is their rank.
+// The pairs among `tensors`; alpha is what stands beside them, or their rank.
 LowRankMap pair_up(const TensorMap& tensors, const std::string& where) {
   LowRankMap modules;
+  std::map<std::string, double> alphas;
   for (const auto& [key, tensor] : tensors) {
-    const auto* spelling = std::ranges::find_if(
-        kSpellings, [&key = key](const Spelling& s) { return key.ends_with(s.a) || key.ends_with(s.b); });
-    if (spelling == std::end(kSpellings) || tensor.dim() < 2 || !tensor.is_floating_point()) {
+    const auto module = [&, &key = key](const std::string& ending) {
+      return key.substr(0, key.size() - ending.size());
+    };
+    if (key.ends_with(kAlpha) && tensor.numel() == 1) {
+      alphas[module(kAlpha)] = tensor.to(at::kDouble).item<double>();
+      continue;
+    }
+    const bool is_a = key.ends_with(kA);
+    if ((!is_a && !key.ends_with(kB)) || tensor.dim() < 2 || !tensor.is_floating_point()) {
       throw CheckpointError(describe(where + ": '" + key + "'", "MODULE.lora_A.weight or MODULE.lora_B.weight",
                                      "another tensor", "readback reads plain LoRA of linear layers and convolutions"));
     }
-    const bool is_a = key.ends_with(spelling->a);
-    LowRank& pair = modules[key.substr(0, key.size() - (is_a ? spelling->a : spelling->b).size())];
+    LowRank& pair = modules[module(is_a ? kA : kB)];
     (is_a ? pair.a : pair.b) = tensor;
   }
   for (auto& [module, pair] : modules) {
@@ -62,6 +64,12 @@ LowRankMap pair_up(const TensorMap& tensors, const std::string& where) {
                                      whole ? "two ranks, or none" : "one of them only"));
     }
     pair.alpha = static_cast<double>(pair.a.size(0));
+  }
+  for (const auto& [module, alpha] : alphas) {
+    const auto pair = modules.find(module);
+    if (pair == modules.end() || !std::isfinite(alpha))
+      throw CheckpointError(describe(where + ": " + module, "a number as alpha of an A and B", "another"));
+    pair->second.alpha = alpha;
   }
   if (modules.empty()) throw CheckpointError(describe(where, "tensors of an adapter", "none"));
   return modules;
@@ -138,40 +146,19 @@ std::string base_of_model_card(const fs::path& path) {
   return "";
 }
 
-const std::string kConversion =
-    "Convert it in Python: pipe.load_lora_weights(FOLDER), then pipe.save_lora_weights(OTHER, "
-    "unet_lora_layers=peft.get_peft_model_state_dict(pipe.unet))";
-
-// Layouts that diffusers reads and readback does not, told by their keys.
-void refuse_other_layouts(const TensorMap& tensors, const std::string& where) {
-  const auto refuse = [&](const std::string& got) {
-    throw CheckpointError(describe(where, "keys such as unet.MODULE.lora_A.weight", got, kConversion));
-  };
-  for (const auto& [key, tensor] : tensors) {
-    if (key.starts_with("lora_unet_") || key.starts_with("lora_te_"))
-      refuse("an adapter in kohya's layout ('" + key + "')");
-    if (key.find(".processor.") != std::string::npos)
-      refuse("an adapter of attention processors, as diffusers wrote them before PEFT ('" + key + "')");
-  }
-}
-
-Adapter load_diffusers(const fs::path& folder) {
-  const fs::path file = folder / kDiffusersWeights;
-  if (!is_file(file)) {
-    throw CheckpointError(describe(folder.string(), "an adapter in " + kDiffusersWeights,
-                                   "one in " + kDiffusersPickle + ", a pickle, as older diffusers wrote it",
-                                   kConversion));
-  }
+// Of a diffusers pipeline, whichever program wrote it.
+Adapter load_lora(const fs::path& file) {
   std::map<std::string, std::string> metadata;
-  const TensorMap tensors = load_safetensors(file, &metadata);
-  refuse_other_layouts(tensors, file.string());
+  const bool pickled = file.extension() != ".safetensors";
+  const TensorMap tensors =
+      lora_of_others(pickled ? load_pickle(file) : load_safetensors(file, &metadata), file.string());
   ordered_json config = ordered_json::object();
   if (metadata.contains(kDiffusersMetadata)) {
     config = parse_object(metadata.at(kDiffusersMetadata), file.string() + ": metadata");
   }
   Adapter adapter;
   size_t read = 0;
-  for (const std::string part : {"unet", "text_encoder"}) {
+  for (const std::string part : kPipelineParts) {
     const TensorMap own = below(tensors, part + ".");
     if (own.empty()) continue;
     read += own.size();
@@ -180,7 +167,7 @@ Adapter load_diffusers(const fs::path& folder) {
     for (const auto& [key, value] : config.items()) {
       if (key.starts_with(part + ".")) part_config[key.substr(part.size() + 1)] = value;
     }
-    if (!part_config.empty()) {  // without, diffusers takes the rank as alpha
+    if (!part_config.empty()) {
       const PeftOptions options(part_config, file.string() + ": " + part);
       set_alphas(modules, options);
       if (adapter.base.empty()) adapter.base = options.base();
@@ -189,11 +176,14 @@ Adapter load_diffusers(const fs::path& folder) {
   }
   for (const auto& [key, tensor] : tensors) {
     if (read == tensors.size()) break;
-    if (!key.starts_with("unet.") && !key.starts_with("text_encoder."))
-      throw CheckpointError(describe(file.string() + ": '" + key + "'", "a key below unet. or text_encoder.", "another",
-                                     "Convert other layouts with diffusers' save_lora_weights"));
+    if (std::ranges::none_of(kPipelineParts,
+                             [&, &key = key](const char* part) { return key.starts_with(std::string(part) + "."); }))
+      throw CheckpointError(describe(file.string() + ": '" + key + "'",
+                                     "a key below unet., text_encoder. or text_encoder_2., or kohya's words for them",
+                                     "another", "The file may belong to another kind of model"));
   }
-  if (adapter.base.empty()) adapter.base = base_of_model_card(folder / "README.md");
+  if (adapter.parts.empty()) throw CheckpointError(describe(file.string(), "tensors of an adapter", "none"));
+  if (adapter.base.empty()) adapter.base = base_of_model_card(file.parent_path() / "README.md");
   return adapter;
 }
 
@@ -245,13 +235,20 @@ bool is_adapter(const fs::path& folder) {
   return is_file(folder / kPeftConfig) || (diffusers && !is_file(folder / "model_index.json"));
 }
 
-Adapter load_adapter(const fs::path& folder) {
-  Adapter adapter = is_file(folder / kPeftConfig) ? load_peft(folder) : load_diffusers(folder);
+Adapter load_adapter(const fs::path& path, const std::string& base) {
+  const bool is_peft = is_file(path / kPeftConfig);
+  const auto file_of_diffusers = [&] {
+    if (is_file(path)) return path;
+    return path / (is_file(path / kDiffusersWeights) ? kDiffusersWeights : kDiffusersPickle);
+  };
+  Adapter adapter = is_peft ? load_peft(path) : load_lora(file_of_diffusers());
+  if (!base.empty()) adapter.base = base;
   if (adapter.base.empty()) {
-    throw CheckpointError(describe(folder.string(), "an adapter that names its base model", "none",
-                                   is_file(folder / kPeftConfig)
-                                       ? "State base_model_name_or_path in " + kPeftConfig
-                                       : "Write a README.md of the lines '---', 'base_model: REPOSITORY' and '---'"));
+    throw CheckpointError(describe(
+        path.string(), "an adapter that names its base model", "none",
+        is_peft ? "State base_model_name_or_path in " + kPeftConfig
+                : "Write '" + path.string() +
+                      "@BASE', or beside it a README.md of the lines '---', 'base_model: REPOSITORY' and '---'"));
   }
   return adapter;
 }

@@ -1,5 +1,5 @@
-// LoRA adapters on disk, as PEFT and diffusers keep them: small matrices that belong to a base repository.
-// Paper: https://arxiv.org/abs/2106.09685
+// LoRA adapters on disk, as PEFT, diffusers and kohya's scripts keep them: small matrices that belong to a base
+// repository. Paper: https://arxiv.org/abs/2106.09685
 #pragma once
 #include <filesystem>
 #include <map>
@@ -25,11 +25,11 @@ struct Adapter {
 // pytorch_lora_weights.safetensors (or .bin) without a pipeline around it.
 bool is_adapter(const std::filesystem::path& folder);
 
-// Errors: CheckpointError, naming the option, tensor or layout, for all but plain LoRA (peft_options.h): embeddings,
-// modules that the options do not name, other ranks than they state, kohya's layout, attention processors' and .bin of
-// diffusers.
-// The base of diffusers' files is in their metadata ("unet.base_model_name_or_path") or the README.md's "base_model".
-Adapter load_adapter(const std::filesystem::path& folder);
+// Of such a folder, or of a file of a pipeline's LoRA in diffusers' names or others' (lora_names.h). Its base is
+// `base`, else what PEFT's options or the file's metadata ("unet.base_model_name_or_path") say, or the README.md's
+// "base_model". Errors: CheckpointError, naming the option, tensor or kind, for all but plain LoRA (peft_options.h):
+// embeddings, modules that the options do not name, other ranks than they state.
+Adapter load_adapter(const std::filesystem::path& path, const std::string& base = "");
 
 // Adds them to the weights of `tensors`, which become fp32. An output layer that shares the matrix of the word
 // embeddings gets one of its own, MODULE + kOwnWeight: PEFT leaves the embeddings as they are. `where` names the

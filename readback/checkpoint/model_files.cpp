@@ -10,14 +10,20 @@ namespace fs = std::filesystem;
 
 namespace {
 
+bool is_text(const fs::path& file) { return file.extension() == ".json" || file.extension() == ".txt"; }
+
 bool belongs_to_model(const fs::path& file) {
-  const std::string extension = file.extension().string();
-  return extension == ".json" || extension == ".txt" || extension == ".safetensors" || extension == ".bin";
+  return is_text(file) || file.extension() == ".safetensors" || file.extension() == ".bin";
 }
 
-// In order of names, whatever the file system's order.
-std::map<std::string, fs::path> list(const fs::path& folder) {
-  std::map<std::string, fs::path> files;
+void expect_readable(const fs::path& folder, const std::error_code& error) {
+  if (error) throw CheckpointError(describe(folder.string(), "a readable folder", error.message()));
+}
+
+}  // namespace
+
+FileList files_of_model(const fs::path& folder) {
+  FileList files;
   std::error_code error;
   for (auto entry = fs::recursive_directory_iterator(folder, error); entry != fs::recursive_directory_iterator();
        entry.increment(error)) {
@@ -30,16 +36,25 @@ std::map<std::string, fs::path> list(const fs::path& folder) {
       files[path.lexically_relative(folder).generic_string()] = path;
     }
   }
-  if (error) throw CheckpointError(describe(folder.string(), "a readable folder", error.message()));
+  expect_readable(folder, error);
   return files;
 }
 
-}  // namespace
+FileList texts_of_folder(const fs::path& folder) {
+  FileList files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(".") && is_text(entry.path()) && entry.is_regular_file()) files[name] = entry.path();
+  }
+  expect_readable(folder, error);
+  return files;
+}
 
-std::string summary_of_files(const fs::path& folder) {
+std::string summary_of_files(const FileList& files) {
   std::string summary;
   try {
-    for (const auto& [name, path] : list(folder))
+    for (const auto& [name, path] : files)
       summary += fmt::format("{}\n{} {}\n", name, fs::file_size(path), file_digest(path));
   } catch (const DataError& error) {
     throw CheckpointError(error.what());
@@ -47,18 +62,18 @@ std::string summary_of_files(const fs::path& folder) {
   return summary;
 }
 
-void UnchangedFiles::check(const fs::path& folder) {
+void UnchangedFiles::check(const fs::path& where, const FileList& files) {
   std::map<std::string, FileStamp> stamps;
   try {
-    for (const auto& [name, path] : list(folder)) stamps[name] = file_stamp(path);
+    for (const auto& [name, path] : files) stamps[name] = file_stamp(path);
   } catch (const DataError& error) {
     throw CheckpointError(error.what());
   }
   const std::lock_guard lock(mutex_);
-  const auto [seen, is_first] = first_.try_emplace(folder, stamps);
+  const auto [seen, is_first] = first_.try_emplace(where, stamps);
   if (is_first || seen->second == stamps) return;
   const auto fail = [&](const std::string& file, const char* what) {
-    throw CheckpointError(describe(folder.string(), "a model that stays as it is while it is read",
+    throw CheckpointError(describe(where.string(), "a model that stays as it is while it is read",
                                    fmt::format("'{}', which {}", file, what), "Start again when it is complete"));
   };
   for (const auto& [name, stamp] : stamps) {

@@ -28,10 +28,11 @@ struct Backend {
 // "https:" of "https://…" and "command:" of "command:…"; empty for a folder or a hub id.
 std::string scheme(const std::string& spec);
 
-// `role`: "captioner". Errors: CheckpointError that names the known ones, what the backend throws.
+// `role`: "captioner"; `variant`: of the weights, see Repository. Errors: CheckpointError that names the known ones,
+// what the backend throws.
 template <typename Interface>
 std::unique_ptr<Interface> open_backend(const char* role, const std::vector<Backend<Interface>>& backends,
-                                        const std::string& spec) {
+                                        const std::string& spec, const std::string& variant) {
   const std::string by_scheme = scheme(spec);
   std::string known;
   for (const Backend<Interface>& backend : backends) {
@@ -39,7 +40,7 @@ std::unique_ptr<Interface> open_backend(const char* role, const std::vector<Back
     if (backend.open_scheme && by_scheme == backend.name) return backend.open_scheme(spec);
   }
   if (!by_scheme.empty()) throw CheckpointError(describe(spec, std::string("a ") + role + ": " + known, by_scheme));
-  const Repository repository(spec);
+  const Repository repository(spec, variant);
   const Architecture found = architecture(repository);
   for (const Backend<Interface>& backend : backends) {
     const bool same = found.class_name == backend.name || found.model_type == backend.name;

@@ -1,17 +1,18 @@
 #include "readback/checkpoint/repository.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstdlib>
-#include <functional>
-#include <map>
+#include <set>
 #include <vector>
 
 #include "readback/base/assets.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/sha256.h"
-#include "readback/checkpoint/model_files.h"
-#include "readback/checkpoint/pickle.h"
+#include "readback/checkpoint/lora_names.h"
+#include "readback/checkpoint/weight_files.h"
 
 namespace readback::checkpoint {
 
@@ -68,76 +69,33 @@ fs::path find_snapshot(const fs::path& cache, const std::string& id) {
   return snapshots.size() == 1 ? snapshots.front() : fs::path();
 }
 
-TensorMap load_sharded(const fs::path& index_path, const std::function<TensorMap(const fs::path&)>& load) {
-  nlohmann::json index;
-  try {
-    index = read_json(index_path);
-  } catch (const DataError& error) {
-    throw CheckpointError(error.what());
-  }
-  const std::string where = index_path.string();
-  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object() ||
-      index["weight_map"].empty())
-    throw CheckpointError(describe(where, "an object with a 'weight_map'", "none"));
-  std::map<std::string, std::vector<std::string>> shards;
-  for (const auto& [key, file] : index["weight_map"].items()) {
-    // A shard lies beside its index: a path could lead anywhere.
-    if (!file.is_string() || file.get_ref<const std::string&>().find('/') != std::string::npos)
-      throw CheckpointError(describe(where + ": '" + key + "'", "a file name", file.dump()));
-    shards[file.get<std::string>()].push_back(key);
-  }
-  TensorMap tensors;
-  for (const auto& [file, keys] : shards) {
-    TensorMap shard = load(index_path.parent_path() / file);
-    for (const std::string& key : keys)
-      if (!shard.contains(key)) throw CheckpointError(describe(where, "'" + key + "' in " + file, "a file without it"));
-    if (shard.size() != keys.size())
-      for (const auto& [key, tensor] : shard)
-        if (std::find(keys.begin(), keys.end(), key) == keys.end())
-          throw CheckpointError(describe(where, "only tensors of the index in " + file, "'" + key + "'"));
-    tensors.merge(shard);
-  }
-  return tensors;
-}
-
-TensorMap load_tensors(const fs::path& folder) {
-  const auto safetensors = [](const fs::path& file) { return load_safetensors(file); };
-  struct Layout {
-    const char* file;
-    std::function<TensorMap(const fs::path&)> load;
-  };
-  const Layout layouts[] = {{"model.safetensors", safetensors},
-                            {"diffusion_pytorch_model.safetensors", safetensors},
-                            {"pytorch_model.bin", load_pickle},
-                            {"diffusion_pytorch_model.bin", load_pickle}};
-  std::error_code error;
-  for (const auto& [file, load] : layouts) {
-    const fs::path whole = folder / file, index = folder / (std::string(file) + ".index.json");
-    if (fs::is_regular_file(whole, error)) return load(whole);
-    if (fs::is_regular_file(index, error)) return load_sharded(index, load);
-  }
-  throw CheckpointError(describe(folder.string(),
-                                 "model.safetensors, diffusion_pytorch_model.safetensors, pytorch_model.bin or "
-                                 "diffusion_pytorch_model.bin, or an index of their shards",
-                                 fs::is_directory(folder, error) ? "a folder without any" : "no such folder"));
-}
-
 struct Search {
-  fs::path found;      // empty: nothing
+  fs::path found;      // a folder, or a file of weights; empty: nothing
   std::string looked;  // where
 };
 
+bool is_weights(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  std::error_code error;
+  return fs::is_regular_file(path, error) && (extension == ".safetensors" || extension == ".bin" ||
+                                              extension == ".ckpt" || extension == ".pt" || extension == ".pth");
+}
+
 Search search(const std::string& name) {
   std::error_code error;
-  if (fs::is_directory(name, error)) return {name, ""};
+  if (fs::is_directory(name, error) || is_weights(name)) return {name, ""};
   std::string looked = "the folder " + name;
   if (name.starts_with("emoji-scenes/")) {
     const fs::path shipped = assets_dir() / name;
     if (fs::is_directory(shipped, error)) return {shipped, ""};
     looked += ", " + shipped.string();
   }
-  if (fs::exists(name, error))
-    throw CheckpointError(describe(name, "a repository folder or a hub id", "a file", "Name the folder that holds it"));
+  if (fs::exists(name, error)) {
+    throw CheckpointError(describe(name,
+                                   "a repository folder, a hub id, or weights in a .safetensors, .bin, .ckpt, .pt "
+                                   "or .pth file",
+                                   "another file", "Name the folder that holds it"));
+  }
   if (is_hub_id(name)) {
     for (const fs::path& cache : hub_caches()) {
       if (fs::path path = find_snapshot(cache, name); !path.empty()) return {path, ""};
@@ -147,50 +105,145 @@ Search search(const std::string& name) {
   return {"", looked};
 }
 
-fs::path find_base(const std::string& name, const fs::path& adapter) {
-  Search result = search(name);
-  if (!result.found.empty()) return result.found;
-  std::vector<fs::path> places = {adapter / ".." / fs::path(name).filename()};
-  if (fs::path(name).is_relative()) places.insert(places.begin(), adapter / name);
+// "PATH@BASE", where there is such a path: at the first such place, so that a base may have a base.
+struct Names {
+  std::string path, base;
+};
+Names split(const std::string& name) {
+  std::error_code error;
+  if (fs::exists(name, error)) return {name, ""};
+  for (size_t at = name.find('@'); at != std::string::npos; at = name.find('@', at + 1)) {
+    const std::string path = name.substr(0, at);
+    const bool is_there = fs::exists(path, error) || !search(path).found.empty();
+    if (!path.empty() && is_there) return {path, name.substr(at + 1)};
+  }
+  return {name, ""};
+}
+
+// The base of `adapter` as it is named here.
+std::string find_base(const std::string& name, const fs::path& adapter) {
+  Search result = search(split(name).path);
+  if (!result.found.empty()) return name;
+  const fs::path folder = fs::is_directory(adapter) ? adapter : adapter.parent_path();
+  std::vector<fs::path> places = {folder / ".." / fs::path(name).filename()};
+  if (fs::path(name).is_relative()) places.insert(places.begin(), folder / name);
   for (fs::path place : places) {
     place = fs::absolute(place).lexically_normal();
     std::error_code error;
-    if (fs::is_directory(place, error) && !fs::equivalent(place, adapter, error)) return place;
+    if ((fs::is_directory(place, error) || is_weights(place)) && !fs::equivalent(place, adapter, error))
+      return place.string();
     result.looked += ", " + place.string();
   }
   throw CheckpointError(describe(adapter.string(), "an adapter whose base model '" + name + "' is here",
                                  "nothing at " + result.looked,
-                                 "Run where that name leads to it, or put the base model beside the adapter"));
+                                 "Run where that name leads to it, put the base model beside the adapter, or write '" +
+                                     adapter.string() + "@BASE'"));
 }
 
 }  // namespace
 
-Repository::Repository(const std::string& name) : name_(name), files_(std::make_shared<UnchangedFiles>()) {
+Repository::Repository(const std::string& name, const std::string& variant)
+    : name_(name), variant_(variant), files_(std::make_shared<UnchangedFiles>()) {
+  const auto& [path, base] = split(name);
+  open(path, base);
+  check_unchanged();
+}
+
+void Repository::open(const std::string& name, const std::string& base) {
   const Search result = search(name);
   if (result.found.empty()) {
     throw CheckpointError(describe(name, "a repository folder or a hub id in the cache", "nothing at " + result.looked,
                                    "Check the name, or set HF_HOME to where the checkpoint was downloaded"));
   }
+  if (!fs::is_directory(result.found)) return open_file(result.found, base);
+  if (checkpoint::is_adapter(result.found)) return open_adapter(result.found, base);
+  if (!base.empty()) {
+    throw CheckpointError(describe(name_, "a base for an adapter or for a model in one file",
+                                   "one for " + result.found.string() + ", which is a whole repository",
+                                   "Leave '@" + base + "' away"));
+  }
   path_ = result.found;
-  if (!checkpoint::is_adapter(path_)) return;
-  adapter_path_ = path_;
-  files_->check(adapter_path_);
-  adapter_ = std::make_shared<const Adapter>(load_adapter(adapter_path_));
-  path_ = find_base(adapter_->base, adapter_path_);
-  if (checkpoint::is_adapter(path_)) {
-    throw CheckpointError(describe(name, "an adapter of a whole model", "one of the adapter " + path_.string(),
+}
+
+void Repository::open_adapter(const fs::path& path, const std::string& base) {
+  if (adapter_) {
+    throw CheckpointError(describe(name_, "an adapter of a whole model", "one of the adapter " + path.string(),
                                    "Merge that one into its base model first"));
+  }
+  adapter_path_ = path;
+  files_->check(adapter_path_, adapter_files());
+  adapter_ = std::make_shared<const Adapter>(load_adapter(path, base));
+  const auto& [below, base_of_base] = split(find_base(adapter_->base, path));
+  open(below, base_of_base);
+  for (const auto& [part, modules] : adapter_->parts) {
+    if (part.empty() || has(part + "/config.json")) continue;
+    throw CheckpointError(describe(adapter_path_.string(), "an adapter of parts that " + path_.string() + " has",
+                                   "one of " + part, "The adapter may belong to another kind of pipeline"));
   }
 }
 
-bool Repository::has(const std::string& file) const {
+void Repository::open_file(const fs::path& file, const std::string& base) {
+  TensorMap tensors = load_weights(file);
+  if (is_lora(tensors)) return open_adapter(file, base);
+  const SingleFile& read =
+      *(single_file_ = std::make_shared<const SingleFile>(read_single_file(file, std::move(tensors))));
+  path_ = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  if (!base.empty()) {
+    const Search result = search(base);
+    std::error_code error;
+    if (!fs::is_directory(result.found, error)) {
+      throw CheckpointError(describe(name_,
+                                     "a base that is a folder or a hub id in the cache, such as " + read.published,
+                                     result.found.empty() ? "nothing at " + result.looked : "a file"));
+    }
+    path_ = result.found;
+  }
+  whole_base_ = is_whole_base(path_, read);
+  if (!whole_base_ && read.configurations.empty()) {
+    throw CheckpointError(
+        describe(file.string(), read.kind + " with a base that has its configurations", "none in " + path_.string(),
+                 "Write '" + file.string() + "@BASE', where BASE is a repository such as " + read.published));
+  }
+  for (const SingleFile::Vocabulary& vocabulary : read.vocabularies) find_vocabulary(path_, read, vocabulary);
+}
+
+bool Repository::is_on_disk(const fs::path& file) const {
   std::error_code error;
-  return fs::is_regular_file(path_ / file, error);
+  return (!single_file_ || whole_base_) && fs::is_regular_file(path_ / file, error);
+}
+
+bool Repository::has(const std::string& file) const {
+  return is_on_disk(file) || (single_file_ && !whole_base_ && single_file_->configurations.contains(file));
+}
+
+fs::path Repository::vocabulary(const std::string& subfolder) const {
+  if (single_file_) {
+    for (const SingleFile::Vocabulary& vocabulary : single_file_->vocabularies)
+      if (vocabulary.subfolder == subfolder) return find_vocabulary(path_, *single_file_, vocabulary);
+  }
+  return path_ / subfolder;
+}
+
+// A file may lie among a hundred others.
+FileList Repository::own_files() const {
+  if (!single_file_) return files_of_model(path_);
+  FileList files = whole_base_ ? files_of_model(path_) : FileList();
+  files["the file"] = single_file_->path;
+  for (const SingleFile::Vocabulary& vocabulary : single_file_->vocabularies) {
+    for (const auto& [name, path] : texts_of_folder(find_vocabulary(path_, *single_file_, vocabulary)))
+      files[vocabulary.subfolder + "/" + name] = path;
+  }
+  return files;
+}
+
+FileList Repository::adapter_files() const {
+  if (fs::is_directory(adapter_path_)) return files_of_model(adapter_path_);
+  return {{"the file", adapter_path_}};
 }
 
 void Repository::check_unchanged() const {
-  files_->check(path_);
-  if (adapter_) files_->check(adapter_path_);
+  files_->check(single_file_ ? single_file_->path : path_, own_files());
+  if (adapter_) files_->check(adapter_path_, adapter_files());
 }
 
 nlohmann::json Repository::json(const std::string& file) const {
@@ -198,6 +251,7 @@ nlohmann::json Repository::json(const std::string& file) const {
     throw CheckpointError(
         describe(path_.string(), "a Hugging Face repository with " + file, "a folder without it", "Check the path"));
   check_unchanged();
+  if (!is_on_disk(file)) return single_file_->configurations.at(file);
   try {
     return read_json(path_ / file);
   } catch (const DataError& error) {
@@ -211,9 +265,55 @@ std::vector<std::string> Repository::adapted_parts() const {
   return parts;
 }
 
+std::vector<std::string> Repository::taken_variants() const {
+  std::set<std::string> variants;
+  std::error_code error;
+  const auto look = [&](const fs::path& folder) { variants.insert(find_weights(folder, variant_).variant); };
+  if (!single_file_ || whole_base_) {
+    look(path_);
+    for (const auto& entry : fs::directory_iterator(path_, error))
+      if (entry.is_directory()) look(entry.path());
+  }
+  variants.erase("");
+  return {variants.begin(), variants.end()};
+}
+
+std::string Repository::title() const {
+  std::string title = name_;
+  if (single_file_) title += fmt::format(" ({} in one file)", single_file_->kind);
+  if (const auto variants = taken_variants(); !variants.empty())
+    title += fmt::format(" ({} files)", fmt::join(variants, " and "));
+  return title;
+}
+
 TensorMap Repository::tensors(const std::string& subfolder) const {
   check_unchanged();
-  TensorMap tensors = load_tensors(path_ / subfolder);
+  const fs::path folder = path_ / subfolder;
+  TensorMap tensors;
+  if (!single_file_ || whole_base_) {
+    // BLIP-2's files have what was trained of it only, and others may lack a part.
+    const bool in_file = single_file_ && single_file_->parts.contains(subfolder);
+    const WeightFiles files = find_weights(folder, variant_);
+    if (!files.path.empty() && (!in_file || single_file_->configurations.empty())) tensors = load_weights(files);
+    std::error_code error;
+    if (files.path.empty() && !in_file) {
+      throw CheckpointError(describe(folder.string(),
+                                     "model.safetensors, diffusion_pytorch_model.safetensors, pytorch_model.bin or "
+                                     "diffusion_pytorch_model.bin, or an index of their shards",
+                                     fs::is_directory(folder, error) ? "a folder without any" : "no such folder"));
+    }
+  }
+  if (single_file_) {
+    const auto part = single_file_->parts.find(subfolder);
+    if (part != single_file_->parts.end()) {
+      for (const auto& [key, tensor] : part->second) tensors.insert_or_assign(key, tensor);
+    } else if (!whole_base_) {
+      throw CheckpointError(describe(single_file_->path.string(), single_file_->kind + " with its " + subfolder,
+                                     "a file without it",
+                                     "Write '" + single_file_->path.string() + "@BASE', where BASE has a " + subfolder +
+                                         ", such as " + single_file_->published));
+    }
+  }
   check_unchanged();
   if (!adapter_) return tensors;
   const auto own = adapter_->parts.find(subfolder);
@@ -223,8 +323,12 @@ TensorMap Repository::tensors(const std::string& subfolder) const {
 
 std::string Repository::digest() const {
   check_unchanged();
-  std::string summary = summary_of_files(path_);
-  if (adapter_) summary += summary_of_files(adapter_path_);
+  std::string summary = summary_of_files(own_files());
+  for (const std::string& variant : taken_variants()) summary += "variant " + variant + "\n";
+  if (single_file_ && !whole_base_) {
+    for (const auto& [name, config] : single_file_->configurations) summary += name + " " + config.dump() + "\n";
+  }
+  if (adapter_) summary += summary_of_files(adapter_files());
   check_unchanged();
   return "sha256:" + sha256_hex(summary);
 }

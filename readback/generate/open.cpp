@@ -11,7 +11,7 @@ std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine)
   backends.push_back({"StableDiffusionPipeline", [&](const Repository& repository) {
                         return std::make_unique<StableDiffusion>(repository, machine.device, machine.dtype);
                       }});
-  return checkpoint::open_backend<Generator>("generator", backends, spec);
+  return checkpoint::open_backend<Generator>("generator", backends, spec, machine.variant);
 }
 
 }  // namespace readback::generate

@@ -5,6 +5,7 @@
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
+#include "readback/checkpoint/repository.h"
 #include "readback/generate/schedulers/parts.h"
 
 namespace readback::generate {
@@ -114,6 +115,12 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const nlohman
   ignore_options_of_other_classes(config);
   config.finish();
   return scheduler;
+}
+
+nlohmann::json read_scheduler_config(const checkpoint::Repository& repository) {
+  const std::filesystem::path file = "scheduler/scheduler_config.json";
+  // A single file's configurations are not on disk.
+  return repository.is_on_disk(file) ? read_scheduler_config(repository.path() / file) : repository.json(file);
 }
 
 nlohmann::json read_scheduler_config(const std::filesystem::path& path) {

@@ -10,6 +10,10 @@
 #include <string>
 #include <vector>
 
+namespace readback::checkpoint {
+class Repository;
+}
+
 namespace readback::generate {
 
 // One object per sampling run (it remembers earlier model outputs); a batch of samples may share it.
@@ -66,5 +70,6 @@ nlohmann::json pipeline_scheduler_config(nlohmann::json config, const std::strin
 // Its _class_name is the one that the pipeline's model_index.json states, where that states one: diffusers goes by it,
 // as by from_config. Errors: CheckpointError.
 nlohmann::json read_scheduler_config(const std::filesystem::path& path);
+nlohmann::json read_scheduler_config(const checkpoint::Repository& repository);
 
 }  // namespace readback::generate

@@ -64,10 +64,10 @@ StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, c10::
 
 StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, ModelIndex index, c10::Device device,
                                  c10::ScalarType dtype)
-    : description_(fmt::format("Stable Diffusion {}, {}", repository.name(), dtype_name(dtype))),
+    : description_(fmt::format("Stable Diffusion {}, {}", repository.title(), dtype_name(dtype))),
       identity_(repository.digest()),
       device_(device),
-      scheduler_config_(read_scheduler_config(repository.path() / "scheduler" / "scheduler_config.json")),
+      scheduler_config_(read_scheduler_config(repository)),
       text_encoder_(repository, device, dtype),
       unet_(models::load_part<models::Unet>(repository, "unet", device, dtype)),
       vae_(models::load_part<models::Vae>(repository, "vae", device, dtype)) {

@@ -13,7 +13,7 @@ namespace readback::generate {
 
 TextEncoder::TextEncoder(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype,
                          const std::string& model, const std::string& tokenizer)
-    : tokenizer_(text::load_clip_tokenizer(repository.path() / tokenizer)),
+    : tokenizer_(text::load_clip_tokenizer(repository.vocabulary(tokenizer))),
       model_(models::load_part<models::ClipTextModel>(repository, model, device, dtype).model) {
   const std::string where = repository.name() + "/" + tokenizer;
   framing_ = text::clip_framing(*tokenizer_, config().max_position_embeddings, where);

@@ -23,8 +23,8 @@ void release(const nn::Weights& weights, const std::string& prefix) {
   }
 }
 
-checkpoint::Repository open_generator(const std::string& generator) {
-  checkpoint::Repository repository(generator);
+checkpoint::Repository open_generator(const std::string& generator, const std::string& variant) {
+  checkpoint::Repository repository(generator, variant);
   generate::stable_diffusion_index(repository);
   return repository;
 }
@@ -42,10 +42,10 @@ ModelPair::ModelPair(const ModelPairOptions& options, const Machine& machine)
       machine_(machine),
       captioner_part_{Side::kCaptioner, options.train_captioner, options.lora},
       generator_part_{Side::kGenerator, options.train_generator, options.lora},
-      captioner_repository_(options.captioner),
-      generator_repository_(open_generator(options.generator)),
-      captioner_tokenizer_(text::load_bert_tokenizer(captioner_repository_.path())),
-      generator_tokenizer_(text::load_clip_tokenizer(generator_repository_.path() / "tokenizer")),
+      captioner_repository_(options.captioner, machine.variant),
+      generator_repository_(open_generator(options.generator, machine.variant)),
+      captioner_tokenizer_(text::load_bert_tokenizer(captioner_repository_.vocabulary())),
+      generator_tokenizer_(text::load_clip_tokenizer(generator_repository_.vocabulary("tokenizer"))),
       preprocess_(image::read_preprocess_options(captioner_repository_)),
       captioner_weights_(weights_to_train(captioner_repository_, captioner_part_, machine)),
       text_weights_(models::part_weights(generator_repository_, "text_encoder", machine.device, machine.dtype)),
@@ -71,8 +71,7 @@ UnifiedModels ModelPair::make_models() const {
   VocabularyBridge bridge =
       options_.vocabulary_map.empty() ? build_bridge(vocabularies) : load_bridge(options_.vocabulary_map, vocabularies);
   expect_coverage(bridge, options_.minimum_coverage);
-  const nlohmann::json scheduler =
-      generate::read_scheduler_config(generator_repository_.path() / "scheduler/scheduler_config.json");
+  const nlohmann::json scheduler = generate::read_scheduler_config(generator_repository_);
   return {.captioner = captioner_,
           .text_encoder = text_encoder_,
           .unet = unet_,

@@ -25,7 +25,8 @@ void copy_others(const fs::path& source, const fs::path& target, const std::set<
       continue;
     }
     const std::string extension = name.extension().string();
-    const bool weights = extension == ".safetensors" || extension == ".bin" || name.string().ends_with(".index.json");
+    const bool weights =
+        extension == ".safetensors" || extension == ".bin" || name.string().find(".index.") != std::string::npos;
     if (weights && rewritten.contains(name.parent_path().string())) continue;
     write_copy(target / name, entry.path());
   }

@@ -32,8 +32,8 @@ FinetuneOptions resolved(FinetuneOptions options) {
 // Digests of what is learned from: models, and runs by how they were made and how far.
 nlohmann::json digests(const FinetuneOptions& options) {
   nlohmann::json start = nlohmann::json::object();
-  start["captioner"] = checkpoint::Repository(options.task.models.captioner).digest();
-  start["generator"] = checkpoint::Repository(options.task.models.generator).digest();
+  start["captioner"] = checkpoint::Repository(options.task.models.captioner, options.machine.variant).digest();
+  start["generator"] = checkpoint::Repository(options.task.models.generator, options.machine.variant).digest();
   const train::ReturnOptions& returned = options.task.returned;
   for (const auto& [name, folder] :
        {std::pair("image_cycle_run", returned.image_cycle_run), std::pair("text_cycle_run", returned.text_cycle_run)}) {

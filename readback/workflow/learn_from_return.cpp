@@ -216,8 +216,8 @@ class Learning {
 
   train::TrainingIdentity identity() const {
     nlohmann::json start = nlohmann::json::object();
-    start["captioner"] = checkpoint::Repository(options_.task.models.captioner).digest();
-    start["generator"] = checkpoint::Repository(options_.task.models.generator).digest();
+    start["captioner"] = checkpoint::Repository(options_.task.models.captioner, machine_.variant).digest();
+    start["generator"] = checkpoint::Repository(options_.task.models.generator, machine_.variant).digest();
     return train::TrainingIdentity::of(options_identity(options_), options_identity(FinetuneOptions()), machine_,
                                        std::move(start));
   }

@@ -135,7 +135,7 @@ class Run {
                                const std::string& command) const {
     utsname system{};
     uname(&system);
-    json digests = score::digests(plan_.options.checkpoints);
+    json digests = score::digests(plan_.options.checkpoints, machine_.variant);
     if (!plan_.examples.empty()) digests["shots"] = caption::digest(plan_.examples);
     digests["dataset"] = dataset_->digest();
     digests["captioner"] = captioner.identity();

@@ -193,16 +193,11 @@ TEST_F(AdapterTest, RefusesWhatIsNotPlainLora) {
   expect_contains(error_of<CheckpointError>([&] { load_adapter(folder_ / "adapter"); }), "got none");
 }
 
-TEST_F(AdapterTest, RefusesOtherLayoutsOfDiffusers) {
+TEST_F(AdapterTest, RefusesWhatIsNoAdapterOfAPipeline) {
   const auto refused = [&](const TensorMap& tensors, const std::map<std::string, std::string>& metadata = {}) {
     save_safetensors(tensors, folder_ / "adapter/pytorch_lora_weights.safetensors", metadata);
     return error_of<CheckpointError>([&] { load_adapter(folder_ / "adapter"); });
   };
-  const std::string kohya = refused({{"lora_unet_mid_block.lora_down.weight", golden_values({2, 4})}});
-  expect_contains(kohya, "kohya's layout ('lora_unet_mid_block.lora_down.weight')");
-  expect_contains(kohya, "save_lora_weights");
-  expect_contains(refused({{"unet.mid_block.processor.to_q_lora.up.weight", golden_values({2, 4})}}),
-                  "attention processors, as diffusers wrote them before PEFT ('unet.mid_block.processor");
   const TensorMap plain = {{"unet.a.lora_A.weight", golden_values({2, 4})},
                            {"unet.a.lora_B.weight", golden_values({4, 2})}};
   expect_contains(refused(plain, {{"lora_adapter_metadata", "{"}}), "metadata: expected an object of JSON");
@@ -210,10 +205,8 @@ TEST_F(AdapterTest, RefusesOtherLayoutsOfDiffusers) {
   expect_contains(refused(plain), "base_model: REPOSITORY");
   fs::remove(folder_ / "adapter/pytorch_lora_weights.safetensors");
   fs::copy(kGoldens / "pickled/pytorch_model.bin", folder_ / "adapter/pytorch_lora_weights.bin");
-  const std::string pickle =
-      error_of<CheckpointError>([&] { Repository((folder_ / "adapter").string()).tensors("unet"); });
-  expect_contains(pickle, "expected an adapter in pytorch_lora_weights.safetensors, got one in");
-  expect_contains(pickle, "save_lora_weights");
+  const std::string pickle = error_of<CheckpointError>([&] { Repository((folder_ / "adapter").string()); });
+  expect_contains(pickle, "a key below unet.");
 }
 
 // tools/reference/lora.py: what PEFT makes of every form of its options.

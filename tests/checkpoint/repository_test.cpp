@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "readback/base/sha256.h"
 #include "tests/checkpoint/testing.h"
@@ -120,6 +121,77 @@ TEST_F(RepositoryTest, TensorsOfEveryLayout) {
   }
   expect_contains(error_of<CheckpointError>([&] { Repository(folder_.string()).tensors(); }), "a folder without any");
   expect_contains(error_of<CheckpointError>([&] { Repository(folder_.string()).tensors("vae"); }), "no such folder");
+}
+
+// model.fp16.safetensors and its like, as from_pretrained(variant="fp16") of transformers and diffusers takes them.
+TEST_F(RepositoryTest, Variants) {
+  const auto values = [&](const std::string& variant, const std::string& part = "") {
+    return Repository(folder_.string(), variant).tensors(part).at("a");
+  };
+  const at::Tensor plain = golden_values({3}), half = golden_values({4}).to(at::kHalf);
+  save_safetensors({{"a", half}}, folder_ / "model.fp16.safetensors");
+  expect_same(values(""), half, "the only files are taken");
+  EXPECT_EQ(Repository(folder_.string()).title(), folder_.string() + " (fp16 files)");
+  save_safetensors({{"a", plain}}, folder_ / "model.safetensors");
+  EXPECT_EQ(Repository(folder_.string()).title(), folder_.string());
+  expect_same(values(""), plain, "files without a variant are what is meant");
+  expect_same(values("fp16"), half, "the variant is asked for");
+  expect_same(values("bf16"), plain, "there is no such variant");
+  EXPECT_NE(Repository(folder_.string()).digest(), Repository(folder_.string(), "fp16").digest());
+  EXPECT_EQ(Repository(folder_.string()).digest(), Repository(folder_.string(), "bf16").digest());
+  EXPECT_EQ(Repository(folder_.string(), "fp16").title(), folder_.string() + " (fp16 files)");
+
+  // Parts of a pipeline, whole and in shards; either spelling of a shard's name.
+  for (const char* shard : {"diffusion_pytorch_model.fp16-00001-of-00001.safetensors",
+                            "diffusion_pytorch_model-00001-of-00001.fp16.safetensors"}) {
+    fs::create_directories(folder_ / "unet");
+    save_safetensors({{"a", half}}, folder_ / "unet" / shard);
+    put("unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+        "{\"weight_map\": {\"a\": \"" + std::string(shard) + "\"}}");
+    expect_same(values("", "unet"), half, shard);
+    expect_same(values("fp16", "unet"), half, shard);
+    fs::remove_all(folder_ / "unet");
+  }
+  fs::create_directories(folder_ / "vae");
+  fs::copy(kGoldens / "pickled/pytorch_model.bin", folder_ / "vae/pytorch_model.fp16.bin");
+  EXPECT_EQ(Repository(folder_.string()).tensors("vae").size(), std::size(kEveryDtype) + 9);
+  fs::copy(kGoldens / "pickled/pytorch_model.bin", folder_ / "vae/pytorch_model.non_ema.bin");
+  const std::string several = error_of<CheckpointError>([&] { Repository(folder_.string()).tensors("vae"); });
+  expect_contains(several, "only variants: fp16, non_ema");
+  expect_contains(several, "Choose one of them as variant");
+  EXPECT_EQ(Repository(folder_.string(), "non_ema").tensors("vae").size(), std::size(kEveryDtype) + 9);
+}
+
+TEST_F(RepositoryTest, ShardsOfAPartOfAPipeline) {
+  fs::create_directories(folder_ / "unet");
+  save_safetensors({{"a", golden_values({2})}}, folder_ / "unet/diffusion_pytorch_model-00001-of-00002.safetensors");
+  save_safetensors({{"b", golden_values({3})}}, folder_ / "unet/diffusion_pytorch_model-00002-of-00002.safetensors");
+  put("unet/diffusion_pytorch_model.safetensors.index.json",
+      R"({"metadata": {"total_size": 20},
+          "weight_map": {"a": "diffusion_pytorch_model-00001-of-00002.safetensors",
+                         "b": "diffusion_pytorch_model-00002-of-00002.safetensors"}})");
+  EXPECT_EQ(Repository(folder_.string()).tensors("unet").size(), 2u);
+  fs::remove(folder_ / "unet/diffusion_pytorch_model-00002-of-00002.safetensors");
+  const std::string message = error_of<CheckpointError>([&] { Repository(folder_.string()).tensors("unet"); });
+  expect_contains(message, "the shard diffusion_pytorch_model-00002-of-00002.safetensors beside it");
+  expect_contains(message, "fetch that file too");
+}
+
+// Nothing is read before it is used: half-precision weights stay in the file's memory.
+TEST_F(RepositoryTest, TensorsViewTheFileInItsType) {
+  save_safetensors({{"a", golden_values({1 << 20}).to(at::kHalf)}}, folder_ / "model.fp16.safetensors");
+  const at::Tensor tensor = Repository(folder_.string()).tensors().at("a");
+  EXPECT_EQ(tensor.scalar_type(), at::kHalf);
+  std::ifstream maps("/proc/self/maps");
+  bool is_mapped = false;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    char dash = 0;
+    std::istringstream(line) >> std::hex >> begin >> dash >> end;
+    const auto address = reinterpret_cast<uintptr_t>(tensor.data_ptr());
+    if (address >= begin && address < end) is_mapped = line.ends_with("model.fp16.safetensors");
+  }
+  EXPECT_TRUE(is_mapped);
 }
 
 TEST_F(RepositoryTest, SafetensorsGoBeforePickles) {

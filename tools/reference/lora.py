@@ -1,4 +1,4 @@
-"""Golden adapters and what PEFT and diffusers make of them: python tools/reference/lora.py
+"""Golden adapters and what PEFT and diffusers make of them: python tools/reference/lora.py [others]
 
 Low-rank adapters with random A and B for the tiny BLIP (tests/goldens/models/blip) and the tiny pipeline
 (tests/goldens/generate/pipeline), saved by PEFT and diffusers. Writes tests/goldens/lora/NAME/, each an adapter's folder
@@ -6,6 +6,9 @@ that names its base relative to itself, beside a golden.safetensors:
     input.*, output.*       tensors given to the model with its adapter and got from it
     loss, gradient.KEY      the mean square of the output, and its gradient with respect to lora_A and lora_B of KEY's
                             module, in the adapters that readback can train itself
+Adapters in other programs' names (tests/goldens/lora/others-…) have a golden.safetensors of
+    PART.KEY                for every weight that diffusers' load_lora_weights and fuse_lora change: the fused weight as a
+                            matrix [out, …], times the column cos(0), cos(1), …
 and tests/goldens/lora/peft_options.json: for many LoraConfigs which modules PEFT adapts, and each one's rank and scale.
 """
 
@@ -16,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pathlib
 import shutil
+import sys
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -168,7 +172,87 @@ def peft_options():
     print(path.name, path.stat().st_size)
 
 
+def layers_of(model):
+    return {name: layer for name, layer in model.named_modules()
+            if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d))}
+
+
+def low_rank(layer, rank, generator):
+    """A and B as lora.down and lora.up."""
+    shape = layer.weight.shape
+    down = torch.randn(rank, *shape[1:], generator=generator) * 0.3
+    up = torch.randn(shape[0], rank, *(1 for _ in shape[2:]), generator=generator) * 0.3
+    return down.half(), up.half()
+
+
+def kohya(pipe, generator):
+    """Every linear layer and convolution, of ranks 1 to 3, with one alpha: where alphas differ, diffusers 0.42 drops
+    those of attention."""
+    tensors = {}
+    for prefix, model in (("lora_unet_", pipe.unet), ("lora_te_text_model_", pipe.text_encoder)):
+        for i, (name, layer) in enumerate(layers_of(model).items()):
+            key = prefix + name.replace(".", "_")
+            tensors[key + ".lora_down.weight"], tensors[key + ".lora_up.weight"] = low_rank(layer, 1 + i % 3, generator)
+            tensors[key + ".alpha"] = torch.tensor(1.5)
+    return tensors
+
+
+def processors(pipe, generator, prefix, text):
+    """Attention alone, as diffusers' save_attn_procs and save_lora_weights wrote it before PEFT."""
+    tensors = {}
+
+    def add(key, layer):
+        tensors[key + ".down.weight"], tensors[key + ".up.weight"] = low_rank(layer, 2, generator)
+
+    for name, layer in layers_of(pipe.unet).items():
+        attention, _, kind = name.removesuffix(".0").rpartition(".")
+        if kind in ("to_q", "to_k", "to_v", "to_out"):
+            add(f"{prefix}{attention}.processor.{kind}_lora", layer)
+    for name, layer in layers_of(pipe.text_encoder).items() if text else ():
+        attention, _, kind = name.rpartition(".")
+        if kind in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            add(f"text_encoder.text_model.{attention}.to_{kind.removesuffix('_proj')}_lora", layer)
+    return tensors
+
+
+def others(name, file, make):
+    """`make`: tensors from a pipeline and a generator."""
+    folder = folder_of(name)
+    pipe = StableDiffusionPipeline.from_pretrained(PIPELINE, dtype=torch.float32, low_cpu_mem_usage=False)
+    weights = lambda: {f"{part}.{key}": value.clone() for part in ("unet", "text_encoder")
+                       for key, value in getattr(pipe, part).state_dict().items()}
+    before = weights()
+    tensors = make(pipe, torch.Generator().manual_seed(3))
+    if file.endswith(".bin"):
+        torch.save(tensors, folder / file)
+    else:
+        save_file(tensors, folder / file)
+    (folder / "README.md").write_text(f"---\nbase_model: {base_of(folder, PIPELINE)}\n---\n")
+    if any(key.startswith(("unet.", "lora_unet")) for key in tensors):
+        pipe.load_lora_weights(folder, weight_name=file)
+    else:  # load_lora_weights finds nothing in it, and says so in a warning only
+        pipe.unet.load_lora_adapter(tensors, prefix=None)
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    golden = {}
+    for key, fused in weights().items():
+        if not torch.equal(fused, before[key]):
+            golden[key] = fused.flatten(1) @ torch.arange(fused[0].numel()).cos()
+    count = sum(key.endswith(("down.weight")) for key in tensors)
+    assert len(golden) == count, f"{name}: diffusers changed {len(golden)} weights of {count}"
+    save_file(golden, folder / "golden.safetensors")
+    print(name, len(golden), {path.name: path.stat().st_size for path in sorted(folder.iterdir())})
+
+
+def all_others():
+    others("others-kohya", "pytorch_lora_weights.safetensors", kohya)
+    others("others-processors", "pytorch_lora_weights.safetensors", lambda *a: processors(*a, "unet.", True))
+    others("others-processors-unet", "pytorch_lora_weights.bin", lambda *a: processors(*a, "", False))
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["others"]:
+        sys.exit(all_others())
     peft_options()
     blip("captioner", LoraConfig(r=4, lora_alpha=6, target_modules=[
         "query", "key", "value", "dense", "qkv", "projection", "fc1", "fc2"]), trained=True)
@@ -182,3 +266,4 @@ if __name__ == "__main__":
     pipeline("generator", LoraConfig(r=3, lora_alpha=5, target_modules=linear), trained=True)
     pipeline("generator-convolutions", LoraConfig(r=3, lora_alpha=3, target_modules=["to_q", "proj_in", "conv1"]),
              trained=False, text_config=LoraConfig(r=2, lora_alpha=2, target_modules=["q_proj", "fc1"]))
+    all_others()

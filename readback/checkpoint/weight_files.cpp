@@ -1,0 +1,128 @@
+#include "readback/checkpoint/weight_files.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "readback/base/error.h"
+#include "readback/base/files.h"
+#include "readback/checkpoint/pickle.h"
+
+namespace readback::checkpoint {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Layout {
+  const char *stem, *extension;
+};
+constexpr Layout kLayouts[] = {{"model", ".safetensors"},
+                               {"diffusion_pytorch_model", ".safetensors"},
+                               {"pytorch_model", ".bin"},
+                               {"diffusion_pytorch_model", ".bin"}};
+
+bool is_file(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
+WeightFiles find_of_variant(const fs::path& folder, const std::string& variant) {
+  const std::string dotted = variant.empty() ? "" : "." + variant;
+  for (const auto& [stem, extension] : kLayouts) {
+    const bool is_pickle = std::string(extension) == ".bin";
+    const fs::path whole = folder / (stem + dotted + extension);
+    const fs::path index = folder / (std::string(stem) + extension + ".index" + dotted + ".json");
+    if (is_file(whole)) return {whole, variant, false, is_pickle};
+    if (is_file(index)) return {index, variant, true, is_pickle};
+  }
+  return {};
+}
+
+// What stands between `begin` and `end` in `name`; empty: it does not look so.
+std::string between(const std::string& name, const std::string& begin, const std::string& end) {
+  if (!name.starts_with(begin) || !name.ends_with(end) || name.size() <= begin.size() + end.size()) return "";
+  return name.substr(begin.size(), name.size() - begin.size() - end.size());
+}
+
+std::set<std::string> variants_in(const fs::path& folder) {
+  std::set<std::string> variants;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    for (const auto& [stem, extension] : kLayouts) {
+      const std::string whole = between(name, std::string(stem) + ".", extension);
+      const std::string index = between(name, std::string(stem) + extension + ".index.", ".json");
+      const bool is_shard = whole.find("-of-") != std::string::npos;
+      if (!whole.empty() && !is_shard) variants.insert(whole);
+      if (!index.empty()) variants.insert(index);
+    }
+  }
+  return variants;
+}
+
+std::map<std::string, std::vector<std::string>> read_index(const fs::path& path) {
+  nlohmann::json index;
+  try {
+    index = read_json(path);
+  } catch (const DataError& error) {
+    throw CheckpointError(error.what());
+  }
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object() ||
+      index["weight_map"].empty())
+    throw CheckpointError(describe(path.string(), "an object with a 'weight_map'", "none"));
+  std::map<std::string, std::vector<std::string>> shards;
+  for (const auto& [key, file] : index["weight_map"].items()) {
+    // A shard lies beside its index: a path could lead anywhere.
+    if (!file.is_string() || file.get_ref<const std::string&>().find('/') != std::string::npos)
+      throw CheckpointError(describe(path.string() + ": '" + key + "'", "a file name", file.dump()));
+    shards[file.get<std::string>()].push_back(key);
+  }
+  return shards;
+}
+
+}  // namespace
+
+WeightFiles find_weights(const fs::path& folder, const std::string& variant) {
+  WeightFiles found = variant.empty() ? WeightFiles{} : find_of_variant(folder, variant);
+  if (found.path.empty()) found = find_of_variant(folder, "");
+  if (!found.path.empty()) return found;
+  const std::set<std::string> variants = variants_in(folder);
+  if (variants.size() > 1) {
+    std::string names;
+    for (const std::string& name : variants) names += (names.empty() ? "" : ", ") + name;
+    throw CheckpointError(describe(folder.string(), "weights that no variant names, or those of one variant",
+                                   "only variants: " + names, "Choose one of them as variant"));
+  }
+  return variants.empty() ? found : find_of_variant(folder, *variants.begin());
+}
+
+TensorMap load_weights(const fs::path& file) {
+  return file.extension() == ".safetensors" ? load_safetensors(file) : load_pickle(file);
+}
+
+TensorMap load_weights(const WeightFiles& files) {
+  if (!files.is_index) return load_weights(files.path);
+  const std::string where = files.path.string();
+  TensorMap tensors;
+  for (const auto& [file, keys] : read_index(files.path)) {
+    const fs::path path = files.path.parent_path() / file;
+    if (!is_file(path)) {
+      throw CheckpointError(describe(where, "the shard " + file + " beside it", "no such file",
+                                     "The repository is not complete: fetch that file too"));
+    }
+    TensorMap shard = files.is_pickle ? load_pickle(path) : load_safetensors(path);
+    for (const std::string& key : keys)
+      if (!shard.contains(key)) throw CheckpointError(describe(where, "'" + key + "' in " + file, "a file without it"));
+    if (shard.size() != keys.size())
+      for (const auto& [key, tensor] : shard)
+        if (std::find(keys.begin(), keys.end(), key) == keys.end())
+          throw CheckpointError(describe(where, "only tensors of the index in " + file, "'" + key + "'"));
+    tensors.merge(shard);
+  }
+  return tensors;
+}
+
+}  // namespace readback::checkpoint

@@ -1,0 +1,28 @@
+// Which files of a folder are a model's weights, as Hugging Face's libraries name them: safetensors or pickles, whole
+// or in shards beside an index, and variants ("model.fp16.safetensors").
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "readback/checkpoint/safetensors.h"
+
+namespace readback::checkpoint {
+
+struct WeightFiles {
+  std::filesystem::path path;  // a file of weights, or the index of its shards; empty: the folder has none
+  std::string variant;         // "fp16", or empty: the files that no variant names
+  bool is_index = false, is_pickle = false;
+};
+
+// Files of `variant` where the folder has them, else the files without a variant, else the only variant that there is;
+// of each safetensors before pickles. Errors: CheckpointError, naming them, where there are only files of several
+// variants, none of them `variant`.
+WeightFiles find_weights(const std::filesystem::path& folder, const std::string& variant);
+
+// Errors: CheckpointError, also where index and shards disagree.
+TensorMap load_weights(const WeightFiles& files);
+
+// A file of weights, by its name: safetensors, else a pickle (.bin, .pt, .pth, .ckpt). Errors: CheckpointError.
+TensorMap load_weights(const std::filesystem::path& file);
+
+}  // namespace readback::checkpoint
