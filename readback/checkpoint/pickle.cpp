@@ -39,10 +39,10 @@ class Collector {
     } else if (node->kind == Kind::kDict) {
       for (size_t i = 0; i < node->items.size(); i += 2) {
         const PickleNode* key = node->items[i];
-        if (key->kind != Kind::kString && key->kind != Kind::kInteger)
+        const bool is_name = key->kind == Kind::kString || key->kind == Kind::kGlobal;
+        if (!is_name && key->kind != Kind::kInteger)
           throw CheckpointError(describe(where_, "names or numbers as keys", "other keys"));
-        collect(node->items[i + 1], child(key->kind == Kind::kString ? key->text : std::to_string(key->integer)),
-                depth + 1);
+        collect(node->items[i + 1], child(is_name ? key->text : std::to_string(key->integer)), depth + 1);
       }
     }
   }

@@ -33,15 +33,28 @@ const StorageType* find_storage_type(const std::string& name) {
   return found == std::end(kStorageTypes) ? nullptr : found;
 }
 
+bool is_known(const std::string& name) {
+  return name == kOrderedDict || name == kRebuildTensor || name == kRebuildParameter ||
+         find_storage_type(name) != nullptr;
+}
+
 }  // namespace
 
+// A name alone does nothing: PyTorch Lightning has classes as keys beside the weights. To call one is refused.
 void PickleMachine::find_global(const std::string& module, const std::string& name) {
-  const std::string full = module + "." + name;
-  if (full != kOrderedDict && full != kRebuildTensor && full != kRebuildParameter && find_storage_type(full) == nullptr)
-    refuse("only tensors, storages and ordered dictionaries",
-           "'" + full + "', which would run code of its own; nothing was run");
   push(make(Kind::kGlobal));
-  stack_.back()->text = full;
+  stack_.back()->text = module + "." + name;
+}
+
+void PickleMachine::refuse_call(const std::string& function) const {
+  std::string name = "'" + function + "'";
+  for (const PickleNode* node : stack_) {
+    if (node->kind != Kind::kGlobal || node->text == function || is_known(node->text)) continue;
+    name += " within '" + node->text + "'";
+    break;
+  }
+  refuse("only tensors, storages and ordered dictionaries",
+         name + ", which would run code of its own; nothing was run");
 }
 
 void PickleMachine::reduce() {
@@ -49,6 +62,7 @@ void PickleMachine::reduce() {
   pop();
   const std::string& function = top(Kind::kGlobal)->text;
   pop();
+  if (!is_known(function)) refuse_call(function);
   if (function == kRebuildTensor) {
     push(rebuild_tensor(arguments));
   } else if (function == kRebuildParameter && !arguments.empty() && arguments[0]->kind == Kind::kTensor) {

@@ -1,5 +1,5 @@
 // The few instructions of Python's pickle that tensors and containers need. A pickle is a program for a stack machine;
-// this one has no instruction that imports or calls: a name that is not in its table ends the reading.
+// this one has no instruction that imports or calls: a call of a name that is not in its table ends the reading.
 // The instructions are told in CPython's Lib/pickletools.py.
 #pragma once
 #include <ATen/core/Tensor.h>
@@ -56,6 +56,7 @@ class PickleMachine {
   bool step_container(unsigned char instruction);
   void find_global(const std::string& module, const std::string& name);
   void reduce();
+  [[noreturn]] void refuse_call(const std::string& function) const;
   void build();
   void load_storage();
   PickleNode* rebuild_tensor(const std::vector<PickleNode*>& arguments);

@@ -65,6 +65,10 @@ nn::Weights weights_to_train(const checkpoint::Repository& repository, const Tun
     expect_part_alone(repository, part);
     return nn::Weights(std::move(tensors), machine.device, machine.dtype, where).with_adapters(std::move(*spec));
   }
+  if (repository.is_single_file()) {
+    throw UsageError(describe(repository.name(), "a repository, of which a tuned copy is written",
+                              "a model in one file", "Train adapters (lora), which leave it as it is"));
+  }
   for (const auto& [key, tensor] : tensors) {
     if (!key.ends_with(checkpoint::kOwnWeight)) continue;
     throw UsageError(describe(repository.name(), "an output layer that shares the matrix of the word embeddings",

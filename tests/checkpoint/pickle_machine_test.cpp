@@ -70,11 +70,12 @@ TEST(PickleMachine, RefusesProgramsThatMakeNoSense) {
   expect_refused("X\xff\xff\xff\xffoops.", "its end");
   expect_refused("X\xff\xff\xff\x7f", "its end");
   expect_refused("\x8a\x09" + std::string(9, 'x') + ".", "at most 8 bytes");
-  expect_refused("ctorch\nTensor\n.", "'torch.Tensor'");
+  expect_refused("ctorch\nTensor\n)R.", "'torch.Tensor', which would run");
   expect_refused("ccollections\nOrderedDict", "a line");
   expect_refused("ccollections\nOrderedDict\nN\x85R.", "arguments that fit");
   expect_refused("ctorch\nFloatStorage\n)R.", "arguments that fit");
-  expect_refused("X\2\0\0\0osX\6\0\0\0system\x93."s, "'os.system'");
+  expect_refused("X\2\0\0\0osX\6\0\0\0system\x93)R."s, "'os.system', which would run");
+  expect_refused("cos\nsystem\n(cos\nremove\n)Rt.", "'os.remove' within 'os.system'");
   expect_refused("i", "0x69");     // INST
   expect_refused("\x81", "0x81");  // NEWOBJ
   expect_refused("\x82", "0x82");  // EXT1
