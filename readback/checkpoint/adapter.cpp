@@ -14,6 +14,7 @@
 #include "readback/checkpoint/lora_names.h"
 #include "readback/checkpoint/peft_options.h"
 #include "readback/checkpoint/pickle.h"
+#include "readback/checkpoint/weight_files.h"
 #include "readback/checkpoint/writer.h"
 
 namespace readback::checkpoint {
@@ -149,9 +150,8 @@ std::string base_of_model_card(const fs::path& path) {
 // Of a diffusers pipeline, whichever program wrote it.
 Adapter load_lora(const fs::path& file) {
   std::map<std::string, std::string> metadata;
-  const bool pickled = file.extension() != ".safetensors";
   const TensorMap tensors =
-      lora_of_others(pickled ? load_pickle(file) : load_safetensors(file, &metadata), file.string());
+      lora_of_others(is_pickle(file) ? load_pickle(file) : load_safetensors(file, &metadata), file.string());
   ordered_json config = ordered_json::object();
   if (metadata.contains(kDiffusersMetadata)) {
     config = parse_object(metadata.at(kDiffusersMetadata), file.string() + ": metadata");

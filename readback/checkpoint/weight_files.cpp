@@ -1,6 +1,7 @@
 #include "readback/checkpoint/weight_files.h"
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -99,12 +100,17 @@ WeightFiles find_weights(const fs::path& folder, const std::string& variant) {
   return variants.empty() ? found : find_of_variant(folder, *variants.begin());
 }
 
-TensorMap load_weights(const fs::path& file) {
-  return file.extension() == ".safetensors" ? load_safetensors(file) : load_pickle(file);
+bool is_pickle(const fs::path& file) {
+  char begin[4] = {};
+  std::ifstream(file, std::ios::binary).read(begin, sizeof begin);
+  const std::string_view bytes(begin, sizeof begin);
+  return bytes == "PK\3\4" || bytes == "\x80\x02\x8a\x0a";
 }
 
+TensorMap load_weights(const fs::path& file) { return is_pickle(file) ? load_pickle(file) : load_safetensors(file); }
+
 TensorMap load_weights(const WeightFiles& files) {
-  if (!files.is_index) return load_weights(files.path);
+  if (!files.is_index) return files.is_pickle ? load_pickle(files.path) : load_safetensors(files.path);
   const std::string where = files.path.string();
   TensorMap tensors;
   for (const auto& [file, keys] : read_index(files.path)) {

@@ -22,7 +22,8 @@ WeightFiles find_weights(const std::filesystem::path& folder, const std::string&
 // Errors: CheckpointError, also where index and shards disagree.
 TensorMap load_weights(const WeightFiles& files);
 
-// A file of weights, by its name: safetensors, else a pickle (.bin, .pt, .pth, .ckpt). Errors: CheckpointError.
+// A file of weights, whatever its name: safetensors or a pickle. Errors: CheckpointError.
 TensorMap load_weights(const std::filesystem::path& file);
+bool is_pickle(const std::filesystem::path& file);  // by its first bytes
 
 }  // namespace readback::checkpoint

@@ -25,7 +25,7 @@ Caption caption(const std::string& spec) {
   const auto captioner = open(spec, Machine{.device = test_device()});
   const std::vector<Request> requests = {
       {image::load(kGoldens / "caption/images/0.png", image::Alpha::kOnWhite), "0", 0, {}, {}}};
-  return unwrap(captioner->caption(requests, {})).front().front();
+  return values_of(captioner->caption(requests, {})).front().front();
 }
 
 TEST(LavisBlip, CaptionsAsItsFolder) {

@@ -8,6 +8,7 @@
 #include "../device.h"
 #include "../unwrap.h"
 #include "readback/checkpoint/published.h"
+#include "readback/checkpoint/repository.h"
 #include "readback/checkpoint/writer.h"
 #include "readback/generate/open.h"
 #include "readback/generate/scheduler.h"
@@ -29,7 +30,7 @@ Picture draw(const std::string& spec) {
   options.seed = 5;
   const auto generator = open(spec, Machine{.device = test_device()});
   const std::vector<Request> requests = {{"a red fox", "0", 0, {}}};
-  return unwrap(generator->generate(requests, options)).front();
+  return values_of(generator->generate(requests, options)).front();
 }
 
 TEST(SingleFile, DrawsWhatItsFolderDraws) {
@@ -42,9 +43,8 @@ TEST(SingleFile, DrawsWhatItsFolderDraws) {
     for (const std::string part : {"unet", "vae", "text_encoder"}) {
       checkpoint::TensorMap tensors = repository.tensors(part);
       for (auto& [key, tensor] : tensors) tensor = tensor.contiguous();
-      checkpoint::save_safetensors(
-          std::move(tensors), fs::path(folder) / part / (part == "text_encoder" ? "model" : "diffusion_pytorch_model") +
-                                  std::string(".safetensors"));
+      const char* file = part == "text_encoder" ? "model.safetensors" : "diffusion_pytorch_model.safetensors";
+      checkpoint::save_safetensors(std::move(tensors), fs::path(folder) / part / file);
     }
     const Picture one = draw(spec), other = draw(folder);
     EXPECT_EQ(one.latents.values, other.latents.values);
