@@ -146,7 +146,7 @@ Repository::Repository(const std::string& name, const std::string& variant)
     : name_(name), variant_(variant), files_(std::make_shared<UnchangedFiles>()) {
   const auto& [path, base] = split(name);
   open(path, base);
-  check_unchanged();
+  if (single_file_) check_unchanged();  // its tensors are these
 }
 
 void Repository::open(const std::string& name, const std::string& base) {
@@ -252,11 +252,17 @@ nlohmann::json Repository::json(const std::string& file) const {
         describe(path_.string(), "a Hugging Face repository with " + file, "a folder without it", "Check the path"));
   check_unchanged();
   if (!is_on_disk(file)) return single_file_->configurations.at(file);
+  nlohmann::json config;
   try {
-    return read_json(path_ / file);
+    config = read_json(path_ / file);
   } catch (const DataError& error) {
     throw CheckpointError(error.what());
   }
+  // A base of small files only names a checker of pictures that is not there, nor in any single file.
+  const bool names_checker = single_file_ && file == "model_index.json" && config.contains("safety_checker");
+  if (names_checker && find_weights(path_ / "safety_checker", variant_).path.empty())
+    config["safety_checker"] = {nullptr, nullptr};
+  return config;
 }
 
 std::vector<std::string> Repository::adapted_parts() const {

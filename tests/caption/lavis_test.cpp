@@ -42,6 +42,18 @@ TEST(LavisBlip, CaptionsAsItsFolder) {
   fs::remove_all(folder);
 }
 
+// LAVIS adds [DEC] and [ENC] to BERT's vocabulary: bert-base-uncased is enough of a base.
+TEST(LavisBlip, NeedsOnlyBertsVocabulary) {
+  const fs::path files = kGoldens / "single_file";
+  std::string folder = testing::TempDir() + "readback_lavis_XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  for (const char* file : {"config.json", "preprocessor_config.json", "vocab.txt"})
+    fs::copy(files / "blip" / file, folder);
+  const std::string file = (files / "blip.pth").string();
+  EXPECT_EQ(caption(file + "@" + folder).text, caption(file + "@" + (files / "blip").string()).text);
+  fs::remove_all(folder);
+}
+
 // Without a base a file has these.
 TEST(LavisBlip, PublishedConfigurationsAreRead) {
   for (const bool large : {false, true}) {

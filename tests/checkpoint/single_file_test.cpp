@@ -181,6 +181,19 @@ TEST_F(SingleFileTest, WhatAFileLacksIsTheBases) {
   EXPECT_EQ(repository.tensors("unet").size(), read_json(kFiles / "counts.json")["stable-diffusion-1"]["unet"]);
 }
 
+TEST_F(SingleFileTest, ABaseOfSmallFilesHasNoSafetyChecker) {
+  const std::string spec = (kFiles / "stable-diffusion-1.safetensors").string() + "@" + (folder_ / "base").string();
+  fs::copy(kFiles / "stable-diffusion-1", folder_ / "base", fs::copy_options::recursive);
+  nlohmann::json index = read_json(folder_ / "base/model_index.json");
+  index["safety_checker"] = {"stable_diffusion", "StableDiffusionSafetyChecker"};
+  file(index.dump(), "base/model_index.json");
+  EXPECT_EQ(Repository(spec).json("model_index.json")["safety_checker"], (nlohmann::json{nullptr, nullptr}));
+  fs::create_directories(folder_ / "base/safety_checker");
+  save_safetensors({{"a", golden_values({2})}}, folder_ / "base/safety_checker/model.safetensors");
+  EXPECT_EQ(Repository(spec).json("model_index.json")["safety_checker"][1], "StableDiffusionSafetyChecker");
+  EXPECT_EQ(Repository(spec).tensors("safety_checker").size(), 1u);
+}
+
 TEST_F(SingleFileTest, AnAdapterMayBelongToAFile) {
   const std::string module = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
   const std::string lora = put({{"unet." + module + ".lora_A.weight", golden_values({2, 4})},
