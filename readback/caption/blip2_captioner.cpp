@@ -80,9 +80,9 @@ struct Blip2Captioner::Parts {
 
   Parts(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
       : model(models::load_part<models::Blip2>(repository, "", device, dtype).model),
-        tokenizer(text::load_tokenizer(repository.path())),
+        tokenizer(text::load_tokenizer(repository.vocabulary())),
         preprocessing(image::read_preprocess_options(repository)),
-        about{.description = fmt::format("BLIP-2 {}, {}", repository.name(), dtype_name(dtype)),
+        about{.description = fmt::format("BLIP-2 {}, {}", repository.title(), dtype_name(dtype)),
               .identity = repository.digest(),
               .batch_size = default_batch_size(*model),
               .max_positions = model->opt ? model->opt->config.max_position_embeddings : 512,  // T5 learned from 512

@@ -53,9 +53,9 @@ struct IdeficsCaptioner::Parts {
 
   Parts(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
       : model(models::load_part<models::Idefics>(repository, "", device, dtype).model),
-        tokenizer(text::load_tokenizer(repository.path())),
+        tokenizer(text::load_tokenizer(repository.vocabulary())),
         preprocessing(image::read_preprocess_options(repository)),
-        about{.description = fmt::format("IDEFICS {}, {}", repository.name(), dtype_name(dtype)),
+        about{.description = fmt::format("IDEFICS {}, {}", repository.title(), dtype_name(dtype)),
               .identity = repository.digest(),
               .batch_size = default_batch_size(*model),
               .max_positions = model->config.text.max_position_embeddings,

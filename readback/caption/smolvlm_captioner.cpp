@@ -51,9 +51,9 @@ struct SmolVlmCaptioner::Parts {
 
   Parts(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
       : model(models::load_part<models::SmolVlm>(repository, "", device, dtype).model),
-        tokenizer(text::load_tokenizer(repository.path())),
+        tokenizer(text::load_tokenizer(repository.vocabulary())),
         tiles(image::read_tile_options(repository)),
-        about{.description = fmt::format("SmolVLM {}, {}", repository.name(), dtype_name(dtype)),
+        about{.description = fmt::format("SmolVLM {}, {}", repository.title(), dtype_name(dtype)),
               .identity = repository.digest(),
               .batch_size = default_batch_size(*model),
               .max_positions = model->config.text.max_position_embeddings,
