@@ -52,8 +52,10 @@ void for_each_cluster(std::u32string_view text, const Visit& visit) {
   static const std::unique_ptr<const icu::BreakIterator> prototype(
       icu::BreakIterator::createCharacterInstance(icu::Locale::getRoot(), error));
   if (prototype == nullptr) throw std::runtime_error("ICU: its data has no grapheme clusters");
+  std::u32string known(text);  // with marks that every ICU knows
+  std::replace_if(known.begin(), known.end(), is_recent_mark, kFirstMark);
   const auto utf16 =
-      icu::UnicodeString::fromUTF32(reinterpret_cast<const UChar32*>(text.data()), static_cast<int32_t>(text.size()));
+      icu::UnicodeString::fromUTF32(reinterpret_cast<const UChar32*>(known.data()), static_cast<int32_t>(known.size()));
   const std::unique_ptr<icu::BreakIterator> iterator(prototype->clone());
   iterator->setText(utf16);
   size_t begin = 0;

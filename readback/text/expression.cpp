@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <unicode/regex.h>
 
-#include <algorithm>
+#include <stdexcept>
 
 #include "readback/base/error.h"
 #include "readback/text/unicode.h"
@@ -98,6 +98,9 @@ std::vector<Stretch> Expression::split(std::u32string_view text) const {
   const bool same_positions = utf16.length() == static_cast<int32_t>(text.size());
   UErrorCode error = U_ZERO_ERROR;
   const std::unique_ptr<icu::RegexMatcher> matcher(compiled_->pattern->matcher(utf16, error));
+  if (U_FAILURE(error)) throw std::runtime_error(std::string("ICU: ") + u_errorName(error));
+  // Some 10,000 steps a character; hostile expressions take any number.
+  matcher->setTimeLimit(static_cast<int32_t>(1000 + text.size()), error);
   std::vector<Stretch> result;
   int32_t unit = 0;     // where the characters counted so far end
   size_t position = 0;  // how many they are

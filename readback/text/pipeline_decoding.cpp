@@ -113,9 +113,13 @@ Decoder replace(const JsonPart& part) {
   if (!known || pattern["String"] == "") part.fail("a pattern that is a String", pattern.dump());
   return [from = pattern["String"].get<std::string>(), to = part.text("content")](Tokens tokens) {
     for (std::string& token : tokens) {
-      for (size_t at = 0; (at = token.find(from, at)) != std::string::npos; at += to.size()) {
-        token.replace(at, from.size(), to);
+      std::string replaced;
+      size_t begin = 0;
+      for (size_t at; (at = token.find(from, begin)) != std::string::npos; begin = at + from.size()) {
+        replaced.append(token, begin, at - begin).append(to);
+        require_length(replaced.size());
       }
+      token = replaced.append(token, begin);
     }
     return tokens;
   };

@@ -109,12 +109,22 @@ PreTokenizer cutting(Split split, Behavior behavior) {
   };
 }
 
+size_t length_of(const std::u32string& text) { return text.size(); }
+size_t length_of(const std::vector<Word>& words) {
+  size_t length = 0;
+  for (const Word& word : words) length += word.text.size();
+  return length;
+}
+
 template <typename Function, typename Make>
 Function sequence(const JsonPart& part, const char* key, const Make& make) {
   std::vector<Function> steps;
   for (const JsonPart& one : part.list(key)) steps.push_back(make(one));
   return [steps](auto value) {
-    for (const Function& step : steps) value = step(std::move(value));
+    for (const Function& step : steps) {
+      value = step(std::move(value));
+      require_length(length_of(value));
+    }
     return value;
   };
 }
@@ -139,6 +149,7 @@ Normalizer replace(const JsonPart& part) {
     std::u32string result;
     for (const Stretch& one : split(text)) {
       result.append(one.matches ? content : text.substr(one.begin, one.end - one.begin));
+      require_length(result.size());
     }
     return result;
   };
@@ -268,6 +279,12 @@ PreTokenizer pre_tokenizer_of(const JsonPart& part) {
 }
 
 }  // namespace
+
+void require_length(size_t characters) {
+  if (characters <= kLongestText) return;
+  throw DataError(
+      describe("text", fmt::format("at most {} characters, also after normalisation", kLongestText), "more"));
+}
 
 Normalizer make_normalizer(const json& value, const std::string& where) {
   if (value.is_null()) return [](std::u32string text) { return text; };

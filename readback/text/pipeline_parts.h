@@ -23,6 +23,11 @@ struct Frame {
   std::vector<int64_t> before, after;
 };
 
+// Hostile files make texts grow without end: more characters than this are refused.
+constexpr size_t kLongestText = size_t{1} << 26;
+// Errors: DataError.
+void require_length(size_t characters);
+
 // Each takes the value of its key in tokenizer.json; null stands for none. `where` is the file.
 // Errors: CheckpointError for a part that is not known, or its values.
 

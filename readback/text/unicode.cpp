@@ -36,6 +36,14 @@ constexpr std::array kLower = {Range{0x1C89, 0x1C89, 1},      Range{0xA7CB, 0xA7
                                Range{0xA7DA, 0xA7DA, 1},      Range{0xA7DC, 0xA7DC, 0x19B - 0xA7DC},
                                Range{0x10D50, 0x10D65, 0x20}, Range{0x16EA0, 0x16EB8, 0x1B}};
 
+// What Unicode 15.1 to 17 added that continues a grapheme cluster.
+constexpr std::array kMarks = {
+    Range{0x897, 0x897},     Range{0x1ACF, 0x1ADD},   Range{0x1AE0, 0x1AEB},   Range{0x10D69, 0x10D6D},
+    Range{0x10EFA, 0x10EFC}, Range{0x113B8, 0x113C0}, Range{0x113C2, 0x113C2}, Range{0x113C5, 0x113C5},
+    Range{0x113C7, 0x113CA}, Range{0x113CC, 0x113D0}, Range{0x113D2, 0x113D2}, Range{0x113E1, 0x113E2},
+    Range{0x11B60, 0x11B67}, Range{0x11F5A, 0x11F5A}, Range{0x1611E, 0x1612F}, Range{0x1E5EE, 0x1E5EF},
+    Range{0x1E6E3, 0x1E6E3}, Range{0x1E6E6, 0x1E6E6}, Range{0x1E6EE, 0x1E6EF}, Range{0x1E6F5, 0x1E6F5}};
+
 template <size_t size>
 const Range* find(const std::array<Range, size>& ranges, char32_t character) {
   const auto found = std::find_if(ranges.begin(), ranges.end(), [&](const Range& range) {
@@ -130,6 +138,8 @@ bool is_number(char32_t c) { return (category_mask(c, 16) & U_GC_N_MASK) != 0 ||
 
 // Unicode 17 added Tolong Siki's digits and three Chinese numbers.
 bool is_numeric(char32_t c) { return is_number(c) || (c >= 0x11DE0 && c <= 0x11DE9) || (c >= 0x16FF4 && c <= 0x16FF6); }
+
+bool is_recent_mark(char32_t c) { return find(kMarks, c) != nullptr; }
 
 bool is_other(char32_t c) { return (category_mask(c, 8) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0; }
 

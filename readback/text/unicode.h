@@ -18,7 +18,9 @@ bool is_word(char32_t character);        // \w: letters, marks, decimal digits, 
 bool is_letter(char32_t character);  // \p{L}
 bool is_number(char32_t character);  // \p{N}
 
-bool is_numeric(char32_t character);  // Unicode 17: Rust's char::is_numeric, category N
+// Unicode 17.
+bool is_numeric(char32_t character);      // Rust's char::is_numeric: category N
+bool is_recent_mark(char32_t character);  // continues a grapheme cluster, and came after Unicode 15.0
 
 // Unicode 8, as BERT's normaliser and pre-tokeniser.
 bool is_other(char32_t character);  // control, format, private use; unassigned characters are none of these

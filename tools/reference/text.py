@@ -110,7 +110,7 @@ def corpus(data):
         if path.suffix == ".json":
             texts[path.relative_to(data).as_posix()] = list(strings(json.loads(path.read_text(encoding="utf-8"))))
         elif path.suffix == ".txt":
-            texts[path.relative_to(data).as_posix()] = path.read_text(encoding="utf-8").split("\n")
+            texts[path.relative_to(data).as_posix()] = path.read_bytes().decode("utf-8").split("\n")
     return texts
 
 
