@@ -85,6 +85,10 @@ TEST(Unicode, PredicatesAreTheTokenizersLibrarysForEveryCodePoint) {
     SCOPED_TRACE("numbers");
     expect_ranges(expected["numbers"], is_number);
   }
+  {
+    SCOPED_TRACE("numeric");
+    expect_ranges(expected["numeric"], is_numeric);
+  }
 }
 
 TEST(Unicode, LowerCaseIsTheTokenizersLibrarysForEveryCodePoint) {

@@ -308,6 +308,7 @@ def write_unicode():
     accents = normalizers.BertNormalizer(False, False, True, False)
     chinese = normalizers.BertNormalizer(False, True, False, False)
     bert = pre_tokenizers.BertPreTokenizer()
+    digits = pre_tokenizers.Digits(individual_digits=True)
     cleaned = {c: clean.normalize_str(chr(c)) for c in CODE_POINTS}
     pieces = {c: len(bert.pre_tokenize_str("a" + chr(c) + "a")) for c in CODE_POINTS}
 
@@ -327,6 +328,7 @@ def write_unicode():
         "chinese": ranges([c for c in CODE_POINTS if chinese.normalize_str(chr(c)) != chr(c)]),
         "letters": ranges(matches(r"\p{L}")),
         "numbers": ranges(matches(r"\p{N}")),
+        "numeric": ranges([c for c in CODE_POINTS if len(digits.pre_tokenize_str("a" + chr(c) + "a")) == 3]),
         "lower": blocks(lower.normalize_str),
         "nfc": blocks(nfc.normalize_str),
         "nfd": blocks(nfd.normalize_str),
