@@ -30,7 +30,8 @@ class Tokenizer {
   virtual int64_t max_length() const { return -1; }
 };
 
-// What the folder's tokenizer.json says, as transformers' TokenizersBackend reads it:
+// What the folder's tokenizer.json says, as transformers' TokenizersBackend reads it (its LlamaTokenizer, GPT2Tokenizer
+// and T5Tokenizer put parts of their own in the place of the file's, which differ from it in some older repositories):
 //   WordPiece as BERT's, byte pairs with "</w>" as CLIP's: by the loaders below;
 //   byte pairs (GPT-2, OPT, SmolLM: of bytes; LLaMA, IDEFICS: of characters with byte fallback) and Unigram (T5), with
 //   the normalizers, pre-tokenizers, post-processors and decoders of text/pipeline_parts.h.
