@@ -37,10 +37,11 @@ at::Tensor rescale_to_zero_terminal_snr(const at::Tensor& betas) {
   return 1.0 - alphas;
 }
 
-at::Tensor read_betas(checkpoint::ConfigReader& config) {
+at::Tensor read_betas(checkpoint::ConfigReader& config, const NoiseDefaults& defaults) {
   const int64_t steps = config.get<int64_t>("num_train_timesteps", 1000);
-  const double start = config.get<double>("beta_start", 1e-4), end = config.get<double>("beta_end", 0.02);
-  const std::string schedule = config.get<std::string>("beta_schedule", "linear");
+  const double start = config.get<double>("beta_start", defaults.beta_start);
+  const double end = config.get<double>("beta_end", defaults.beta_end);
+  const std::string schedule = config.get<std::string>("beta_schedule", defaults.beta_schedule);
   config.ignore({"trained_betas"});
   if (config.has("trained_betas")) {
     const nlohmann::json& values = config.raw()["trained_betas"];
@@ -79,15 +80,16 @@ std::pair<at::Tensor, at::Tensor> factors(const at::Tensor& alphas_cumprod, cons
 
 }  // namespace
 
-NoiseSchedule NoiseSchedule::read(checkpoint::ConfigReader& config, bool can_rescale) {
-  at::Tensor betas = read_betas(config);
+NoiseSchedule NoiseSchedule::read(checkpoint::ConfigReader& config, bool can_rescale, const NoiseDefaults& defaults) {
+  at::Tensor betas = read_betas(config, defaults);
   if (can_rescale && config.get<bool>("rescale_betas_zero_snr", false)) betas = rescale_to_zero_terminal_snr(betas);
   return {(1.0 - betas).cumprod(0), read_prediction(config)};
 }
 
 NoiseSchedule NoiseSchedule::from_config(const nlohmann::json& scheduler_config) {
   checkpoint::ConfigReader config(scheduler_config, "scheduler_config.json");
-  return read(config);
+  const bool is_lcm = config.get<nlohmann::json>("_class_name", nullptr) == "LCMScheduler";
+  return read(config, /*can_rescale=*/true, is_lcm ? kLcmNoise : NoiseDefaults());
 }
 
 at::Tensor NoiseSchedule::add_noise(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const {

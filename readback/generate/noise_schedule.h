@@ -17,6 +17,13 @@ enum class Prediction {
   kVelocity,  // v = √ᾱ_t ε - √(1 - ᾱ_t) x_0 (Salimans and Ho, https://arxiv.org/abs/2202.00512)
 };
 
+// What a scheduler's class takes where a configuration states no noise: LCM's and the others'.
+struct NoiseDefaults {
+  double beta_start = 1e-4, beta_end = 0.02;
+  const char* beta_schedule = "linear";
+};
+inline constexpr NoiseDefaults kLcmNoise = {0.00085, 0.012, "scaled_linear"};
+
 // B latents of any shape; timesteps t are int64 [B] (or a single one for all), 0 … steps() - 1.
 struct NoiseSchedule {
   at::Tensor alphas_cumprod;  // ᾱ, [steps], fp32, on the CPU
@@ -26,7 +33,8 @@ struct NoiseSchedule {
   // trained_betas, rescale_betas_zero_snr and prediction_type; leaves the other keys alone. Errors: CheckpointError.
   static NoiseSchedule from_config(const nlohmann::json& scheduler_config);
   // The same as part of a scheduler that reads its own options from `config`; PNDM has no rescale_betas_zero_snr.
-  static NoiseSchedule read(checkpoint::ConfigReader& config, bool can_rescale = true);
+  static NoiseSchedule read(checkpoint::ConfigReader& config, bool can_rescale = true,
+                            const NoiseDefaults& defaults = {});
 
   int64_t steps() const { return alphas_cumprod.numel(); }
   at::Tensor add_noise(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const;

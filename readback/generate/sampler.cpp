@@ -23,10 +23,6 @@ Scheduler::Noise row_noise(std::vector<Random> streams, const at::Tensor& latent
 Sampler::Sampler(std::string scheduler, nlohmann::json scheduler_config, int64_t steps)
     : scheduler_(std::move(scheduler)), scheduler_config_(std::move(scheduler_config)), steps_(steps) {
   make_scheduler(scheduler_, scheduler_config_, steps_);  // so that a wrong option is an error here
-  nlohmann::json config = scheduler_config_;
-  const bool is_pndm = (scheduler_.empty() ? scheduler_name(config) : scheduler_) == "pndm";
-  if (is_pndm) config.erase("rescale_betas_zero_snr");  // which PNDM does not know
-  schedule_ = NoiseSchedule::from_config(config);
 }
 
 at::Tensor Sampler::sample(const Denoiser& denoiser, const at::Tensor& noise, const SamplerOptions& options) const {
@@ -60,10 +56,10 @@ at::Tensor Sampler::estimate(const Scheduler& scheduler, int64_t index, const at
   const auto i = static_cast<size_t>(index);
   const at::Tensor none = at::zeros({1}, at::kLong);
   if (scheduler.sigmas().empty()) {
-    return schedule_.clean(input, output, none + static_cast<int64_t>(scheduler.timesteps()[i]));
+    return scheduler.schedule().clean(input, output, none + static_cast<int64_t>(scheduler.timesteps()[i]));
   }
   const float sigma = scheduler.sigmas()[i];
-  const NoiseSchedule here{at::tensor({1.0f / (sigma * sigma + 1.0f)}), schedule_.prediction};
+  const NoiseSchedule here{at::tensor({1.0f / (sigma * sigma + 1.0f)}), scheduler.schedule().prediction};
   return here.clean(input, output, none);
 }
 

@@ -13,7 +13,6 @@
 
 #include "readback/base/random.h"
 #include "readback/generate/denoiser.h"
-#include "readback/generate/noise_schedule.h"
 #include "readback/generate/scheduler.h"
 
 namespace readback::generate {
@@ -32,7 +31,7 @@ struct SamplerOptions {
   std::optional<double> guidance = {};
   // The last forwards that carry gradients, where gradients are recorded at all: DRaFT-K.
   int64_t gradient_steps = std::numeric_limits<int64_t>::max();
-  std::vector<Random> streams = {};  // B of them, for what ancestral schedulers add; other schedulers need none
+  std::vector<Random> streams = {};  // B of them, for the noise that some schedulers add; others need none
   std::function<void(const SamplerStep&)> on_step = {};  // after each step; sampling ends with what it throws
 };
 
@@ -53,7 +52,6 @@ class Sampler {
   std::string scheduler_;
   nlohmann::json scheduler_config_;
   int64_t steps_;
-  NoiseSchedule schedule_;
 };
 
 // Standard normal values of `shape`, fp32 on the CPU.

@@ -36,6 +36,7 @@ void ignore_options_of_other_classes(checkpoint::ConfigReader& config) {
                  "interpolation_type",
                  "lambda_min_clipped",
                  "lower_order_final",
+                 "original_inference_steps",
                  "predict_x0",
                  "rescale_betas_zero_snr",
                  "rho",
@@ -50,8 +51,11 @@ void ignore_options_of_other_classes(checkpoint::ConfigReader& config) {
                  "solver_order",
                  "solver_p",
                  "solver_type",
+                 "steps_offset",
                  "thresholding",
                  "time_shift_type",
+                 "timestep_scaling",
+                 "timestep_spacing",
                  "timestep_type",
                  "use_beta_sigmas",
                  "use_dynamic_shifting",
@@ -104,7 +108,7 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const nlohman
   }
   const SchedulerEntry& entry = find_entry(wanted);
   nlohmann::json json = scheduler_config;
-  if (entry.karras) json["use_karras_sigmas"] = true;
+  json.update(nlohmann::json::parse(entry.sets));
   checkpoint::ConfigReader config(std::move(json), "scheduler_config.json");
 
   const int64_t most = config.get<int64_t>("num_train_timesteps", 1000);

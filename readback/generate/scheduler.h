@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "readback/generate/noise_schedule.h"
+
 namespace readback::checkpoint {
 class Repository;
 }
@@ -32,21 +34,24 @@ class Scheduler {
   // Euler.
   const std::vector<float>& timesteps() const { return timesteps_; }
   int64_t size() const { return static_cast<int64_t>(timesteps_.size()); }
-  // Noise levels before each forward and after the last one; empty for PNDM and DDIM, which count in ᾱ.
+  // Noise levels before each forward and after the last one; empty for PNDM, DDIM, DDPM and LCM, which count in ᾱ.
   const std::vector<float>& sigmas() const { return sigmas_; }
   // Standard deviation of the initial noise.
   float init_noise_sigma() const { return init_noise_sigma_; }
+  // The training's noise, as this class reads the configuration.
+  const NoiseSchedule& schedule() const { return schedule_; }
 
   // The sample as the network wants to see it at forward `index`.
   virtual at::Tensor scale_model_input(const at::Tensor& sample, int64_t /*index*/) const { return sample; }
-  // The sample after forward `index`; call with 0, 1, 2 … in order. `noise` is called by ancestral samplers only, once
-  // a step at most.
+  // The sample after forward `index`; call with 0, 1, 2 … in order. `noise` is called by samplers that add noise only,
+  // once a step at most.
   virtual at::Tensor step(const at::Tensor& model_output, int64_t index, const at::Tensor& sample,
                           const Noise& noise) = 0;
 
  protected:
   std::vector<float> timesteps_, sigmas_;
   float init_noise_sigma_ = 1.0f;
+  NoiseSchedule schedule_;
 };
 
 // `name`: one of scheduler_names(), or empty for the configuration's own _class_name.

@@ -40,7 +40,7 @@ TEST(Scheduler, RunsEqualDiffusers) {
   const nlohmann::json described = read_json(kGoldens / "schedulers.json");
   const checkpoint::TensorMap golden = checkpoint::load_safetensors(kGoldens / "schedulers.safetensors");
   const at::Tensor noise = golden.at("noise");
-  ASSERT_GT(described["cases"].size(), 70u);
+  ASSERT_GT(described["cases"].size(), 160u);
   for (size_t i = 0; i < described["cases"].size(); ++i) {
     const nlohmann::json& test = described["cases"][i];
     SCOPED_TRACE(test.dump());
@@ -82,6 +82,18 @@ TEST(NoiseSchedule, ForwardProcessEqualsDiffusers) {
   EXPECT_EQ(NoiseSchedule::from_config(described["zero_snr"]).alphas_cumprod[-1].item<float>(), 0.0f);
 }
 
+// LCMScheduler is the one class whose defaults are Stable Diffusion's.
+TEST(NoiseSchedule, DefaultsAreThoseOfTheClass) {
+  const auto last = [](const nlohmann::json& config) {
+    return NoiseSchedule::from_config(config).alphas_cumprod[-1].item<float>();
+  };
+  const float stable_diffusion = last(kSd14);
+  EXPECT_EQ(last({{"_class_name", "LCMScheduler"}}), stable_diffusion);
+  EXPECT_NE(last({{"_class_name", "DDIMScheduler"}}), stable_diffusion);
+  EXPECT_EQ(make_scheduler("lcm", nlohmann::json::object(), 4)->schedule().alphas_cumprod[-1].item<float>(),
+            stable_diffusion);
+}
+
 TEST(NoiseSchedule, TargetFollowsPredictionType) {
   const at::Tensor x0 = at::ones({1, 2}), noise = at::full({1, 2}, 3.0), t = at::zeros({1}, at::kLong);
   nlohmann::json config = kSd14;
@@ -119,10 +131,22 @@ TEST(Scheduler, RefusesWhatWouldChangeTheResult) {
   refuses("euler", "final_sigmas_type", "one");
   refuses("euler-a", "prediction_type", "sample");
   refuses("dpm++2m", "solver_order", 3);
-  refuses("dpm++2m", "algorithm_type", "sde-dpmsolver++");
+  refuses("dpm++2m", "algorithm_type", "sde-dpmsolver");
   refuses("dpm++2m", "solver_type", "heun");
   refuses("dpm++2m", "variance_type", "learned");
   refuses("dpm++2m", "use_flow_sigmas", true);
+  refuses("unipc", "solver_order", 4);
+  refuses("unipc", "solver_type", "bh3");
+  refuses("unipc", "solver_p", {{"_class_name", "DDIMScheduler"}});
+  refuses("unipc", "predict_x0", false);         // ends at a noise of zero
+  refuses("unipc", "lower_order_final", false);  // likewise
+  refuses("unipc", "use_exponential_sigmas", true);
+  refuses("ddpm", "variance_type", "learned_range");
+  refuses("ddpm", "variance_type", "fixed_large_log");
+  refuses("ddpm", "thresholding", true);
+  refuses("lcm", "thresholding", true);
+  refuses("lcm", "original_inference_steps", 1001);
+  refuses("lcm", "original_inference_steps", 0);
 }
 
 TEST(Scheduler, RefusesWrongArguments) {
@@ -132,6 +156,8 @@ TEST(Scheduler, RefusesWrongArguments) {
   nlohmann::json config = kSd14;
   config["skip_prk_steps"] = false;
   EXPECT_THROW(make_scheduler("pndm", config, 3), UsageError);
+  EXPECT_EQ(make_scheduler("lcm", kSd14, 50)->size(), 50);
+  EXPECT_THROW(make_scheduler("lcm", kSd14, 51), UsageError);
 }
 
 TEST(Scheduler, HelpAndErrorsNameThemAll) {
@@ -156,7 +182,8 @@ TEST(Scheduler, EveryNumberOfStepsStaysInsideTheSchedule) {
       nlohmann::json config = kSd14;
       config["timestep_spacing"] = spacing;
       config["steps_offset"] = 0;
-      for (int64_t steps = 1; steps <= 1000; steps += steps < 70 ? 1 : 31) {
+      const int64_t most = name == "lcm" ? 50 : 1000;
+      for (int64_t steps = 1; steps <= most; steps += steps < 70 ? 1 : 31) {
         const auto scheduler = make_scheduler(name, config, steps);
         const int64_t repeated = name == "pndm" && steps > 1 ? 1 : 0;
         ASSERT_EQ(scheduler->size(), steps + repeated) << name << " " << spacing;

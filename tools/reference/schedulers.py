@@ -21,7 +21,16 @@ CLASSES = {
     "euler-a": diffusers.EulerAncestralDiscreteScheduler,
     "dpm++2m": diffusers.DPMSolverMultistepScheduler,
     "dpm++2m-karras": diffusers.DPMSolverMultistepScheduler,
+    "dpm++2m-sde": diffusers.DPMSolverMultistepScheduler,
+    "dpm++2m-sde-karras": diffusers.DPMSolverMultistepScheduler,
+    "unipc": diffusers.UniPCMultistepScheduler,
+    "ddpm": diffusers.DDPMScheduler,
+    "lcm": diffusers.LCMScheduler,
 }
+# What the variants of a class set.
+SDE = {"algorithm_type": "sde-dpmsolver++"}
+SETS = {"dpm++2m-karras": {"use_karras_sigmas": True}, "dpm++2m-sde": SDE,
+        "dpm++2m-sde-karras": {**SDE, "use_karras_sigmas": True}}
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 # What Stable Diffusion 1.4 and 2.1 ship.
 SD14 = {"_class_name": "PNDMScheduler", "_diffusers_version": "0.7.0.dev0", "num_train_timesteps": 1000,
@@ -44,9 +53,10 @@ def cases():
         yield flag, {**SD, "timestep_spacing": "trailing", "clip_sample": False}, 7
         yield flag, {"beta_schedule": "squaredcos_cap_v2", "clip_sample": False, "lambda_min_clipped": -5.1}, 9
         yield flag, {"trained_betas": [0.001 * (i + 1) for i in range(100)], "num_train_timesteps": 100}, 6
-    for flag in ("ddim", "euler", "euler-a", "dpm++2m", "dpm++2m-karras"):
-        yield flag, ZERO_SNR, 8
-    for flag in ("ddim", "euler", "dpm++2m"):
+    for flag in CLASSES:
+        if flag != "pndm":
+            yield flag, ZERO_SNR, 8
+    for flag in ("ddim", "euler", "dpm++2m", "dpm++2m-sde", "unipc", "ddpm", "lcm"):
         yield flag, {**SD, "prediction_type": "sample", "clip_sample": False}, 6
     yield "pndm", {"set_alpha_to_one": True}, 5  # with Runge-Kutta steps
     yield "pndm", {**SD, "prediction_type": "v_prediction"}, 15
@@ -65,9 +75,35 @@ def cases():
     yield "dpm++2m", {**SD, "use_karras_sigmas": True}, 20
     yield "dpm++2m", SD14, 1
     yield "dpm++2m-karras", {"beta_schedule": "squaredcos_cap_v2"}, 10
-    for cls in set(CLASSES.values()):  # as save_pretrained writes them, with -Infinity where there is one
+    yield "dpm++2m-sde", {**SD, "solver_order": 1}, 6
+    yield "dpm++2m-sde", {**SD, "euler_at_final": True, "final_sigmas_type": "sigma_min"}, 20
+    yield "dpm++2m-sde", SD14, 1
+    yield "", {"_class_name": "DPMSolverMultistepScheduler", **SD, **SDE}, 6
+    for order in (1, 2, 3):
+        for predict_x0 in (True, False):
+            yield "unipc", {**SD, "solver_order": order, "predict_x0": predict_x0,
+                            "final_sigmas_type": "sigma_min"}, 7
+        for kind in ("bh1", "bh2", "midpoint"):
+            yield "unipc", {**SD21, "solver_order": order, "solver_type": kind, "final_sigmas_type": "sigma_min"}, 20
+        yield "unipc", {**SD, "solver_order": order, "lower_order_final": False, "final_sigmas_type": "sigma_min"}, 6
+        yield "unipc", {**SD, "solver_order": order, "use_karras_sigmas": True}, 8
+    yield "unipc", {**SD, "solver_order": 3, "disable_corrector": [0, 1, 4]}, 9
+    yield "unipc", {**SD, "use_karras_sigmas": True, "final_sigmas_type": "sigma_min"}, 8
+    yield "unipc", {**SD, "predict_x0": False, "prediction_type": "sample", "final_sigmas_type": "sigma_min"}, 8
+    yield "unipc", SD14, 1
+    for kind in ("fixed_small", "fixed_small_log", "fixed_large"):
+        yield "ddpm", {**SD, "variance_type": kind, "clip_sample": False}, 6
+        yield "ddpm", {"variance_type": kind, "clip_sample_range": 0.5}, 6
+    yield "ddpm", SD, 1
+    yield "lcm", {}, 4
+    yield "lcm", {"prediction_type": "v_prediction", "steps_offset": 1}, 3
+    yield "lcm", {**SD, "original_inference_steps": 20, "timestep_scaling": 0.001}, 8
+    yield "lcm", {**SD, "clip_sample": True, "clip_sample_range": 0.5}, 2
+    yield "lcm", SD14, 1
+    yield "lcm", SD14, 50
+    for cls in dict.fromkeys(CLASSES.values()):  # as save_pretrained writes them, with -Infinity where there is one
         with tempfile.TemporaryDirectory() as folder:
-            cls(**{**SD, **({"clip_sample": False} if cls is diffusers.DDIMScheduler else {})}).save_pretrained(folder)
+            cls(**{**SD, **({"clip_sample": False} if cls in (diffusers.DDIMScheduler, diffusers.DDPMScheduler) else {})}).save_pretrained(folder)
             yield "", json.loads((pathlib.Path(folder) / "scheduler_config.json").read_text()), 5
 
 
@@ -77,8 +113,7 @@ def network(x, t):
 
 def run(flag, config, steps, noise):
     cls = CLASSES[flag] if flag else getattr(diffusers, config["_class_name"])
-    extra = {"use_karras_sigmas": True} if flag == "dpm++2m-karras" else {}
-    scheduler = cls.from_config(config, **extra)
+    scheduler = cls.from_config(config, **SETS.get(flag, {}))
     scheduler.set_timesteps(steps)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)  # or the first step is skipped where two timesteps round to the same number
@@ -104,7 +139,7 @@ def run(flag, config, steps, noise):
 
 def main():
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(32, 1, 4, 4, 4, generator=generator)
+    noise = torch.randn(64, 1, 4, 4, 4, generator=generator)
     tensors, described = {"noise": noise}, []
     for index, (flag, config, steps) in enumerate(cases()):
         for key, value in run(flag, config, steps, noise).items():

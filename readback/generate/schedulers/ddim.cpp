@@ -11,9 +11,8 @@ namespace {
 class Ddim : public Scheduler {
  public:
   Ddim(checkpoint::ConfigReader& config, int64_t steps) {
-    const NoiseSchedule schedule = NoiseSchedule::read(config);
-    alphas_ = to_vector(schedule.alphas_cumprod);
-    prediction_ = schedule.prediction;
+    schedule_ = NoiseSchedule::read(config);
+    alphas_ = to_vector(schedule_.alphas_cumprod);
     final_alpha_ = config.get<bool>("set_alpha_to_one", true) ? 1.0f : alphas_[0];
     config.expect("thresholding", {false});
     if (config.get<bool>("clip_sample", true)) clip_ = config.get<double>("clip_sample_range", 1.0);
@@ -27,32 +26,15 @@ class Ddim : public Scheduler {
 
   at::Tensor step(const at::Tensor& model_output, int64_t index, const at::Tensor& sample, const Noise&) override {
     const auto t = static_cast<int64_t>(timesteps_[static_cast<size_t>(index)]), previous = t - stride_;
-    const float alpha = alpha_at(alphas_, t);
-    const float alpha_previous = previous >= 0 ? alpha_at(alphas_, previous) : final_alpha_;
-    const float signal = std::sqrt(alpha), spread = std::sqrt(1.0f - alpha);
-
-    at::Tensor x0, epsilon;
-    switch (prediction_) {
-      case Prediction::kEpsilon:
-        epsilon = model_output;
-        x0 = (sample - spread * model_output) / signal;
-        break;
-      case Prediction::kSample:
-        x0 = model_output;
-        epsilon = (sample - signal * x0) / spread;
-        break;
-      case Prediction::kVelocity:
-        x0 = signal * sample - spread * model_output;
-        epsilon = signal * model_output + spread * sample;
-        break;
-    }
+    const Level here = Level::of_alpha(alpha_at(alphas_, t));
+    const Level next = Level::of_alpha(previous >= 0 ? alpha_at(alphas_, previous) : final_alpha_);
+    at::Tensor x0 = here.clean(schedule_.prediction, model_output, sample);
     if (clip_ > 0) x0 = x0.clamp(-clip_, clip_);
-    return std::sqrt(alpha_previous) * x0 + std::sqrt(1.0f - alpha_previous) * epsilon;
+    return next.signal * x0 + next.spread * here.noise(schedule_.prediction, model_output, sample);
   }
 
  private:
   std::vector<float> alphas_;
-  Prediction prediction_;
   float final_alpha_;
   double clip_ = 0;     // 0: not clipped
   int64_t stride_ = 1;  // training timesteps a step

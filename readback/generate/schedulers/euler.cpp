@@ -14,9 +14,8 @@ namespace {
 class Euler : public Scheduler {
  public:
   Euler(checkpoint::ConfigReader& config, int64_t steps, bool ancestral) : ancestral_(ancestral) {
-    const NoiseSchedule schedule = NoiseSchedule::read(config);
-    prediction_ = schedule.prediction;
-    const std::vector<float> training_sigmas = schedule.sigmas();
+    schedule_ = NoiseSchedule::read(config);
+    const std::vector<float> training_sigmas = schedule_.sigmas();
     const auto train_steps = config.get<int64_t>("num_train_timesteps", 1000);
     const Spacing space(config, "linspace");
     timesteps_ = to_float(space(train_steps, steps, static_cast<double>(train_steps) / static_cast<double>(steps)));
@@ -24,7 +23,7 @@ class Euler : public Scheduler {
 
     float last = 0;
     if (ancestral) {
-      if (prediction_ == Prediction::kSample)
+      if (schedule_.prediction == Prediction::kSample)
         throw CheckpointError(
             describe(config.where() + ": prediction_type", "epsilon or v_prediction for ancestral sampling", "sample"));
     } else {
@@ -67,7 +66,7 @@ class Euler : public Scheduler {
 
  private:
   at::Tensor denoised(const at::Tensor& model_output, const at::Tensor& sample, float sigma) const {
-    switch (prediction_) {
+    switch (schedule_.prediction) {
       case Prediction::kEpsilon:
         return sample - sigma * model_output;
       case Prediction::kSample:
@@ -80,7 +79,6 @@ class Euler : public Scheduler {
   }
 
   bool ancestral_;
-  Prediction prediction_;
 };
 
 }  // namespace

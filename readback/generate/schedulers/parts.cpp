@@ -78,6 +78,71 @@ float final_sigma(checkpoint::ConfigReader& config, const std::vector<float>& tr
   throw CheckpointError(describe(config.where() + ": final_sigmas_type", "zero or sigma_min", type));
 }
 
+Level Level::of_alpha(float alpha_cumprod) { return {std::sqrt(alpha_cumprod), std::sqrt(1.0f - alpha_cumprod)}; }
+
+Level Level::of_sigma(float sigma) {
+  const float signal = 1.0f / std::sqrt(sigma * sigma + 1.0f);
+  return {signal, sigma * signal};
+}
+
+float Level::lambda() const { return std::log(signal) - std::log(spread); }
+
+at::Tensor Level::clean(Prediction prediction, const at::Tensor& output, const at::Tensor& sample) const {
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return (sample - spread * output) / signal;
+    case Prediction::kSample:
+      return output;
+    case Prediction::kVelocity:
+      break;
+  }
+  return signal * sample - spread * output;
+}
+
+at::Tensor Level::noise(Prediction prediction, const at::Tensor& output, const at::Tensor& sample) const {
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return output;
+    case Prediction::kSample:
+      return (sample - signal * output) / spread;
+    case Prediction::kVelocity:
+      break;
+  }
+  return signal * output + spread * sample;
+}
+
+void MultistepSolver::read_levels(checkpoint::ConfigReader& config, int64_t steps, int64_t usable,
+                                  bool rounds_karras) {
+  for (const char* key : {"thresholding", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas",
+                          "use_flow_sigmas", "use_dynamic_shifting"}) {
+    config.expect(key, {false});
+  }
+  for (const char* key : {"sigma_min", "sigma_max", "shift_terminal"}) config.expect(key, {});
+  const std::vector<float> training_sigmas = schedule_.sigmas();
+  const auto train_steps = static_cast<double>(config.get<int64_t>("num_train_timesteps", 1000));
+  const Spacing space(config, "linspace");
+  const bool trailing = space.kind == "trailing";
+  std::vector<double> timesteps =
+      space(usable, trailing ? steps : steps + 1, train_steps / static_cast<double>(steps));
+  if (!trailing) timesteps.pop_back();  // the end point itself is reached, not looked at
+  for (double& t : timesteps) t = std::nearbyint(t);
+
+  std::vector<double> sigmas;
+  if (config.get<bool>("use_karras_sigmas", false)) {
+    sigmas = karras_sigmas(training_sigmas.back(), training_sigmas.front(), steps);
+    timesteps.clear();
+    for (const double sigma : sigmas) {
+      const double t = timestep_of_sigma(sigma, training_sigmas);
+      timesteps.push_back(rounds_karras ? std::nearbyint(t) : std::trunc(t));
+    }
+  } else {
+    sigmas = interpolate(timesteps, training_sigmas);
+  }
+  timesteps_ = to_float(timesteps);
+  sigmas_ = to_float(sigmas);
+  sigmas_.push_back(final_sigma(config, training_sigmas));
+}
+
 std::vector<float> to_float(const std::vector<double>& values) { return {values.begin(), values.end()}; }
 
 float alpha_at(const std::vector<float>& alphas_cumprod, int64_t index) {

@@ -31,6 +31,26 @@ double timestep_of_sigma(double sigma, const std::vector<float>& sigmas);
 // What follows the last forward: 0, or the least training noise level with final_sigmas_type "sigma_min".
 float final_sigma(checkpoint::ConfigReader& config, const std::vector<float>& training_sigmas);
 
+// The place of a sample on the variance-preserving path: x = signal · x_0 + spread · ε.
+struct Level {
+  float signal, spread;
+  static Level of_alpha(float alpha_cumprod);  // ᾱ
+  static Level of_sigma(float sigma);          // spread / signal
+  float lambda() const;                        // log(signal / spread)
+
+  // What the network's output for `sample` says of x_0 and of ε.
+  at::Tensor clean(Prediction prediction, const at::Tensor& output, const at::Tensor& sample) const;
+  at::Tensor noise(Prediction prediction, const at::Tensor& output, const at::Tensor& sample) const;
+};
+
+// Timesteps and noise levels of the multistep solvers DPM-Solver and UniPC.
+class MultistepSolver : public Scheduler {
+ protected:
+  // `usable`: how many of the training timesteps, the least noisy first, are looked at.
+  void read_levels(checkpoint::ConfigReader& config, int64_t steps, int64_t usable, bool rounds_karras);
+  Level level(size_t index) const { return Level::of_sigma(sigmas_[index]); }
+};
+
 std::vector<float> to_float(const std::vector<double>& values);
 // ᾱ_t. Errors: UsageError where a timestep lies beyond the schedule (too many steps for its offset).
 float alpha_at(const std::vector<float>& alphas_cumprod, int64_t timestep);

@@ -18,10 +18,9 @@ constexpr int64_t kOrder = 4;
 class Pndm : public Scheduler {
  public:
   Pndm(checkpoint::ConfigReader& config, int64_t steps) {
-    const NoiseSchedule schedule = NoiseSchedule::read(config, /*can_rescale=*/false);
-    alphas_ = to_vector(schedule.alphas_cumprod);
-    prediction_ = schedule.prediction;
-    if (prediction_ == Prediction::kSample)
+    schedule_ = NoiseSchedule::read(config, /*can_rescale=*/false);
+    alphas_ = to_vector(schedule_.alphas_cumprod);
+    if (schedule_.prediction == Prediction::kSample)
       throw CheckpointError(
           describe(config.where() + ": prediction_type", "epsilon or v_prediction for PNDM", "sample"));
     final_alpha_ = config.get<bool>("set_alpha_to_one", false) ? 1.0f : alphas_[0];
@@ -108,16 +107,13 @@ class Pndm : public Scheduler {
     const float alpha = alpha_at(alphas_, t);
     const float alpha_previous = previous >= 0 ? alpha_at(alphas_, previous) : final_alpha_;
     const float beta = 1.0f - alpha, beta_previous = 1.0f - alpha_previous;
-    const at::Tensor epsilon = prediction_ == Prediction::kVelocity
-                                   ? std::sqrt(alpha) * model_output + std::sqrt(beta) * sample
-                                   : model_output;
+    const at::Tensor epsilon = Level::of_alpha(alpha).noise(schedule_.prediction, model_output, sample);
     const float scale = std::sqrt(alpha_previous / alpha);
     const float denominator = alpha * std::sqrt(beta_previous) + std::sqrt(alpha * beta * alpha_previous);
     return scale * sample - (alpha_previous - alpha) / denominator * epsilon;
   }
 
   std::vector<float> alphas_;
-  Prediction prediction_;
   float final_alpha_;
   int64_t stride_ = 1;       // training timesteps a step
   int64_t runge_kutta_ = 0;  // how many forwards belong to Runge-Kutta steps

@@ -15,22 +15,29 @@ class Scheduler;
 
 // Each reads the options that its diffusers class has; make_scheduler then checks that the rest is known.
 using MakeScheduler = std::unique_ptr<Scheduler>(checkpoint::ConfigReader& config, int64_t steps);
-MakeScheduler make_pndm, make_ddim, make_euler, make_euler_ancestral, make_dpm_solver_multistep;
+MakeScheduler make_pndm, make_ddim, make_ddpm, make_euler, make_euler_ancestral, make_dpm_solver_multistep, make_unipc,
+    make_lcm;
 
 struct SchedulerEntry {
   const char* name;
   const char* class_name;  // diffusers'; empty for a variant of the entry above
   MakeScheduler* make;
-  bool karras;  // sets use_karras_sigmas
+  const char* sets;  // options that a variant sets, as JSON
 };
 
 inline constexpr SchedulerEntry kSchedulers[] = {
-    {"pndm", "PNDMScheduler", make_pndm, false},
-    {"ddim", "DDIMScheduler", make_ddim, false},
-    {"euler", "EulerDiscreteScheduler", make_euler, false},
-    {"euler-a", "EulerAncestralDiscreteScheduler", make_euler_ancestral, false},
-    {"dpm++2m", "DPMSolverMultistepScheduler", make_dpm_solver_multistep, false},
-    {"dpm++2m-karras", "", make_dpm_solver_multistep, true},
+    {"pndm", "PNDMScheduler", make_pndm, "{}"},
+    {"ddim", "DDIMScheduler", make_ddim, "{}"},
+    {"euler", "EulerDiscreteScheduler", make_euler, "{}"},
+    {"euler-a", "EulerAncestralDiscreteScheduler", make_euler_ancestral, "{}"},
+    {"dpm++2m", "DPMSolverMultistepScheduler", make_dpm_solver_multistep, "{}"},
+    {"dpm++2m-karras", "", make_dpm_solver_multistep, R"({"use_karras_sigmas": true})"},
+    {"dpm++2m-sde", "", make_dpm_solver_multistep, R"({"algorithm_type": "sde-dpmsolver++"})"},
+    {"dpm++2m-sde-karras", "", make_dpm_solver_multistep,
+     R"({"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": true})"},
+    {"unipc", "UniPCMultistepScheduler", make_unipc, "{}"},
+    {"ddpm", "DDPMScheduler", make_ddpm, "{}"},
+    {"lcm", "LCMScheduler", make_lcm, "{}"},
 };
 
 // "pndm, ddim, …": the names in the table's order. Names that do not fit do not compile.
