@@ -5,11 +5,10 @@
 namespace readback::generate {
 
 UnetDenoiser UnetDenoiser::select(const std::vector<int64_t>& rows) const {
-  models::TextContext selected;
-  for (const models::KeyValue& pair : context_) {
-    const at::Tensor index = at::tensor(rows, at::TensorOptions(at::kLong).device(pair.key.device()));
-    selected.push_back({pair.key.index_select(0, index), pair.value.index_select(0, index)});
-  }
+  const at::Tensor index = at::tensor(rows, at::TensorOptions(at::kLong).device(unet_.conv_norm_out.weight.device()));
+  const auto of = [&](const at::Tensor& all) { return all.defined() ? all.index_select(0, index) : all; };
+  models::UnetContext selected{.text = {}, .guidance = of(context_.guidance), .added = of(context_.added)};
+  for (const models::KeyValue& pair : context_.text) selected.text.push_back({of(pair.key), of(pair.value)});
   return {unet_, std::move(selected)};
 }
 

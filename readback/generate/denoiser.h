@@ -21,21 +21,25 @@ class Denoiser {
   virtual c10::ScalarType dtype() const = 0;  // in which the network computes
 };
 
-// Stable Diffusion's, whose context is one text a sample.
+// Stable Diffusion's, whose context is one text a sample, and what else the network was trained with.
 class UnetDenoiser final : public Denoiser {
  public:
-  // text: [B, T, D], of which the keys and values of all steps are computed here. `unet` must outlive this.
-  UnetDenoiser(const models::Unet& unet, const at::Tensor& text) : unet_(unet), context_(unet.prepare(text)) {}
-  // The same network with the texts `rows`, which may repeat.
+  // What all steps read of the conditions is computed here. `unet` must outlive this.
+  UnetDenoiser(const models::Unet& unet, const models::UnetConditions& conditions)
+      : unet_(unet), context_(unet.prepare(conditions)) {}
+  // text: [B, T, D]
+  UnetDenoiser(const models::Unet& unet, const at::Tensor& text)
+      : UnetDenoiser(unet, models::UnetConditions{.text = text}) {}
+  // The same network with the conditions `rows`, which may repeat.
   UnetDenoiser select(const std::vector<int64_t>& rows) const;
 
   at::Tensor predict(const at::Tensor& sample, const at::Tensor& timesteps) const override;
   c10::ScalarType dtype() const override;
 
  private:
-  UnetDenoiser(const models::Unet& unet, models::TextContext context) : unet_(unet), context_(std::move(context)) {}
+  UnetDenoiser(const models::Unet& unet, models::UnetContext context) : unet_(unet), context_(std::move(context)) {}
   const models::Unet& unet_;
-  models::TextContext context_;
+  models::UnetContext context_;
 };
 
 }  // namespace readback::generate

@@ -95,6 +95,8 @@ class Generator {
   virtual std::string identity() const { return "name:" + description(); }
   virtual Capabilities capabilities() const { return {}; }
   virtual GenerationOptions defaults() const { return {}; }
+  // By which rule defaults() were chosen, for people; empty where there is nothing to say.
+  virtual std::string defaults_rule() const { return {}; }
 };
 
 }  // namespace readback::generate

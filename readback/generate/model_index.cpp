@@ -1,5 +1,8 @@
 #include "readback/generate/model_index.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "readback/base/error.h"
@@ -18,10 +21,10 @@ checkpoint::ConfigReader read_index(const checkpoint::Repository& repository) {
 
 }  // namespace
 
-ModelIndex::ModelIndex(const checkpoint::Repository& repository, const std::string& pipeline)
-    : index_(read_index(repository)) {
-  if (const auto name = index_.get<std::string>("_class_name", "none"); name != pipeline) {
-    throw CheckpointError(describe(index_.where(), pipeline, name));
+ModelIndex::ModelIndex(const checkpoint::Repository& repository, const std::vector<std::string>& pipelines)
+    : index_(read_index(repository)), pipeline_(index_.get<std::string>("_class_name", "none")) {
+  if (std::ranges::find(pipelines, pipeline_) == pipelines.end()) {
+    throw CheckpointError(describe(index_.where(), fmt::format("{}", fmt::join(pipelines, ", ")), pipeline_));
   }
 }
 

@@ -10,8 +10,11 @@ namespace readback::generate {
 
 class ModelIndex {
  public:
-  // Errors: CheckpointError when there is none, or when it is another pipeline's.
-  ModelIndex(const checkpoint::Repository& repository, const std::string& pipeline);
+  // Errors: CheckpointError when there is none, or when it is of none of `pipelines`.
+  ModelIndex(const checkpoint::Repository& repository, const std::vector<std::string>& pipelines);
+
+  const std::string& pipeline() const { return pipeline_; }
+  bool flag(const std::string& name, bool fallback) { return index_.get(name, fallback); }
 
   bool has(const std::string& part);
   // Errors: CheckpointError when the part is of none of `classes`, of which the first is named.
@@ -20,6 +23,7 @@ class ModelIndex {
  private:
   std::string class_of(const std::string& part);  // empty when the repository lacks it
   checkpoint::ConfigReader index_;
+  std::string pipeline_;
 };
 
 }  // namespace readback::generate

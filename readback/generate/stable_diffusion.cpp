@@ -29,48 +29,34 @@ Random stream_of(const Request& request, const GenerationOptions& options, Purpo
   return Random(options.seed, purpose, request.sample, static_cast<uint64_t>(request.candidate));
 }
 
-void expect_fit(const checkpoint::Repository& repository) {
-  const auto text_encoder = models::ClipTextConfig::read(models::part_config(repository, "text_encoder"));
-  const auto unet = models::UnetConfig::read(models::part_config(repository, "unet"));
-  const auto vae = models::VaeConfig::read(models::part_config(repository, "vae"));
-  const auto expect_equal = [&](const char* what, int64_t one, const char* other_what, int64_t other) {
-    if (one == other) return;
-    throw CheckpointError(
-        describe(repository.name(), fmt::format("{} equal to {} ({})", what, other_what, other), std::to_string(one)));
-  };
-  expect_equal("the UNet's cross_attention_dim", unet.cross_attention_dim, "the text encoder's hidden_size",
-               text_encoder.hidden_size);
-  expect_equal("the UNet's in_channels", unet.in_channels, "the VAE's latent_channels", vae.latent_channels);
-  expect_equal("the UNet's out_channels", unet.out_channels, "its in_channels", unet.in_channels);
+// Stable Diffusion XL's pipeline decodes in float32 where the VAE would overflow.
+c10::ScalarType vae_type(const checkpoint::Repository& repository, bool is_xl, c10::ScalarType dtype) {
+  if (!is_xl || dtype != at::kHalf) return dtype;
+  return models::VaeConfig::read(models::part_config(repository, "vae")).force_upcast ? at::kFloat : dtype;
 }
 
-bool is_guided(const GenerationOptions& options) { return *options.guidance_scale > 1.0; }
+TextEncoder load_text_encoder(const checkpoint::Repository& repository, bool is_xl, c10::Device device,
+                              c10::ScalarType dtype) {
+  return is_xl ? TextEncoder::pair(repository, device, dtype) : TextEncoder(repository, device, dtype);
+}
 
 }  // namespace
 
-ModelIndex stable_diffusion_index(const checkpoint::Repository& repository) {
-  ModelIndex index(repository, "StableDiffusionPipeline");
-  index.expect("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
-  index.expect("text_encoder", {"CLIPTextModel"});
-  index.expect("unet", {"UNet2DConditionModel"});
-  index.expect("vae", {"AutoencoderKL"});
-  if (index.has("safety_checker")) index.expect("safety_checker", {"StableDiffusionSafetyChecker"});
-  expect_fit(repository);
-  return index;
-}
-
 StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-    : StableDiffusion(repository, stable_diffusion_index(repository), device, dtype) {}
+    : StableDiffusion(repository, stable_diffusion_family_index(repository), device, dtype) {}
 
 StableDiffusion::StableDiffusion(const checkpoint::Repository& repository, ModelIndex index, c10::Device device,
                                  c10::ScalarType dtype)
-    : description_(fmt::format("Stable Diffusion {}, {}", repository.title(), dtype_name(dtype))),
+    : kind_(kind_of(index)),
+      description_(fmt::format("{} {}, {}", kind_.label, repository.title(), dtype_name(dtype))),
       identity_(repository.digest()),
       device_(device),
       scheduler_config_(read_scheduler_config(repository)),
-      text_encoder_(repository, device, dtype),
+      step_defaults_(step_defaults(kind_, repository.name(), scheduler_config_)),
+      zeros_for_empty_prompt_(kind_.is_xl && index.flag("force_zeros_for_empty_prompt", true)),
+      text_encoder_(load_text_encoder(repository, kind_.is_xl, device, dtype)),
       unet_(models::load_part<models::Unet>(repository, "unet", device, dtype)),
-      vae_(models::load_part<models::Vae>(repository, "vae", device, dtype)) {
+      vae_(models::load_part<models::Vae>(repository, "vae", device, vae_type(repository, kind_.is_xl, dtype))) {
   if (index.has("safety_checker")) safety_.emplace(repository, device, dtype);
 }
 
@@ -84,8 +70,8 @@ Capabilities StableDiffusion::capabilities() const {
 
 GenerationOptions StableDiffusion::defaults() const {
   const int64_t side = unet_.model->config.sample_size * vae_.model->config.factor();
-  return {.num_inference_steps = 50,
-          .guidance_scale = 7.5,
+  return {.num_inference_steps = step_defaults_.num_inference_steps,
+          .guidance_scale = step_defaults_.guidance_scale,
           .scheduler = scheduler_name(scheduler_config_),
           .height = side,
           .width = side};
@@ -112,9 +98,7 @@ std::vector<Picture> StableDiffusion::draw(std::span<const Request> requests, co
                                            const Context& context) const {
   c10::NoGradGuard no_grad;
   const at::Tensor latents = initial_noise(requests, options);
-  std::vector<std::string> prompts(is_guided(options) ? 1 : 0, options.negative_prompt);
-  for (const Request& request : requests) prompts.push_back(request.prompt);
-  const TextStates texts = text_encoder_.encode(prompts);
+  const TextStates texts = read_texts(requests, options);
   denoise(requests, options, texts, latents, context);
 
   std::vector<Picture> pictures(requests.size());
@@ -122,7 +106,7 @@ std::vector<Picture> StableDiffusion::draw(std::span<const Request> requests, co
     pictures[i].seed = derive_seed(options.seed, Purpose::kPictureSeed, requests[i].sample,
                                    static_cast<uint64_t>(requests[i].candidate));
     pictures[i].latents = to_latents(latents[static_cast<int64_t>(i)]);
-    pictures[i].truncated_tokens = texts.truncated[prompts.size() - requests.size() + i];
+    pictures[i].truncated_tokens = texts.truncated[texts.truncated.size() - requests.size() + i];
   }
   if (options.latents_only) return pictures;
   std::vector<image::Image> images = decode_pictures(*vae_.model, latents);
@@ -135,6 +119,37 @@ std::vector<Picture> StableDiffusion::draw(std::span<const Request> requests, co
     pictures[i].image = flagged[i] ? image::Image(images[i].width, images[i].height) : std::move(images[i]);
   }
   return pictures;
+}
+
+bool StableDiffusion::is_guided(const GenerationOptions& options) const {
+  return *options.guidance_scale > 1.0 && unet_.model->config.time_cond_proj_dim == 0;
+}
+
+// The requests' prompts, and with guidance the negative prompt before them.
+TextStates StableDiffusion::read_texts(std::span<const Request> requests, const GenerationOptions& options) const {
+  if (kind_.is_told_guidance && !options.negative_prompt.empty()) {
+    throw UsageError(describe("negative_prompt", std::string("none for a ") + kind_.pipeline, options.negative_prompt,
+                              "Such a model was distilled from guidance with an empty negative prompt"));
+  }
+  std::vector<std::string> prompts(is_guided(options) ? 1 : 0, options.negative_prompt);
+  for (const Request& request : requests) prompts.push_back(request.prompt);
+  TextStates texts = text_encoder_.encode(prompts);
+  if (is_guided(options) && zeros_for_empty_prompt_ && options.negative_prompt.empty()) {
+    texts.rows.front() = texts.states.size(0);
+    const auto with_zeros = [](const at::Tensor& x) { return at::cat({x, at::zeros_like(x.narrow(0, 0, 1))}); };
+    texts.states = with_zeros(texts.states);
+    texts.pooled = with_zeros(texts.pooled);
+  }
+  return texts;
+}
+
+// A picture is asked for as one whose original had its size and was not cropped.
+models::UnetConditions StableDiffusion::conditions(const TextStates& texts, const GenerationOptions& options) const {
+  const int64_t rows = texts.states.size(0), height = *options.height, width = *options.width;
+  return {.text = texts.states,
+          .guidance = at::full({rows}, *options.guidance_scale, at::kFloat),
+          .pooled_text = texts.pooled,
+          .sizes = at::tensor({height, width, int64_t{0}, int64_t{0}, height, width}).expand({rows, 6})};
 }
 
 // [B, c, h, w], the requests' own where they bring some.
@@ -182,9 +197,10 @@ void StableDiffusion::tell(const SamplerStep& step, std::span<const Request> req
 // `latents`: from noise to finished. `texts`: the requests', and with guidance the negative prompt's before them.
 void StableDiffusion::denoise(std::span<const Request> requests, const GenerationOptions& options,
                               const TextStates& texts, const at::Tensor& latents, const Context& context) const {
-  const Sampler sampler(*options.scheduler, pipeline_scheduler_config(scheduler_config_, *options.scheduler),
-                        *options.num_inference_steps);
-  const UnetDenoiser denoiser(*unet_.model, texts.states);
+  const nlohmann::json scheduler_config =
+      kind_.corrects_scheduler ? pipeline_scheduler_config(scheduler_config_, *options.scheduler) : scheduler_config_;
+  const Sampler sampler(*options.scheduler, scheduler_config, *options.num_inference_steps);
+  const UnetDenoiser denoiser(*unet_.model, conditions(texts, options));
   const auto request_rows = texts.rows.end() - std::ssize(requests);
   const auto denoise_share = [&](int64_t first, int64_t last) {
     context.check();
@@ -244,7 +260,7 @@ std::vector<Result<double>> StableDiffusion::denoising_errors(std::span<const im
     }
     const at::Tensor noises = at::stack(noise).to(device_), times = at::tensor(timesteps);
     const TextStates texts = text_encoder_.encode(prompts);
-    const UnetDenoiser denoiser(*unet_.model, texts.states);
+    const UnetDenoiser denoiser(*unet_.model, conditions(texts, defaults()));
     const at::Tensor errors = at::empty({latents.size(0)}, at::kFloat);
     in_shares(latents.size(0), kErrorTimesteps * latents.size(2) * latents.size(3), [&](int64_t first, int64_t last) {
       context.check();

@@ -234,6 +234,7 @@ class SharedGenerator : public generate::Generator {
   std::string identity() const override { return own_.identity(); }
   generate::Capabilities capabilities() const override { return own_.capabilities(); }
   generate::GenerationOptions defaults() const override { return own_.defaults(); }
+  std::string defaults_rule() const override { return own_.defaults_rule(); }
 
  private:
   Ranks ranks_;

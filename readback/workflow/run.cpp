@@ -140,18 +140,19 @@ class Run {
     digests["dataset"] = dataset_->digest();
     digests["captioner"] = captioner.identity();
     digests["generator"] = generator.identity();
-    const json about = {{"build", roundtrip::this_build()},
-                        {"dataset", dataset_->description()},
-                        {"captioner", captioner.description()},
-                        {"generator", generator.description()},
-                        {"machine", fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(),
-                                                system.sysname, system.machine)},
-                        {"device", machine_.device.str()},
-                        {"batch_size", plan_.options.batch_size},
-                        {"processes", plan_.processes},
-                        {"command", command},
-                        {"notes", notes_on(captioner, generator)},
-                        {"created", now()}};
+    json about = {{"build", roundtrip::this_build()},
+                  {"dataset", dataset_->description()},
+                  {"captioner", captioner.description()},
+                  {"generator", generator.description()},
+                  {"machine", fmt::format("{}, {} threads, {} {}", processor(), at::get_num_threads(), system.sysname,
+                                          system.machine)},
+                  {"device", machine_.device.str()},
+                  {"batch_size", plan_.options.batch_size},
+                  {"processes", plan_.processes},
+                  {"command", command},
+                  {"notes", notes_on(captioner, generator)},
+                  {"created", now()}};
+    if (const std::string rule = generator.defaults_rule(); !rule.empty()) about["generator_defaults"] = rule;
     return {roundtrip::identity(plan_.options, machine_), digests, about, machine_.device_class()};
   }
 

@@ -42,7 +42,7 @@ TEST(UnetDenoiser, EachSampleReadsItsText) {
   const at::Tensor rows = at::tensor({2, 0}, at::kLong);
   const UnetDenoiser denoiser(*unet, text);
   const at::Tensor predicted = denoiser.select({2, 0}).predict(sample, t);
-  EXPECT_TRUE(at::equal(predicted, unet->forward(sample, t, unet->prepare(text.index_select(0, rows)))));
+  EXPECT_TRUE(at::equal(predicted, unet->forward(sample, t, unet->prepare({.text = text.index_select(0, rows)}))));
   EXPECT_FALSE(at::allclose(predicted, denoiser.select({0, 2}).predict(sample, t)));
 }
 

@@ -58,7 +58,7 @@ at::Tensor prediction(const GoldenAdapter& golden, const nn::Weights& weights) {
   const Unet unet(UnetConfig::read(golden.config("unet/config.json")), weights);
   weights.finish();
   const at::Tensor states = text.forward(golden["input.ids"]).last_hidden_state;
-  return unet.forward(golden["input.sample"], golden["input.timesteps"], unet.prepare(states));
+  return unet.forward(golden["input.sample"], golden["input.timesteps"], unet.prepare({.text = states}));
 }
 
 TEST(Adapter, MergedCaptionersGiveWhatPeftGives) {

@@ -83,7 +83,7 @@ TEST(Packing, LeavesOutputsOfModelsForInference) {
   const Unet unet(UnetConfig::read(golden.config()), weights);
   EXPECT_TRUE(weights.parameters().empty());
   const at::Tensor sample = unet.forward(golden["input.sample"], golden["input.timestep"],
-                                         unet.prepare(golden["input.encoder_hidden_states"]));
+                                         unet.prepare({.text = golden["input.encoder_hidden_states"]}));
   EXPECT_LT(relative_error(sample, golden["output.sample"]), kTolerance);
 }
 

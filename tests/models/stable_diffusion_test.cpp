@@ -2,14 +2,24 @@
 #include <gtest/gtest.h>
 
 #include "golden.h"
+#include "readback/base/error.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/models/stable_diffusion/vae.h"
 
 namespace readback::models {
 namespace {
 
+constexpr const char* kUnets[] = {"unet-sd1", "unet-sd2", "unet-lcm", "unet-xl"};
+
 at::Tensor denoise(const Unet& unet, const Golden& golden, const std::string& sample) {
-  const TextContext context = unet.prepare(golden["input.encoder_hidden_states"]);
+  const auto given = [&](const char* key) {
+    const auto found = golden.values.find(key);
+    return found == golden.values.end() ? at::Tensor() : found->second;
+  };
+  const UnetContext context = unet.prepare({.text = golden["input.encoder_hidden_states"],
+                                            .guidance = given("input.guidance"),
+                                            .pooled_text = given("input.pooled_text"),
+                                            .sizes = given("input.sizes")});
   return unet.forward(golden["input." + sample], golden["input.timestep"], context);
 }
 
@@ -23,16 +33,23 @@ Errors unet_errors(const Golden& golden) {
 }
 
 struct UnetParity : Parity {};
+struct UnetBiases : Parity {};
 
 TEST_P(UnetParity, Outputs) { expect_parity(golden, unet_errors); }
-TEST_P(UnetParity, NoBiasIsMissing) { expect_no_bias_missing(golden, unet_errors); }
+TEST_P(UnetBiases, NoneIsMissing) { expect_no_bias_missing(golden, unet_errors); }
 
 INSTANTIATE_TEST_SUITE_P(Models, UnetParity,
+                         testing::Combine(testing::ValuesIn(kUnets), testing::ValuesIn(all_loadings())), variant_name);
+INSTANTIATE_TEST_SUITE_P(Models, UnetBiases,
                          testing::Combine(testing::Values("unet-sd1", "unet-sd2"), testing::ValuesIn(all_loadings())),
+                         variant_name);
+// The roundings of half precision in a network as deep as these hide a single bias.
+INSTANTIATE_TEST_SUITE_P(DeepModels, UnetBiases,
+                         testing::Combine(testing::Values("unet-lcm", "unet-xl"), testing::Values(Loading())),
                          variant_name);
 
 TEST(Unet, TrainsAsTheReference) {
-  for (const char* name : {"unet-sd1", "unet-sd2"}) {
+  for (const char* name : kUnets) {
     const Golden golden(name);
     const nn::Weights weights = golden.weights();
     const Unet unet(UnetConfig::read(golden.config()), weights);
@@ -64,7 +81,7 @@ TEST(Unet, RefusesOptionsItDoesNotKnow) {
                                                                        {"center_input_sample", true},
                                                                        {"act_fn", "gelu"},
                                                                        {"resnet_time_scale_shift", "scale_shift"},
-                                                                       {"transformer_layers_per_block", 2},
+                                                                       {"transformer_layers_per_block", {{1, 2}, 1, 1}},
                                                                        {"down_block_types", {"AttnDownBlock2D"}},
                                                                        {"rotary_embeddings", true}};
   for (const auto& [key, value] : options) {
@@ -73,6 +90,22 @@ TEST(Unet, RefusesOptionsItDoesNotKnow) {
     const std::string message = checkpoint_error([&] { UnetConfig::read({config, "config.json"}); });
     EXPECT_NE(message.find(key), std::string::npos) << message;
   }
+}
+
+// What a network reads beside the text must be there, as wide as it reads it.
+TEST(Unet, RefusesConditionsThatDoNotFit) {
+  const Golden golden("unet-xl");
+  const Unet unet(UnetConfig::read(golden.config()), golden.weights());
+  const auto refused = [&](const at::Tensor& pooled_text, const at::Tensor& sizes) {
+    EXPECT_THROW(unet.prepare({.text = golden["input.encoder_hidden_states"],
+                               .guidance = {},
+                               .pooled_text = pooled_text,
+                               .sizes = sizes}),
+                 UsageError);
+  };
+  refused({}, golden["input.sizes"]);
+  refused(golden["input.pooled_text"], {});
+  refused(golden["input.pooled_text"].narrow(1, 1, 9), golden["input.sizes"]);
 }
 
 // What StableDiffusionPipeline of diffusers 0.42.1 makes of files that say who saved them.

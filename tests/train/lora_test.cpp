@@ -101,7 +101,9 @@ void expect_saved_reads_as_trained(const Folder& folder, const UnifiedTaskOption
   const UnifiedModels& models = pair.models();
   const at::Tensor text = at::linspace(-1, 1, 5 * models.unet.config.cross_attention_dim).view({1, 5, -1});
   const auto captions = [&](const models::Blip& blip) { return blip.forward(pixels, ids, {}); };
-  const auto denoised = [&](const models::Unet& unet) { return unet.forward(sample, timesteps, unet.prepare(text)); };
+  const auto denoised = [&](const models::Unet& unet) {
+    return unet.forward(sample, timesteps, unet.prepare({.text = text}));
+  };
   const at::Tensor untuned_logits = captions(models.captioner), untuned_noise = denoised(models.unet);
   for (auto& [key, tensor] : pair.parameters()) at::Tensor(tensor).copy_(state.at("average." + key));
   const at::Tensor logits = captions(models.captioner), noise = denoised(models.unet);

@@ -21,7 +21,7 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, LatentConsistencyModelPipeline, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker, cosine_distance
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -187,9 +187,10 @@ def clip_text(name, activation, layers, seed):
           lambda: F.mse_loss(model(inputs["input_ids"]).last_hidden_state, inputs["target"]))
 
 
-def unet(name, seed, **options):
-    """Loss: mean squared difference to input.target. The odd sample is one that three levels cannot halve evenly."""
-    model = randomise(UNet2DConditionModel(sample_size=8, norm_num_groups=4, **options), seed)
+def unet(name, seed, gain=1.0, **options):
+    """Loss: mean squared difference to input.target. The odd sample is one that three levels cannot halve evenly.
+    Where the model reads them: input.guidance [B], input.pooled_text [B, P] and input.sizes [B, 6]."""
+    model = randomise(UNet2DConditionModel(sample_size=8, norm_num_groups=4, **options), seed, gain)
     width = options["cross_attention_dim"]
     inputs = dict(
         sample=draw(seed + 1, 2, 4, 8, 12),
@@ -198,11 +199,20 @@ def unet(name, seed, **options):
         target=draw(seed + 3, 2, 4, 8, 12),
         odd_sample=draw(seed + 4, 2, 4, 6, 9),
     )
-    conditions = (inputs["timestep"], inputs["encoder_hidden_states"])
-    outputs = dict(sample=model(inputs["sample"], *conditions).sample,
-                   odd_sample=model(inputs["odd_sample"], *conditions).sample)
+    conditions = dict(timestep=inputs["timestep"], encoder_hidden_states=inputs["encoder_hidden_states"])
+    if guidance_width := options.get("time_cond_proj_dim"):
+        inputs["guidance"] = torch.tensor([8.5, 1.5])
+        conditions["timestep_cond"] = LatentConsistencyModelPipeline.get_guidance_scale_embedding(
+            None, inputs["guidance"] - 1, guidance_width)
+    if options.get("addition_embed_type"):
+        pooled = options["projection_class_embeddings_input_dim"] - 6 * options["addition_time_embed_dim"]
+        inputs["pooled_text"] = draw(seed + 5, 2, pooled)
+        inputs["sizes"] = torch.tensor([[1024, 768, 0, 16, 1024, 1024], [32, 32, 7, 0, 512, 640]])
+        conditions["added_cond_kwargs"] = dict(text_embeds=inputs["pooled_text"], time_ids=inputs["sizes"])
+    outputs = dict(sample=model(inputs["sample"], **conditions).sample,
+                   odd_sample=model(inputs["odd_sample"], **conditions).sample)
     write(name, model, inputs, outputs,
-          lambda: F.mse_loss(model(inputs["sample"], *conditions).sample, inputs["target"]))
+          lambda: F.mse_loss(model(inputs["sample"], **conditions).sample, inputs["target"]))
 
 
 def vae(name, seed, channels, layers):
@@ -280,6 +290,20 @@ SD2 = dict(
     use_linear_projection=True,
     upcast_attention=True,
 )
+# Transformers of different depths, and levels without any first, as in Stable Diffusion XL.
+XL = dict(
+    block_out_channels=(8, 8, 12),
+    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    layers_per_block=1,
+    attention_head_dim=(1, 2, 3),
+    transformer_layers_per_block=(1, 2, 3),
+    cross_attention_dim=20,
+    use_linear_projection=True,
+    addition_embed_type="text_time",
+    addition_time_embed_dim=4,
+    projection_class_embeddings_input_dim=10 + 6 * 4,
+)
 
 MODELS = {
     "blip": lambda n: blip(n, dict(hidden_size=24, intermediate_size=48, num_attention_heads=3),
@@ -296,6 +320,8 @@ MODELS = {
     "clip-text-sd2": lambda n: clip_text(n, "gelu", 3, 60),
     "unet-sd1": lambda n: unet(n, 70, **SD1),
     "unet-sd2": lambda n: unet(n, 80, **SD2),
+    "unet-lcm": lambda n: unet(n, 120, time_cond_proj_dim=11, **SD2),
+    "unet-xl": lambda n: unet(n, 140, gain=0.7, **XL),
     "vae": lambda n: vae(n, 90, (8, 8, 16), 1),
     "safety-checker": lambda n: safety_checker(n, 110),
 }
@@ -306,7 +332,7 @@ def main():
     torch.use_deterministic_algorithms(True)
     for name in sys.argv[1:] or MODELS:
         MODELS[name](name)
-    keys = {folder.name: sorted(saved_keys(folder)) for folder in sorted(GOLDENS.iterdir()) if folder.is_dir()}
+    keys = {name: sorted(saved_keys(GOLDENS / name)) for name in sorted(MODELS)}
     (GOLDENS / "keys.json").write_text(json.dumps(keys, indent=1) + "\n")
 
 

@@ -30,15 +30,14 @@ class Ddpm : public Scheduler {
                   const Noise& noise) override {
     const auto t = static_cast<int64_t>(timesteps_[static_cast<size_t>(index)]);
     const float alpha = alpha_at(alphas_, t);
-    const float next = index + 1 < size()
-                           ? alpha_at(alphas_, static_cast<int64_t>(timesteps_[static_cast<size_t>(index) + 1]))
-                           : 1.0f;
+    const float next =
+        index + 1 < size() ? alpha_at(alphas_, static_cast<int64_t>(timesteps_[static_cast<size_t>(index) + 1])) : 1.0f;
     const float kept = alpha / next, beta = 1.0f - kept;  // of the steps in between, as if they were one
 
     at::Tensor x0 = Level::of_alpha(alpha).clean(schedule_.prediction, model_output, sample);
     if (clip_ > 0) x0 = x0.clamp(-clip_, clip_);
-    const at::Tensor mean = std::sqrt(next) * beta / (1.0f - alpha) * x0 +
-                            std::sqrt(kept) * (1.0f - next) / (1.0f - alpha) * sample;
+    const at::Tensor mean =
+        std::sqrt(next) * beta / (1.0f - alpha) * x0 + std::sqrt(kept) * (1.0f - next) / (1.0f - alpha) * sample;
     if (t == 0) return mean;
     const float small = std::max((1.0f - next) / (1.0f - alpha) * beta, 1e-20f);
     return mean + std::sqrt(large_ ? beta : small) * noise();

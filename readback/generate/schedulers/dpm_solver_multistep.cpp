@@ -34,8 +34,7 @@ class DpmSolverMultistep : public MultistepSolver {
     const float gain = -next.signal * (std::exp(-speed * h) - 1.0f);
     at::Tensor result = next.spread / here.spread * (stochastic_ ? std::exp(-h) : 1.0f) * sample + gain * x0;
     const bool last = index == size() - 1;
-    const bool lower_last =
-        last && (euler_at_final_ || sigmas_.back() == 0 || (lower_order_final_ && size() < 15));
+    const bool lower_last = last && (euler_at_final_ || sigmas_.back() == 0 || (lower_order_final_ && size() < 15));
     if (order_ == 2 && index > 0 && !lower_last) {
       const float r = (here.lambda() - level(i - 1).lambda()) / h;
       result = result + 0.5f * gain / r * (x0 - before);

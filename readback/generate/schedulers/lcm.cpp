@@ -27,8 +27,8 @@ class Lcm : public Scheduler {
       throw CheckpointError(describe(config.where() + ": original_inference_steps", fmt::format("1 to {}", train_steps),
                                      std::to_string(distilled)));
     if (steps > distilled)
-      throw UsageError(describe("num_inference_steps", fmt::format("1 to {} for LCM", distilled),
-                                std::to_string(steps), "LCM needs 4 to 8; ddim and others take more"));
+      throw UsageError(describe("num_inference_steps", fmt::format("1 to {} for LCM", distilled), std::to_string(steps),
+                                "LCM needs 4 to 8; ddim and others take more"));
     const double stride = static_cast<double>(distilled) / static_cast<double>(steps);
     for (int64_t i = 0; i < steps; ++i) {
       const auto from_noisiest = static_cast<int64_t>(std::floor(static_cast<double>(i) * stride));

@@ -111,8 +111,7 @@ at::Tensor Level::noise(Prediction prediction, const at::Tensor& output, const a
   return signal * output + spread * sample;
 }
 
-void MultistepSolver::read_levels(checkpoint::ConfigReader& config, int64_t steps, int64_t usable,
-                                  bool rounds_karras) {
+void MultistepSolver::read_levels(checkpoint::ConfigReader& config, int64_t steps, int64_t usable, bool rounds_karras) {
   for (const char* key : {"thresholding", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas",
                           "use_flow_sigmas", "use_dynamic_shifting"}) {
     config.expect(key, {false});
@@ -122,8 +121,7 @@ void MultistepSolver::read_levels(checkpoint::ConfigReader& config, int64_t step
   const auto train_steps = static_cast<double>(config.get<int64_t>("num_train_timesteps", 1000));
   const Spacing space(config, "linspace");
   const bool trailing = space.kind == "trailing";
-  std::vector<double> timesteps =
-      space(usable, trailing ? steps : steps + 1, train_steps / static_cast<double>(steps));
+  std::vector<double> timesteps = space(usable, trailing ? steps : steps + 1, train_steps / static_cast<double>(steps));
   if (!trailing) timesteps.pop_back();  // the end point itself is reached, not looked at
   for (double& t : timesteps) t = std::nearbyint(t);
 

@@ -55,8 +55,8 @@ class Unipc : public MultistepSolver {
     const Level here = level(i), next = level(i + 1);
     const float h = next.lambda() - here.lambda(), hh = clean_ ? -h : h;
     const float reach = clean_ ? next.signal : next.spread;
-    const at::Tensor first_order =
-        (clean_ ? next.spread / here.spread : next.signal / here.signal) * start_ - reach * std::expm1(hh) * outputs_[0];
+    const at::Tensor first_order = (clean_ ? next.spread / here.spread : next.signal / here.signal) * start_ -
+                                   reach * std::expm1(hh) * outputs_[0];
 
     std::vector<float> ratios;  // where the outputs stand on the way, in units of h from its beginning
     std::vector<at::Tensor> slopes;

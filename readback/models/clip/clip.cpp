@@ -16,8 +16,9 @@ ClipTextConfig ClipTextConfig::read(checkpoint::ConfigReader config) {
   c.vocab_size = config.get("vocab_size", c.vocab_size);
   c.max_position_embeddings = config.get("max_position_embeddings", c.max_position_embeddings);
   c.eos_token_id = config.get("eos_token_id", c.eos_token_id);
-  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim",
-                 "bos_token_id", "pad_token_id"});
+  c.projection_dim = config.get("projection_dim", c.projection_dim);
+  config.ignore(
+      {"attention_dropout", "dropout", "initializer_factor", "initializer_range", "bos_token_id", "pad_token_id"});
   config.finish();
   return c;
 }
@@ -114,11 +115,18 @@ ClipOutput ClipTextModel::forward_embeddings(const at::Tensor& embeddings, const
                               std::to_string(tokens)));
   }
   at::Tensor x = embeddings + position_embedding.weight.narrow(0, 0, tokens);  // [B, T, C]
-  for (const ClipEncoderLayer& layer : layers) x = layer.forward(x, /*causal=*/true);
+  at::Tensor before = x;
+  for (const ClipEncoderLayer& layer : layers) x = layer.forward(before = x, /*causal=*/true);
   x = final_layer_norm(x);
   const at::Tensor rows = at::arange(x.size(0), end_positions.options());
-  return {x, x.index({rows, end_positions})};
+  return {x, x.index({rows, end_positions}), before};
 }
+
+ClipTextModelWithProjection::ClipTextModelWithProjection(const ClipTextConfig& config, const nn::Weights& weights)
+    : config(config),
+      text_model(config, weights),
+      text_projection(weights["text_projection"], config.hidden_size, config.projection_dim, false,
+                      Init::normal(1.0 / std::sqrt(static_cast<double>(config.hidden_size)))) {}
 
 ClipVisionModel::ClipVisionModel(const ClipVisionConfig& config, const nn::Weights& weights) : config(config) {
   const nn::Weights embeddings = weights["embeddings"];

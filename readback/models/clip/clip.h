@@ -17,6 +17,7 @@ namespace readback::models {
 
 struct ClipTextConfig : TransformerSizes {
   int64_t vocab_size = 49408, max_position_embeddings = 77, eos_token_id = 49407;
+  int64_t projection_dim = 512;  // of CLIPTextModelWithProjection
   ClipTextConfig() : TransformerSizes{512, 2048, 12, 8, "quick_gelu", 1e-5} {}
   static ClipTextConfig read(checkpoint::ConfigReader config);
 };
@@ -47,6 +48,7 @@ struct ClipEncoderLayer {
 struct ClipOutput {
   at::Tensor last_hidden_state;  // [B, T, C], text: after the final layer norm
   at::Tensor pooler_output;      // [B, C]: text: at the end token; vision: class token after the layer norm
+  at::Tensor penultimate = {};   // [B, T, C], text: what the last layer reads
 };
 
 struct ClipTextModel {
@@ -59,6 +61,14 @@ struct ClipTextModel {
   ClipOutput forward(const at::Tensor& input_ids) const;  // int64 [B, T], T at most max_position_embeddings
   // From token embeddings [B, T, C] (soft prompts); end_positions int64 [B] tells where pooling reads.
   ClipOutput forward_embeddings(const at::Tensor& embeddings, const at::Tensor& end_positions) const;
+};
+
+// Stable Diffusion XL's second text encoder.
+struct ClipTextModelWithProjection {
+  ClipTextConfig config;
+  ClipTextModel text_model;
+  nn::Linear text_projection;  // of pooler_output: [B, C] → [B, P]
+  ClipTextModelWithProjection(const ClipTextConfig& config, const nn::Weights& weights);
 };
 
 struct ClipVisionModel {

@@ -34,9 +34,7 @@ VaeConfig VaeConfig::read(checkpoint::ConfigReader config) {
   config.expect("act_fn", {"silu"});
   config.expect("latents_mean", {nullptr});
   config.expect("latents_std", {nullptr});
-  // As StableDiffusionPipeline we run the VAE in the pipeline's type. Stable Diffusion XL's pipeline does not where
-  // this is true: its VAE overflows in float16.
-  config.ignore({"force_upcast"});
+  c.force_upcast = config.get("force_upcast", true);
   config.finish();
   return c;
 }

@@ -1,5 +1,5 @@
 // AutoencoderKL: pictures to latents and back.
-// Paper: https://arxiv.org/abs/2112.10752. Loads the `vae` folder of Stable Diffusion 1.x and 2.x repositories.
+// Paper: https://arxiv.org/abs/2112.10752. Loads the `vae` folder of Stable Diffusion 1.x, 2.x and XL repositories.
 // B batch, c latent channels, h × w latent positions, f = 2^(levels - 1), H = f·h, W = f·w.
 #pragma once
 #include <ATen/core/Tensor.h>
@@ -18,6 +18,7 @@ struct VaeConfig {
   int64_t in_channels = 3, out_channels = 3;
   double scaling_factor = 0.18215, shift_factor = 0;
   bool mid_block_add_attention = true, use_quant_conv = true, use_post_quant_conv = true;
+  bool force_upcast = true;  // overflows in float16, by what Stable Diffusion XL's pipeline goes
   int64_t factor() const { return int64_t{1} << (block_out_channels.size() - 1); }
   static VaeConfig read(checkpoint::ConfigReader config);
 };
