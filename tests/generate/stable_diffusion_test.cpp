@@ -15,6 +15,7 @@
 
 #include "../device.h"
 #include "../unwrap.h"
+#include "pipeline_runs.h"
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/random.h"
@@ -27,41 +28,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kTolerance = 1e-4;  // of the largest value
-
-const fs::path kGoldens = tests::source_dir() / "tests/goldens/generate";
-
 StableDiffusion& pipeline() {
   static StableDiffusion loaded = [] {
     at::set_num_threads(1);  // the models are tiny
     return StableDiffusion(checkpoint::Repository((kGoldens / "pipeline").string()), test_device(), at::kFloat);
   }();
   return loaded;
-}
-
-GenerationOptions options_of(const nlohmann::json& run) {
-  GenerationOptions options;
-  options.scheduler = run["scheduler"];
-  options.num_inference_steps = run["num_inference_steps"];
-  options.guidance_scale = run["guidance_scale"];
-  options.negative_prompt = run.value("negative_prompt", "");
-  if (run.contains("height")) options.height = run["height"].get<int64_t>();
-  if (run.contains("width")) options.width = run["width"].get<int64_t>();
-  options.seed = 7;
-  return options;
-}
-
-std::vector<Request> requests_for(const std::vector<std::string>& prompts) {
-  std::vector<Request> requests;
-  for (size_t i = 0; i < prompts.size(); ++i)
-    requests.push_back({prompts[i], fmt::format("sample {}", i), static_cast<int64_t>(i), {}});
-  return requests;
-}
-
-int largest_difference(const image::Image& image, const uint8_t* expected) {
-  int largest = 0;
-  for (size_t i = 0; i < image.pixels.size(); ++i) largest = std::max(largest, std::abs(image.pixels[i] - expected[i]));
-  return largest;
 }
 
 GenerationOptions quick() {
@@ -106,22 +78,12 @@ TEST(StableDiffusion, RunsEqualDiffusers) {
   const nlohmann::json described = read_json(kGoldens / "pipeline_runs.json");
   const checkpoint::TensorMap golden = checkpoint::load_safetensors(kGoldens / "pipeline_runs.safetensors");
   const std::vector<Request> requests = requests_for(described["prompts"]);
-  ASSERT_GE(described["runs"].size(), 16u);
+  ASSERT_GE(described["runs"].size(), 26u);
   for (size_t i = 0; i < described["runs"].size(); ++i) {
     const nlohmann::json& run = described["runs"][i];
     SCOPED_TRACE(run.dump());
-    const std::vector<Picture> pictures = values_of(pipeline().generate(requests, options_of(run)));
-    const at::Tensor latents = golden.at(fmt::format("{}.latents", i));
-    const at::Tensor images = golden.at(fmt::format("{}.images", i)).contiguous();
-    ASSERT_EQ(pictures.size(), requests.size());
-    for (size_t p = 0; p < pictures.size(); ++p) {
-      const auto row = static_cast<int64_t>(p);
-      ASSERT_EQ(pictures[p].latents.shape, latents[row].sizes().vec());
-      EXPECT_LT(relative_error(to_tensor(pictures[p].latents), latents[row]), kTolerance);
-      ASSERT_EQ(pictures[p].image.height, images.size(1));
-      ASSERT_EQ(pictures[p].image.width, images.size(2));
-      EXPECT_LE(largest_difference(pictures[p].image, images[row].const_data_ptr<uint8_t>()), 1);
-    }
+    expect_pictures(values_of(pipeline().generate(requests, options_of(run))), golden.at(fmt::format("{}.latents", i)),
+                    golden.at(fmt::format("{}.images", i)));
   }
 }
 
@@ -282,8 +244,8 @@ class BrokenPipeline : public testing::Test {
 TEST_F(BrokenPipeline, LoadsWhole) { EXPECT_EQ(error(), ""); }
 
 TEST_F(BrokenPipeline, OtherPipeline) {
-  change("model_index.json", "_class_name", "StableDiffusionXLPipeline");
-  EXPECT_NE(error().find("StableDiffusionXLPipeline"), std::string::npos);
+  change("model_index.json", "_class_name", "StableDiffusion3Pipeline");
+  EXPECT_NE(error().find("StableDiffusion3Pipeline"), std::string::npos);
 }
 
 TEST_F(BrokenPipeline, OtherPart) {

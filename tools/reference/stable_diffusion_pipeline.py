@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -17,10 +18,9 @@ import numpy as np
 import PIL.Image
 import torch
 import transformers
-from diffusers.schedulers import scheduling_euler_ancestral_discrete
 from models import randomise
 from safetensors.torch import save_file
-from schedulers import CLASSES, SD
+from schedulers import CLASSES, SD, SETS
 from streams import Purpose, Random
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -81,19 +81,21 @@ RUNS = [
 
 
 def run(folder, options):
-    """Four pictures: initial noise and ancestral noise of sample i, candidate i, from seed 7."""
-    pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    return draw_with(diffusers.StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32), options)
+
+
+def draw_with(pipe, options):
+    """Four pictures: initial noise and the scheduler's noise of sample i, candidate i, from seed 7."""
     pipe.set_progress_bar_config(disable=True)
     if name := options["scheduler"]:
-        extra = {"use_karras_sigmas": True} if name == "dpm++2m-karras" else {}
         if CLASSES[name] is not type(pipe.scheduler):
-            pipe.scheduler = CLASSES[name].from_config(pipe.scheduler.config, **extra)
+            pipe.scheduler = CLASSES[name].from_config(pipe.scheduler.config, **SETS.get(name, {}))
     size = (4, options.get("height", 16) // 2, options.get("width", 16) // 2)
     first, streams = ([Random(7, purpose, f"sample {i}", i) for i in range(4)]
                       for purpose in (Purpose.INITIAL_NOISE, Purpose.SCHEDULER_NOISE))
     draw = lambda randoms: torch.from_numpy(np.stack([random.normal(*size) for random in randoms]))
     latents = draw(first)
-    scheduling_euler_ancestral_discrete.randn_tensor = lambda *a, **k: draw(streams)
+    sys.modules[type(pipe.scheduler).__module__].randn_tensor = lambda *a, **k: draw(streams)
     call = {key: value for key, value in options.items() if key != "scheduler"}
     if "negative_prompt" in call:
         call["negative_prompt"] = [call["negative_prompt"]] * len(PROMPTS)
