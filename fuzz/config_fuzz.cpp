@@ -1,11 +1,14 @@
 // Any JSON as the configuration of any model: it is read, or a CheckpointError.
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "readback/base/error.h"
 #include "readback/checkpoint/config_reader.h"
 #include "readback/generate/noise_schedule.h"
+#include "readback/generate/scheduler.h"
 #include "readback/image/preprocess.h"
 #include "readback/models/bert/bert.h"
 #include "readback/models/blip/blip.h"
@@ -43,6 +46,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     generate::NoiseSchedule::from_config(config);
   } catch (const CheckpointError&) {
+  }
+  const std::vector<std::string>& schedulers = generate::scheduler_names();
+  try {
+    generate::make_scheduler(schedulers[size % schedulers.size()], config, 4);
+  } catch (const CheckpointError&) {
+  } catch (const UsageError&) {
   }
   return 0;
 }

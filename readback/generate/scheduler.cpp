@@ -108,7 +108,7 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const nlohman
   }
   const SchedulerEntry& entry = find_entry(wanted);
   nlohmann::json json = scheduler_config;
-  json.update(nlohmann::json::parse(entry.sets));
+  if (json.is_object()) json.update(nlohmann::json::parse(entry.sets));
   checkpoint::ConfigReader config(std::move(json), "scheduler_config.json");
 
   const int64_t most = config.get<int64_t>("num_train_timesteps", 1000);

@@ -149,6 +149,13 @@ TEST(Scheduler, RefusesWhatWouldChangeTheResult) {
   refuses("lcm", "original_inference_steps", 0);
 }
 
+TEST(Scheduler, RefusesWhatIsNoConfiguration) {
+  for (const std::string& name : scheduler_names()) {
+    EXPECT_THROW(make_scheduler(name, nlohmann::json::array(), 5), CheckpointError) << name;
+    EXPECT_THROW(make_scheduler(name, "text", 5), CheckpointError) << name;
+  }
+}
+
 TEST(Scheduler, RefusesWrongArguments) {
   EXPECT_THROW(make_scheduler("of-the-future", kSd14, 5), UsageError);
   EXPECT_THROW(make_scheduler("ddim", kSd14, 0), UsageError);

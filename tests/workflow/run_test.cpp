@@ -78,6 +78,20 @@ TEST(Run, EveryPictureIsCaptionedAndReadAfterTheExamples) {
   EXPECT_THROW(run(options, with, generator, folder), StoreError);  // another run
 }
 
+TEST(Run, RecordsByWhichRuleTheGeneratorsDefaultsWereChosen) {
+  struct Ruled final : fakes::Generator {
+    std::string defaults_rule() const override { return "one step, as its makers say"; }
+  } ruled;
+  fakes::Generator plain;
+  JudgingCaptioner captioner;
+  for (generate::Generator* generator :
+       {static_cast<generate::Generator*>(&ruled), static_cast<generate::Generator*>(&plain)}) {
+    const fakes::Folder folder;
+    run(judged("text-probability"), captioner, *generator, folder);
+    EXPECT_EQ(Store::open(folder).manifest().about.value("generator_defaults", ""), generator->defaults_rule());
+  }
+}
+
 TEST(Run, RefusesJudgesThatCannotTell) {
   const fakes::Folder folder;
   fakes::Captioner captioner;

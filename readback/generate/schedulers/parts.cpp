@@ -41,7 +41,8 @@ std::vector<double> Spacing::operator()(int64_t last, int64_t points, double tra
   if (kind == "linspace") {
     timesteps = linspace(0, static_cast<double>(last - 1), points);
   } else if (kind == "leading") {
-    for (int64_t i = 0; i < points; ++i) timesteps.push_back(static_cast<double>(i * (last / points) + steps_offset));
+    for (int64_t i = 0; i < points; ++i)
+      timesteps.push_back(static_cast<double>(i * (last / points)) + static_cast<double>(steps_offset));
   } else {
     // numpy.arange, whose rounding adds a timestep of -1 for some counts (61 of 1,000, …); that one is left out.
     const double top = static_cast<double>(last), stride = (top - trailing_ratio) - top;
