@@ -151,16 +151,16 @@ TEST_F(Family, LatentConsistencyModelsAreToldTheirGuidance) {
   EXPECT_TRUE(generator.denoising_errors(std::vector{&picture}, {&prompt, 1})[0].ok());
 }
 
-// The prompt "" is not the negative prompt that is read as zeros.
+// The prompt "" is not the negative prompt that is read as zeros: guidance leads from one to the other.
 TEST_F(Family, AnEmptyPromptIsReadBesideZeros) {
   StableDiffusion generator = load(xl_);
   GenerationOptions options;
   options.num_inference_steps = 2;
-  const auto latents = [&](const std::vector<std::string>& prompts) {
-    return to_tensor(values_of(generator.generate(requests_for(prompts), options)).front().latents);
+  const auto latents = [&](double guidance) {
+    options.guidance_scale = guidance;
+    return to_tensor(values_of(generator.generate(requests_for({""}), options)).front().latents);
   };
-  EXPECT_LT(relative_error(latents({"", "a cat"}), latents({""})), kTolerance);
-  EXPECT_GT(relative_error(latents({""}), latents({"a cat"})), 10 * kTolerance);
+  EXPECT_GT(relative_error(latents(5), latents(2)), 10 * kTolerance);
   const image::Image picture = values_of(generator.generate(requests_for({"a cat"}), options))[0].image;
   const std::string prompts[] = {"a cat", "a red fox"};
   const auto errors = generator.denoising_errors(std::vector{&picture, &picture}, prompts);
