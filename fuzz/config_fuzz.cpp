@@ -9,11 +9,15 @@
 #include "readback/checkpoint/config_reader.h"
 #include "readback/generate/noise_schedule.h"
 #include "readback/generate/scheduler.h"
+#include "readback/generate/schedulers/unclip.h"
 #include "readback/image/preprocess.h"
 #include "readback/models/bert/bert.h"
 #include "readback/models/blip/blip.h"
 #include "readback/models/clip/clip.h"
 #include "readback/models/dino/dino.h"
+#include "readback/models/karlo/prior.h"
+#include "readback/models/karlo/text_projection.h"
+#include "readback/models/karlo/unet.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/models/stable_diffusion/vae.h"
 
@@ -40,9 +44,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt(config, models::ClipTextConfig::read);
   attempt(config, models::ClipVisionConfig::read);
   attempt(config, models::DinoConfig::read);
+  attempt(config, models::KarloDecoderConfig::read);
+  attempt(config, models::KarloSuperResolutionConfig::read);
+  attempt(config, models::PriorConfig::read);
+  attempt(config, models::TextProjectionConfig::read);
   attempt(config, models::UnetConfig::read);
   attempt(config, models::VaeConfig::read);
   attempt(config, [](checkpoint::ConfigReader reader) { image::read_preprocess_options(std::move(reader)); });
+  attempt(config, generate::UnclipSchedule::read);
   try {
     generate::NoiseSchedule::from_config(config);
   } catch (const CheckpointError&) {

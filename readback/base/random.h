@@ -27,6 +27,8 @@ enum class Purpose : uint8_t {
   kTest,
   kChoice,          // candidates that are chosen by chance
   kDenoisingError,  // the noise by which pictures and texts are compared
+  kPriorNoise,      // what a prior starts from, then what each of its steps adds
+  kUpscalingNoise,  // the same of super-resolution
 };
 
 // Raised whenever equal seeds give other numbers than before.

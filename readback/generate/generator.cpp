@@ -11,4 +11,19 @@ std::vector<Result<double>> Generator::denoising_errors(std::span<const image::I
                             "one that does not", "Stable Diffusion models do"));
 }
 
+GenerationOptions resolve(const GenerationOptions& options, const Generator& generator) {
+  const GenerationOptions defaults = generator.defaults();
+  for_each_field(options, [&](const auto& field, const auto& value) {
+    if constexpr (is_optional_v<std::remove_cvref_t<decltype(value)>>) {
+      if (value && !(defaults.*(field.member))) {
+        throw UsageError(
+            describe(field.name, "an option of " + generator.description(), "none of its", "Leave it out"));
+      }
+    }
+  });
+  const GenerationOptions resolved = with_defaults(options, defaults);
+  check_options(resolved);
+  return resolved;
+}
+
 }  // namespace readback::generate

@@ -22,6 +22,8 @@ struct GenerationOptions {
   std::optional<double> guidance_scale;
   std::optional<std::string> scheduler;
   std::optional<int64_t> height, width;
+  std::optional<int64_t> prior_num_inference_steps, super_res_num_inference_steps;
+  std::optional<double> prior_guidance_scale;
   uint64_t seed = 0;
   bool latents_only = false;
 
@@ -33,6 +35,12 @@ struct GenerationOptions {
         option(&O::guidance_scale, "guidance_scale", "How much the text counts; 1 or less: no guidance"),
         option(&O::scheduler, "scheduler", kSchedulerNames.text), option(&O::height, "height", "Pixels", at_least(1)),
         option(&O::width, "width", "Pixels", at_least(1)),
+        option(&O::prior_num_inference_steps, "prior_num_inference_steps",
+               "Steps from a text to an image's embedding, of unCLIP", at_least(2)),
+        option(&O::super_res_num_inference_steps, "super_res_num_inference_steps",
+               "Steps of super-resolution, of unCLIP", at_least(2)),
+        option(&O::prior_guidance_scale, "prior_guidance_scale",
+               "guidance_scale of the steps to an image's embedding, of unCLIP"),
         option(&O::seed, "seed", "Of the random streams", Scope::kCall),
         option(&O::latents_only, "latents_only", "Keep the final latents, decode no picture", Scope::kCall));
   }
@@ -94,9 +102,14 @@ class Generator {
   // model of a remote one.
   virtual std::string identity() const { return "name:" + description(); }
   virtual Capabilities capabilities() const { return {}; }
+  // An optional option that has no value here is one that the generator does not have.
   virtual GenerationOptions defaults() const { return {}; }
   // By which rule defaults() were chosen, for people; empty where there is nothing to say.
   virtual std::string defaults_rule() const { return {}; }
 };
+
+// `options` with the generator's defaults, in range. Errors: UsageError, also for an option that its defaults leave
+// open: it would do nothing.
+GenerationOptions resolve(const GenerationOptions& options, const Generator& generator);
 
 }  // namespace readback::generate

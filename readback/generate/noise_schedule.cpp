@@ -9,7 +9,6 @@
 #include "readback/base/error.h"
 
 namespace readback::generate {
-namespace {
 
 // ᾱ(t) = cos²((t + 0.008) / 1.008 · π / 2) of Nichol and Dhariwal, https://arxiv.org/abs/2102.09672
 at::Tensor cosine_betas(int64_t steps) {
@@ -25,6 +24,8 @@ at::Tensor cosine_betas(int64_t steps) {
   }
   return at::tensor(betas);
 }
+
+namespace {
 
 // Algorithm 1 of https://arxiv.org/abs/2305.08891: the last timestep is pure noise.
 at::Tensor rescale_to_zero_terminal_snr(const at::Tensor& betas) {

@@ -51,4 +51,7 @@ struct NoiseSchedule {
   std::vector<float> sigmas() const;
 };
 
+// "squaredcos_cap_v2": β of `steps` timesteps, fp32.
+at::Tensor cosine_betas(int64_t steps);
+
 }  // namespace readback::generate

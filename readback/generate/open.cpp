@@ -1,17 +1,26 @@
 #include "readback/generate/open.h"
 
 #include "readback/checkpoint/open_backend.h"
+#include "readback/generate/karlo.h"
 #include "readback/generate/stable_diffusion.h"
 
 namespace readback::generate {
 
+namespace {
+
+template <typename Backend>
+checkpoint::Backend<Generator> backend(const char* name, const Machine& machine) {
+  return {name, [&machine](const checkpoint::Repository& repository) {
+            return std::make_unique<Backend>(repository, machine.device, machine.dtype);
+          }};
+}
+
+}  // namespace
+
 std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine) {
-  using checkpoint::Repository;
-  std::vector<checkpoint::Backend<Generator>> backends;
+  std::vector<checkpoint::Backend<Generator>> backends = {backend<Karlo>("UnCLIPPipeline", machine)};
   for (const StableDiffusionKind& kind : kStableDiffusionKinds) {
-    backends.push_back({kind.pipeline, [&](const Repository& repository) {
-                          return std::make_unique<StableDiffusion>(repository, machine.device, machine.dtype);
-                        }});
+    backends.push_back(backend<StableDiffusion>(kind.pipeline, machine));
   }
   return checkpoint::open_backend<Generator>("generator", backends, spec, machine.variant);
 }

@@ -7,18 +7,13 @@
 
 namespace readback::generate {
 
-namespace {
-
-// Each row's own draws, so that a sample depends on no other.
-Scheduler::Noise row_noise(std::vector<Random> streams, const at::Tensor& latents) {
-  return [streams = std::move(streams), like = latents]() mutable {
+Scheduler::Noise row_noise(std::vector<Random> streams, const at::Tensor& like) {
+  return [streams = std::move(streams), like]() mutable {
     std::vector<at::Tensor> rows;
     for (Random& stream : streams) rows.push_back(normal(stream, like.sizes().slice(1)));
     return at::stack(rows).to(like.options());
   };
 }
-
-}  // namespace
 
 Sampler::Sampler(std::string scheduler, nlohmann::json scheduler_config, int64_t steps)
     : scheduler_(std::move(scheduler)), scheduler_config_(std::move(scheduler_config)), steps_(steps) {

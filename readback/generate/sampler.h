@@ -54,6 +54,10 @@ class Sampler {
   int64_t steps_;
 };
 
+// Draws of `like`'s shape, device and type, in which each row is the next of its own stream: a sample depends on no
+// other.
+Scheduler::Noise row_noise(std::vector<Random> streams, const at::Tensor& like);
+
 // Standard normal values of `shape`, fp32 on the CPU.
 at::Tensor normal(Random& random, at::IntArrayRef shape);
 

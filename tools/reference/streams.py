@@ -13,6 +13,8 @@ class Purpose(enum.IntEnum):
     BOOTSTRAP = 9
     TEST = 12
     DENOISING_ERROR = 14
+    PRIOR_NOISE = 15
+    UPSCALING_NOISE = 16
 
 
 def philox4x32(counter, key):

@@ -63,7 +63,8 @@ struct ClipTextModel {
   ClipOutput forward_embeddings(const at::Tensor& embeddings, const at::Tensor& end_positions) const;
 };
 
-// Stable Diffusion XL's second text encoder.
+// The text half of CLIP, whose embedding lies beside those of images: Stable Diffusion XL's second text encoder, Karlo's
+// only one.
 struct ClipTextModelWithProjection {
   ClipTextConfig config;
   ClipTextModel text_model;

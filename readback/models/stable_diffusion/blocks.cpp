@@ -6,14 +6,27 @@
 
 namespace readback::models {
 
+namespace {
+
+at::Tensor resample(const at::Tensor& x, Resampling resampling) {
+  if (resampling == Resampling::kNone) return x;
+  if (resampling == Resampling::kHalve) return at::avg_pool2d(x, 2, 2);
+  return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+}
+
+}  // namespace
+
 ResnetBlock::ResnetBlock(const nn::Weights& weights, int64_t in, int64_t out, int64_t time_channels, int64_t groups,
-                         double epsilon)
-    : norm1(weights["norm1"], groups, in, epsilon),
+                         double epsilon, ResnetVariant variant)
+    : variant(variant),
+      norm1(weights["norm1"], groups, in, epsilon),
       norm2(weights["norm2"], groups, out, epsilon),
       conv1(weights["conv1"], in, out, 3, 1, 1),
       conv2(weights["conv2"], out, out, 3, 1, 1) {
   if (in != out) conv_shortcut = nn::Conv2d(weights["conv_shortcut"], in, out, 1);
-  if (time_channels > 0) time_emb_proj = nn::Linear(weights["time_emb_proj"], time_channels, out);
+  if (time_channels > 0) {
+    time_emb_proj = nn::Linear(weights["time_emb_proj"], time_channels, variant.scale_shift ? 2 * out : out);
+  }
 }
 
 at::Tensor ResnetBlock::forward(const at::Tensor& x, const at::Tensor& time) const {
@@ -22,10 +35,18 @@ at::Tensor ResnetBlock::forward(const at::Tensor& x, const at::Tensor& time) con
 }
 
 at::Tensor ResnetBlock::compute(const at::Tensor& x, const at::Tensor& time) const {
-  at::Tensor h = conv1(norm1.with_silu(x));                                     // [B, out, H, W]
-  if (time.defined()) h.add_(time_emb_proj(time).unsqueeze(-1).unsqueeze(-1));  // [B, out, 1, 1]
-  h = conv2(norm2.with_silu(h));  // a convolution's output is nobody else's: it may be changed in place
-  return h.add_(conv_shortcut.weight.defined() ? conv_shortcut(x) : x);
+  at::Tensor h = conv1(resample(norm1.with_silu(x), variant.resampling));  // [B, out, H, W]
+  const at::Tensor given = time.defined() ? time_emb_proj(time).unsqueeze(-1).unsqueeze(-1) : at::Tensor();
+  if (variant.scale_shift) {
+    const std::vector<at::Tensor> parts = given.chunk(2, 1);  // [B, out, 1, 1] each
+    h = at::silu(at::addcmul(parts[1], norm2(h), 1 + parts[0]));
+  } else {
+    if (given.defined()) h.add_(given);  // a convolution's output is nobody else's: it may be changed in place
+    h = norm2.with_silu(h);
+  }
+  h = conv2(h);
+  const at::Tensor shortcut = resample(x, variant.resampling);
+  return h.add_(conv_shortcut.weight.defined() ? conv_shortcut(shortcut) : shortcut);
 }
 
 Upsample::Upsample(const nn::Weights& weights, int64_t channels) : conv(weights["conv"], channels, channels, 3, 1, 1) {}

@@ -1,4 +1,4 @@
-// The blocks that Stable Diffusion's UNet and VAE share. B batch, C channels, H × W positions.
+// The blocks that diffusion models' UNets and VAEs share. B batch, C channels, H × W positions.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -6,14 +6,24 @@
 
 namespace readback::models {
 
+// What a resnet does to the size, before its first convolution: halves it by means of 2 × 2, doubles it by repetition.
+enum class Resampling { kNone, kHalve, kDouble };
+
+struct ResnetVariant {
+  bool scale_shift = false;  // the time embedding scales and shifts what the second norm gives, instead of being added
+  Resampling resampling = Resampling::kNone;
+};
+
 // Two 3 × 3 convolutions with a shortcut; with `time_channels` the time embedding is added between them.
 struct ResnetBlock {
+  ResnetVariant variant;
   nn::GroupNorm norm1, norm2;
   nn::Conv2d conv1, conv2, conv_shortcut;
   nn::Linear time_emb_proj;
   ResnetBlock(const nn::Weights& weights, int64_t in, int64_t out, int64_t time_channels, int64_t groups,
-              double epsilon);
-  // x: [B, in, H, W]; time: silu(time embedding) of [B, time_channels], undefined without → [B, out, H, W]
+              double epsilon, ResnetVariant variant = {});
+  // x: [B, in, H, W]; time: silu(time embedding) of [B, time_channels], undefined without → [B, out, H, W], or the
+  // size that resampling makes of it
   at::Tensor forward(const at::Tensor& x, const at::Tensor& time = {}) const;
 
  private:

@@ -1,0 +1,233 @@
+"""Golden values of Karlo, diffusers' UnCLIPPipeline: python tools/reference/karlo.py
+
+    tests/goldens/models/karlo-*        its models alone, as tools/reference/models.py describes
+    tests/goldens/generate/karlo        a tiny random pipeline
+    tests/goldens/generate/karlo_runs.{json,safetensors}    what it draws, and every step of its schedulers
+Initial noise and the noise of all steps come from readback's streams (streams.py), so that seeds are compared too.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import diffusers
+import numpy as np
+import torch
+import torch.nn.functional as F
+import transformers
+from diffusers import PriorTransformer, UnCLIPPipeline, UnCLIPScheduler, UNet2DConditionModel, UNet2DModel
+from diffusers.pipelines.deprecated.unclip import pipeline_unclip
+from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+from diffusers.schedulers import scheduling_unclip
+from models import draw, randomise, write
+from safetensors.torch import save_file
+from stable_diffusion_pipeline import PROMPTS, tokenizer
+from streams import Purpose, Random
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+OUTPUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/generate"
+RESNETS = dict(down="ResnetDownsampleBlock2D", up="ResnetUpsampleBlock2D")
+ATTENTION = dict(down="SimpleCrossAttnDownBlock2D", up="SimpleCrossAttnUpBlock2D")
+
+
+def prior_model(**options):
+    return PriorTransformer(num_attention_heads=2, attention_head_dim=6, num_layers=2, **options)
+
+
+def decoder_model(levels, **options):
+    """`levels`: the channels of each, with attention on all but the first."""
+    attentions = [RESNETS] + [ATTENTION] * (len(levels) - 1)
+    return UNet2DConditionModel(
+        block_out_channels=levels, down_block_types=[kind["down"] for kind in attentions],
+        up_block_types=[kind["up"] for kind in reversed(attentions)], mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        in_channels=3, out_channels=6, class_embed_type="identity", attention_head_dim=4,
+        resnet_time_scale_shift="scale_shift", norm_num_groups=2, **options)
+
+
+def super_resolution_model(levels, **options):
+    return UNet2DModel(block_out_channels=levels, down_block_types=[RESNETS["down"]] * len(levels),
+                       up_block_types=[RESNETS["up"]] * len(levels), in_channels=6, out_channels=3,
+                       add_attention=False, norm_num_groups=2, **options)
+
+
+def mask_of(lengths, width):
+    return torch.arange(width)[None] < torch.tensor(lengths)[:, None]
+
+
+def models():
+    """Losses: mean squared differences to input.target; the prior's of the denormalised embedding, the projection's of
+    its second output, with the mean square of its first added."""
+    prior = randomise(prior_model(embedding_dim=10, num_embeddings=7), 300)
+    inputs = dict(sample=draw(301, 3, 10), timestep=torch.tensor([0, 17, 981]), text_embeds=draw(302, 3, 10),
+                  text_states=draw(303, 3, 7, 10), tokens=mask_of([7, 4, 2], 7), target=draw(304, 3, 10))
+    predict = lambda: prior(inputs["sample"], inputs["timestep"], inputs["text_embeds"], inputs["text_states"],
+                            inputs["tokens"]).predicted_image_embedding
+    write("karlo-prior", prior, inputs,
+          dict(embeds=predict(), denormalised=prior.post_process_latents(predict())),
+          lambda: F.mse_loss(prior.post_process_latents(predict()), inputs["target"]))
+
+    projection = randomise(UnCLIPTextProjModel(clip_extra_context_tokens=3, clip_embeddings_dim=10, time_embed_dim=16,
+                                               cross_attention_dim=14), 310)
+    inputs = dict(image_embeds=draw(311, 2, 10), text_embeds=draw(312, 4, 10), text_states=draw(313, 4, 7, 10),
+                  target=draw(314, 4, 16))
+    project = lambda: projection(image_embeddings=inputs["image_embeds"], prompt_embeds=inputs["text_embeds"],
+                                 text_encoder_hidden_states=inputs["text_states"], do_classifier_free_guidance=True)
+    states, time = project()
+    write("karlo-text-projection", projection, inputs, dict(states=states, time=time),
+          lambda: F.mse_loss(project()[1], inputs["target"]) + project()[0].square().mean())
+
+    decoder = randomise(decoder_model((4, 8, 12), sample_size=8, layers_per_block=1, cross_attention_dim=10), 320)
+    inputs = dict(sample=draw(321, 2, 3, 8, 12), timestep=torch.tensor([17, 981]), states=draw(322, 2, 9, 10),
+                  tokens=mask_of([9, 5], 9), time=draw(323, 2, 16), target=draw(324, 2, 6, 8, 12))
+    decode = lambda: decoder(inputs["sample"], inputs["timestep"], inputs["states"], class_labels=inputs["time"],
+                             attention_mask=inputs["tokens"]).sample
+    write("karlo-decoder", decoder, inputs, dict(sample=decode()), lambda: F.mse_loss(decode(), inputs["target"]))
+
+    for name, shift, seed in (("karlo-super-resolution", "default", 330),
+                              ("karlo-super-resolution-scale-shift", "scale_shift", 340)):
+        upscaler = randomise(super_resolution_model((4, 8), sample_size=8, layers_per_block=2,
+                                                    resnet_time_scale_shift=shift), seed)
+        inputs = dict(sample=draw(seed + 1, 2, 6, 8, 12), timestep=torch.tensor([17, 981]),
+                      target=draw(seed + 2, 2, 3, 8, 12))
+        upscale = lambda: upscaler(inputs["sample"], inputs["timestep"]).sample
+        write(name, upscaler, inputs, dict(sample=upscale()), lambda: F.mse_loss(upscale(), inputs["target"]))
+
+
+def pipeline():
+    words = tokenizer(OUTPUT / "scratch")
+    width, time, tokens = 12, 16, 10
+    text = CLIPTextModelWithProjection(CLIPTextConfig(
+        vocab_size=len(words), hidden_size=width, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        projection_dim=width, max_position_embeddings=16, bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id))
+    parts = dict(
+        prior=prior_model(embedding_dim=width, num_embeddings=16),
+        text_proj=UnCLIPTextProjModel(clip_embeddings_dim=width, time_embed_dim=time, cross_attention_dim=tokens),
+        decoder=decoder_model((4, 8), sample_size=8, layers_per_block=1, cross_attention_dim=tokens),
+        super_res_first=super_resolution_model((4, 8), sample_size=20, layers_per_block=1),
+        super_res_last=super_resolution_model((4, 8), sample_size=20, layers_per_block=1))
+    for seed, model in enumerate((text, *parts.values())):
+        randomise(model, 400 + seed)
+    with torch.no_grad():
+        # Guidance by 8 magnifies what a random network says of the text; pictures are neither grey nor saturated.
+        parts["decoder"].conv_out.weight.mul_(0.2)
+        parts["decoder"].conv_out.bias.mul_(0.2)
+        for name in ("super_res_first", "super_res_last"):
+            parts[name].conv_out.weight.mul_(0.3)
+            parts[name].conv_out.bias.mul_(0.3)
+    return UnCLIPPipeline(
+        text_encoder=text, tokenizer=words, **parts,
+        prior_scheduler=UnCLIPScheduler(variance_type="fixed_small_log", prediction_type="sample",
+                                        num_train_timesteps=1000, clip_sample_range=5.0),
+        decoder_scheduler=UnCLIPScheduler(variance_type="learned_range", prediction_type="epsilon",
+                                          num_train_timesteps=1000),
+        super_res_scheduler=UnCLIPScheduler(variance_type="fixed_small_log", prediction_type="epsilon",
+                                            num_train_timesteps=1000))
+
+
+RUNS = [
+    dict(),  # 25, 25 and 7 steps, guidance 4 and 8
+    dict(prior_num_inference_steps=4, decoder_num_inference_steps=6, super_res_num_inference_steps=9),
+    dict(prior_num_inference_steps=3, decoder_num_inference_steps=5, super_res_num_inference_steps=6,
+         prior_guidance_scale=1.0, decoder_guidance_scale=1.0),
+    dict(prior_num_inference_steps=3, decoder_num_inference_steps=4, super_res_num_inference_steps=9,
+         prior_guidance_scale=2.5, decoder_guidance_scale=0.5),
+    dict(prior_num_inference_steps=2, decoder_num_inference_steps=2, super_res_num_inference_steps=9,
+         prior_guidance_scale=0.0, decoder_guidance_scale=3.0),
+]
+
+
+def run(folder, options, prompts=PROMPTS, dtype=torch.float32):
+    """A picture of each prompt, from seed 7: the noise of prompt i is that of sample i, candidate i."""
+    diffusers.UnCLIPTextProjModel = UnCLIPTextProjModel  # which diffusers 0.42 looks for there, and has elsewhere
+    pipe = UnCLIPPipeline.from_pretrained(folder, torch_dtype=torch.float32).to(dtype=dtype)
+    pipe.set_progress_bar_config(disable=True)
+    streams = lambda purpose: [Random(7, purpose, f"sample {i}", i) for i in range(len(prompts))]
+    prior, upscaling = streams(Purpose.PRIOR_NOISE), streams(Purpose.UPSCALING_NOISE)
+    # The streams of each stage's start and of its steps.
+    stages = iter([(prior, prior), (streams(Purpose.INITIAL_NOISE), streams(Purpose.SCHEDULER_NOISE)),
+                   (upscaling, upscaling)])
+    current = {}
+
+    def noise(randoms, shape):
+        return torch.from_numpy(np.stack([random.normal(*shape[1:]) for random in randoms])).to(dtype)
+
+    def begin(shape, **_):
+        start, current["steps"] = next(stages)
+        return noise(start, shape)
+
+    pipeline_unclip.randn_tensor = begin
+    scheduling_unclip.randn_tensor = lambda shape, **_: noise(current["steps"], shape)
+    seen = {}
+    pipe.text_proj.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.update(embeds=kwargs["image_embeddings"]), with_kwargs=True)
+    pipe.super_res_first.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.update(upscaled=kwargs["sample"][:, 3:]), with_kwargs=True)
+    images = pipe(prompts, output_type="np", **options).images
+    return seen | {"images": torch.from_numpy(images).permute(0, 3, 1, 2) * 2 - 1}  # clipped, in [-1, 1]
+
+
+SCHEDULES = [
+    dict(variance_type="fixed_small_log", prediction_type="sample", clip_sample_range=5.0),
+    dict(variance_type="learned_range", prediction_type="epsilon"),
+    dict(variance_type="fixed_small_log", prediction_type="epsilon", clip_sample=False),
+    dict(variance_type="learned_range", prediction_type="sample", num_train_timesteps=100, clip_sample_range=0.5),
+]
+STEPS = [2, 3, 7, 25, 100]
+
+
+def schedule(options, steps):
+    """Timesteps and every sample of a run whose network is a formula; noise as tests/generate/karlo_test.cpp draws it."""
+    scheduler = UnCLIPScheduler(**options)
+    scheduler.set_timesteps(steps)
+    random = Random(7, Purpose.TEST)
+    scheduling_unclip.randn_tensor = lambda shape, **_: torch.from_numpy(random.normal(*shape))
+    sample = torch.from_numpy(random.normal(1, 2, 3, 4))
+    samples = []
+    for index, t in enumerate(scheduler.timesteps):
+        output = 0.8 * torch.tanh(sample) + 0.1 * (t.item() / 1000)
+        if options["variance_type"] == "learned_range":
+            output = torch.cat([output, torch.sin(3 * sample)], 1)
+        following = scheduler.timesteps[index + 1] if index + 1 < steps else None
+        sample = scheduler.step(output, t, sample, prev_timestep=following).prev_sample
+        samples.append(sample)
+    return scheduler.timesteps, torch.cat(samples)
+
+
+def main():
+    torch.set_num_threads(1)
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+    models()
+    folder = OUTPUT / "karlo"
+    shutil.rmtree(folder, ignore_errors=True)
+    pipeline().to(torch.float16).save_pretrained(folder)
+    tensors = {}
+    for index, options in enumerate(RUNS):
+        values = run(folder, options)
+        exact = run(folder, options, dtype=torch.float64)
+        for key, value in values.items():
+            tensors[f"{index}.{key}"] = value.contiguous()
+            error = (value - exact[key]).abs().max() / exact[key].abs().max()
+            print(options, key, f"deviation {value.std():.3f}, from float64 {error:.1e}",
+                  f"saturated {(value.abs() > 0.999).float().mean():.2f}")
+        # A prompt alone is drawn as among others.
+        alone = run(folder, options, PROMPTS[:1])["images"]
+        assert (alone - values["images"][:1]).abs().max() < 1e-4
+    cases = []
+    for options in SCHEDULES:
+        for steps in STEPS:
+            timesteps, samples = schedule(options, steps)
+            tensors |= {f"schedule.{len(cases)}.timesteps": timesteps, f"schedule.{len(cases)}.samples": samples}
+            cases.append({"config": dict(UnCLIPScheduler(**options).config), "steps": steps})
+    save_file(tensors, OUTPUT / "karlo_runs.safetensors")
+    described = {"prompts": PROMPTS, "runs": RUNS, "schedules": cases}
+    (OUTPUT / "karlo_runs.json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
