@@ -96,7 +96,7 @@ at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape, Init ini
     tensor = draw(*source_->seed, key, shape, init);
   } else if (const auto found = source_->tensors.find(key); found == source_->tensors.end()) {
     source_->missing.push_back(key);
-    tensor = at::zeros(shape, at::kFloat);
+    tensor = at::zeros(shape, at::TensorOptions(at::kFloat).device(source_->device));
   } else if (found->second.sizes() != shape) {
     source_->used.insert(key);
     source_->misshapen.push_back(fmt::format("{} (expected [{}], got [{}])", key, fmt::join(shape, ", "),

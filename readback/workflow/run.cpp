@@ -111,6 +111,7 @@ class Run {
   RunResult operator()(caption::Captioner& captioner, generate::Generator& generator,
                        const std::filesystem::path& folder, const std::string& command) {
     plan_.options = roundtrip::resolve(plan_.options, captioner.defaults(), generator.defaults());
+    generate::resolve(plan_.options.generation, generator);  // refuses options that it does not have
     caption::expect_examples_taken(plan_.examples, captioner);
     expect_judges(metrics_, plan_.options.checkpoints, captioner, generator);
     if (const std::string remarks = dataset_->remarks(); !remarks.empty()) {

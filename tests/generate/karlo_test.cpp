@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -83,7 +84,7 @@ struct Stages {
 };
 
 Stages stages_of(std::span<const Request> requests, const GenerationOptions& options, at::ScalarType dtype) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   const checkpoint::Repository source = repository();
   const GenerationOptions resolved = resolve(options, pipeline());
   const Context context;
@@ -354,7 +355,8 @@ TEST_F(BrokenKarlo, TextProjectionOfItsOwnLibrary) {
 }
 
 TEST_F(BrokenKarlo, NamesWhatIsMissingOrOfAnotherClass) {
-  for (const auto& [part, class_name] : read_json(folder_ / "model_index.json").items()) {
+  const nlohmann::json index = read_json(folder_ / "model_index.json");
+  for (const auto& [part, class_name] : index.items()) {
     if (part.starts_with("_")) continue;
     const std::string missing = error_with("model_index.json", part, {nullptr, nullptr});
     EXPECT_NE(missing.find(": " + part + ": expected"), std::string::npos) << part << missing;

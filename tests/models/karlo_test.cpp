@@ -1,11 +1,18 @@
 // Karlo's models against diffusers: tools/reference/karlo.py.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "golden.h"
+#include "hashed.h"
+#include "readback/base/files.h"
+#include "readback/base/sha256.h"
+#include "readback/models/clip/clip.h"
 #include "readback/models/karlo/prior.h"
 #include "readback/models/karlo/text_projection.h"
 #include "readback/models/karlo/unet.h"
+#include "tests/source_dir.h"
 
 namespace readback::models {
 namespace {
@@ -71,18 +78,26 @@ TEST_P(KarloParity, Outputs) {
   expect_parity(golden, [&](const Golden& of) { return errors(of); });
 }
 
+INSTANTIATE_TEST_SUITE_P(Models, KarloParity,
+                         testing::Combine(testing::Values("karlo-prior", "karlo-text-projection", "karlo-decoder",
+                                                          "karlo-super-resolution",
+                                                          "karlo-super-resolution-scale-shift"),
+                                          testing::ValuesIn(all_loadings())),
+                         variant_name);
+
+// Not of the text projection, whose five biases are as many outputs' shifts.
+struct KarloBiases : KarloParity {};
+
 // A key's bias shifts all scores of a query alike; in the decoder it does not, since the added keys have their own.
-TEST_P(KarloParity, NoBiasIsMissing) {
+TEST_P(KarloBiases, NoneIsMissing) {
   std::vector<std::string> without_effect;
   if (golden.name == "karlo-prior") without_effect = {"to_k.bias"};
-  if (golden.name == "karlo-text-projection") GTEST_SKIP() << "five biases, all in Outputs and TrainsAsTheReference";
   expect_no_bias_missing(
       golden, [&](const Golden& of) { return errors(of); }, without_effect);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, KarloParity,
-                         testing::Combine(testing::Values("karlo-prior", "karlo-text-projection", "karlo-decoder",
-                                                          "karlo-super-resolution",
+INSTANTIATE_TEST_SUITE_P(Models, KarloBiases,
+                         testing::Combine(testing::Values("karlo-prior", "karlo-decoder", "karlo-super-resolution",
                                                           "karlo-super-resolution-scale-shift"),
                                           testing::ValuesIn(all_loadings())),
                          variant_name);
@@ -206,6 +221,107 @@ TEST(Karlo, RefusesOptionsItDoesNotKnow) {
            {"attention_head_dim", int64_t{1} << 40}},
           PriorConfig::read);
   refuses("karlo-text-projection", {{"time_embed_dim", nullptr}, {"norm", "rms"}}, TextProjectionConfig::read);
+}
+
+nlohmann::json described() { return read_json(tests::source_dir() / "tests/goldens/models/karlo.json"); }
+
+// The published configuration: names and shapes of all 3.42 billion parameters, which are not held in memory.
+TEST(Karlo, PublishedSizesHaveTheReferencesParameters) {
+  const nlohmann::json parts = described()["published"];
+  int64_t together = 0;
+  const auto expect_same = [&](const std::string& part, const auto& build) {
+    SCOPED_TRACE(part);
+    const nn::Weights weights(checkpoint::TensorMap{}, c10::kMeta, at::kFloat, part);
+    build(checkpoint::ConfigReader(parts[part]["config"], part + "/config.json"), weights);
+    int64_t count = 0;
+    std::vector<std::string> lines;
+    for (const auto& [name, parameter] : weights.parameters()) {
+      lines.push_back(fmt::format("{} [{}]\n", name, fmt::join(parameter.sizes(), ", ")));
+      count += parameter.numel();
+    }
+    std::ranges::sort(lines);
+    EXPECT_EQ(count, parts[part]["parameters"].get<int64_t>());
+    EXPECT_EQ(sha256_hex(fmt::format("{}", fmt::join(lines, ""))), parts[part]["digest"]);
+    together += count;
+  };
+  using checkpoint::ConfigReader;
+  using nn::Weights;
+  expect_same("text_encoder", [](ConfigReader config, const Weights& weights) {
+    ClipTextModelWithProjection(ClipTextConfig::read(std::move(config)), weights);
+  });
+  expect_same("prior", [](ConfigReader config, const Weights& weights) {
+    Prior(PriorConfig::read(std::move(config)), weights);
+  });
+  expect_same("text_proj", [](ConfigReader config, const Weights& weights) {
+    TextProjection(TextProjectionConfig::read(std::move(config)), weights);
+  });
+  expect_same("decoder", [](ConfigReader config, const Weights& weights) {
+    KarloUnet(KarloDecoderConfig::read(std::move(config)), weights);
+  });
+  for (const char* part : {"super_res_first", "super_res_last"}) {
+    expect_same(part, [](ConfigReader config, const Weights& weights) {
+      KarloUnet(KarloSuperResolutionConfig::read(std::move(config)), weights);
+    });
+  }
+  EXPECT_EQ(together, 3'422'157'516);
+}
+
+// Karlo's width with few layers, from weights and inputs that both sides compute.
+struct KarloFullWidth : testing::Test {
+  template <typename Model, typename Config>
+  Model build(const std::string& name) const {
+    const auto config = Config::read({configs[name], name});
+    const nn::Weights shapes(checkpoint::TensorMap{}, c10::kMeta, at::kFloat, name);
+    (void)Model(config, shapes);
+    checkpoint::TensorMap tensors;
+    for (const auto& [key, parameter] : shapes.parameters()) {
+      const at::IntArrayRef shape = parameter.sizes();
+      const double bound = std::sqrt(3.0 * static_cast<double>(shape[0]) / static_cast<double>(parameter.numel()));
+      const bool is_norm = key.find("norm") != std::string::npos && key.ends_with("weight");
+      tensors[key] = shape.size() > 1 ? hashed(key, shape, -bound, bound)
+                     : is_norm        ? hashed(key, shape, 0.8, 1.2)
+                                      : hashed(key, shape, -0.1, 0.1);
+    }
+    const nn::Weights weights = nn::Weights(tensors, test_device(), at::kFloat, name).for_inference();
+    tensors.clear();
+    Model model(config, weights);
+    weights.finish();
+    return model;
+  }
+  static at::Tensor input(const std::string& name, at::IntArrayRef shape) {
+    return hashed(name, shape).to(test_device());
+  }
+  static at::Tensor tokens(const std::vector<int64_t>& lengths, int64_t width) {
+    return (at::arange(width).unsqueeze(0) < at::tensor(lengths).unsqueeze(1)).to(test_device());
+  }
+  void expect_equal(const at::Tensor& actual, const std::string& name) const {
+    EXPECT_LT(relative_error(actual, golden.at(name)), kTolerance) << name;
+  }
+
+  c10::NoGradGuard no_grad;
+  nlohmann::json configs = described()["full_width"];
+  checkpoint::TensorMap golden =
+      checkpoint::load_safetensors(tests::source_dir() / "tests/goldens/models/karlo_full_width.safetensors");
+  at::Tensor timesteps = at::tensor({17, 981}).to(test_device());
+};
+
+TEST_F(KarloFullWidth, Prior) {
+  const auto prior = build<Prior, PriorConfig>("prior");
+  const PriorContext text =
+      prior.prepare(input("embeds", {2, 768}), input("states", {2, 77, 768}), tokens({77, 12}, 77));
+  expect_equal(prior.forward(input("sample", {2, 768}), timesteps, text), "prior");
+}
+
+TEST_F(KarloFullWidth, Decoder) {
+  const auto decoder = build<KarloUnet, KarloDecoderConfig>("decoder");
+  const KarloContext context =
+      decoder.prepare(input("states", {2, 81, 1536}), tokens({81, 16}, 81), input("time", {2, 1280}));
+  expect_equal(decoder.forward(input("sample", {2, 3, 8, 8}), timesteps, context), "decoder");
+}
+
+TEST_F(KarloFullWidth, SuperResolution) {
+  const auto unet = build<KarloUnet, KarloSuperResolutionConfig>("super_resolution");
+  expect_equal(unet.forward(input("sample", {2, 6, 16, 16}), timesteps), "super_resolution");
 }
 
 }  // namespace

@@ -107,5 +107,23 @@ TEST(Run, RefusesJudgesThatCannotTell) {
   }
 }
 
+// Before anything is captioned.
+TEST(Run, RefusesOptionsThatTheGeneratorDoesNotHave) {
+  const fakes::Folder folder;
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  RunOptions options;
+  options.dataset = "emoji-scenes";
+  options.dataset_options.limit = 1;
+  options.generation.prior_guidance_scale = 4.0;
+  try {
+    run(options, captioner, generator, folder);
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("prior_guidance_scale"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(captioner.calls, 0u);
+}
+
 }  // namespace
 }  // namespace readback::workflow

@@ -4,7 +4,7 @@
                                                     tests/goldens/models/{inception,dino}/
 
 Inception has one size only, 95 MB, so that its weights and its pictures are not stored but computed on both sides by
-`hashed` and `picture`, which tests/models/hashed.h repeats.
+`hashed` (hashed.py) and `picture`, which tests/models/hashed.h repeats.
 """
 
 import os
@@ -29,28 +29,13 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 from transformers import ViTConfig, ViTModel
 
+from hashed import hashed
 from models import draw, randomise
 
 GOLDENS = pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens"
 SIDE = 299
 LAYERS = ["64", "192", "768", "2048", "logits_unbiased", "logits"]
 PICTURES = [(61, 47), (299, 299), (120, 500), (640, 363)]  # width, height
-
-
-def fnv1a(text):
-    value = 0xCBF29CE484222325
-    for byte in text.encode():
-        value = (value ^ byte) * 0x100000001B3 % 2**64
-    return value
-
-
-def hashed(name, shape, low=-1.0, high=1.0):
-    """Numbers between low and high that depend on the name and the position only."""
-    x = (np.arange(math.prod(shape), dtype=np.uint64) + fnv1a(name)).astype(np.uint32) * np.uint32(0x9E3779B1)
-    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    x ^= x >> np.uint32(16)
-    return torch.from_numpy((low + (high - low) * (x / 2**32)).astype(np.float32).reshape(shape))
 
 
 def picture(width, height, seed):

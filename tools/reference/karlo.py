@@ -1,11 +1,14 @@
 """Golden values of Karlo, diffusers' UnCLIPPipeline: python tools/reference/karlo.py
 
     tests/goldens/models/karlo-*        its models alone, as tools/reference/models.py describes
+    tests/goldens/models/karlo.json     the published configuration's parameters; configurations of full width
+    tests/goldens/models/karlo_full_width.safetensors       what models of full width with few layers give
     tests/goldens/generate/karlo        a tiny random pipeline
     tests/goldens/generate/karlo_runs.{json,safetensors}    what it draws, and every step of its schedulers
 Initial noise and the noise of all steps come from readback's streams (streams.py), so that seeds are compared too.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -22,7 +25,8 @@ from diffusers import PriorTransformer, UnCLIPPipeline, UnCLIPScheduler, UNet2DC
 from diffusers.pipelines.deprecated.unclip import pipeline_unclip
 from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
 from diffusers.schedulers import scheduling_unclip
-from models import draw, randomise, write
+from hashed import hashed
+from models import GOLDENS, draw, randomise, write
 from safetensors.torch import save_file
 from stable_diffusion_pipeline import PROMPTS, tokenizer
 from streams import Purpose, Random
@@ -57,6 +61,16 @@ def mask_of(lengths, width):
     return torch.arange(width)[None] < torch.tensor(lengths)[:, None]
 
 
+def randomised_unet(model, seed):
+    """With biases so large that none can be missing unnoticed in half precision, small as these networks are."""
+    randomise(model, seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.mul_(4)
+    return model
+
+
 def models():
     """Losses: mean squared differences to input.target; the prior's of the denormalised embedding, the projection's of
     its second output, with the mean square of its first added."""
@@ -79,7 +93,8 @@ def models():
     write("karlo-text-projection", projection, inputs, dict(states=states, time=time),
           lambda: F.mse_loss(project()[1], inputs["target"]) + project()[0].square().mean())
 
-    decoder = randomise(decoder_model((4, 8, 12), sample_size=8, layers_per_block=1, cross_attention_dim=10), 320)
+    decoder = randomised_unet(decoder_model((4, 8, 12), sample_size=8, layers_per_block=1, cross_attention_dim=10),
+                              320)
     inputs = dict(sample=draw(321, 2, 3, 8, 12), timestep=torch.tensor([17, 981]), states=draw(322, 2, 9, 10),
                   tokens=mask_of([9, 5], 9), time=draw(323, 2, 16), target=draw(324, 2, 6, 8, 12))
     decode = lambda: decoder(inputs["sample"], inputs["timestep"], inputs["states"], class_labels=inputs["time"],
@@ -88,12 +103,77 @@ def models():
 
     for name, shift, seed in (("karlo-super-resolution", "default", 330),
                               ("karlo-super-resolution-scale-shift", "scale_shift", 340)):
-        upscaler = randomise(super_resolution_model((4, 8), sample_size=8, layers_per_block=2,
-                                                    resnet_time_scale_shift=shift), seed)
+        upscaler = randomised_unet(super_resolution_model((4, 8), sample_size=8, layers_per_block=2,
+                                                          resnet_time_scale_shift=shift), seed)
         inputs = dict(sample=draw(seed + 1, 2, 6, 8, 12), timestep=torch.tensor([17, 981]),
                       target=draw(seed + 2, 2, 3, 8, 12))
         upscale = lambda: upscaler(inputs["sample"], inputs["timestep"]).sample
         write(name, upscaler, inputs, dict(sample=upscale()), lambda: F.mse_loss(upscale(), inputs["target"]))
+
+
+# scripts/convert_kakao_brain_unclip_to_diffusers.py; what it leaves out is the class's default.
+DECODER = dict(
+    sample_size=64, layers_per_block=3, down_block_types=[RESNETS["down"]] + [ATTENTION["down"]] * 3,
+    up_block_types=[ATTENTION["up"]] * 3 + [RESNETS["up"]], mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+    block_out_channels=(320, 640, 960, 1280), in_channels=3, out_channels=6, cross_attention_dim=1536,
+    class_embed_type="identity", attention_head_dim=64, resnet_time_scale_shift="scale_shift")
+SUPER_RESOLUTION = dict(
+    sample_size=256, layers_per_block=3, down_block_types=[RESNETS["down"]] * 4, up_block_types=[RESNETS["up"]] * 4,
+    block_out_channels=(320, 640, 960, 1280), in_channels=6, out_channels=3, add_attention=False)
+TEXT = dict(vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+            max_position_embeddings=77, hidden_act="quick_gelu", projection_dim=768, bos_token_id=0, eos_token_id=2,
+            pad_token_id=1)
+
+
+def config_of(model):
+    return json.loads(model.to_json_string()) if hasattr(model, "to_json_string") else model.config.to_dict()
+
+
+def published():
+    """Of each part: its configuration, the number of its parameters, and a digest of their names and shapes."""
+    with torch.device("meta"):
+        parts = dict(text_encoder=CLIPTextModelWithProjection(CLIPTextConfig(**TEXT)), prior=PriorTransformer(),
+                     text_proj=UnCLIPTextProjModel(time_embed_dim=1280, cross_attention_dim=1536),
+                     decoder=UNet2DConditionModel(**DECODER), super_res_first=UNet2DModel(**SUPER_RESOLUTION),
+                     super_res_last=UNet2DModel(**SUPER_RESOLUTION))
+    described = {}
+    for part, model in parts.items():
+        lines = sorted(f"{name} {list(value.shape)}\n" for name, value in model.named_parameters())
+        described[part] = dict(config=config_of(model), parameters=sum(p.numel() for p in model.parameters()),
+                               digest=hashlib.sha256("".join(lines).encode()).hexdigest())
+        print(part, described[part]["parameters"])
+    print("together", sum(part["parameters"] for part in described.values()))
+    return described
+
+
+@torch.no_grad()
+def full_width():
+    """One or two layers or levels of each model, with hashed weights and inputs: configurations, outputs."""
+    levels = lambda kinds: dict(block_out_channels=(320, 640), layers_per_block=1, sample_size=8,
+                                down_block_types=[kind["down"] for kind in kinds],
+                                up_block_types=[kind["up"] for kind in reversed(kinds)])
+    models = dict(prior=PriorTransformer(num_layers=2),
+                  decoder=UNet2DConditionModel(**DECODER | levels([RESNETS, ATTENTION])),
+                  super_resolution=UNet2DModel(**SUPER_RESOLUTION | levels([RESNETS, RESNETS])))
+    for model in models.values():
+        for name, parameter in model.named_parameters():
+            shape = tuple(parameter.shape)
+            bound = (3 * shape[0] / parameter.numel()) ** 0.5
+            low, high = (-bound, bound) if len(shape) > 1 else (0.8, 1.2) if "norm" in name and name.endswith(
+                "weight") else (-0.1, 0.1)
+            parameter.copy_(hashed(name, shape, low, high))
+        model.eval()
+    timesteps, prior_mask, decoder_mask = torch.tensor([17, 981]), mask_of([77, 12], 77), mask_of([81, 16], 81)
+    outputs = dict(
+        prior=models["prior"](hashed("sample", (2, 768)), timesteps, hashed("embeds", (2, 768)),
+                              hashed("states", (2, 77, 768)), prior_mask).predicted_image_embedding,
+        decoder=models["decoder"](hashed("sample", (2, 3, 8, 8)), timesteps, hashed("states", (2, 81, 1536)),
+                                  class_labels=hashed("time", (2, 1280)), attention_mask=decoder_mask).sample,
+        super_resolution=models["super_resolution"](hashed("sample", (2, 6, 16, 16)), timesteps).sample)
+    for name, output in outputs.items():
+        print("full width", name, f"{sum(p.numel() for p in models[name].parameters()) / 1e6:.0f} M, deviation",
+              output.std().item())
+    return {name: config_of(model) for name, model in models.items()}, outputs
 
 
 def pipeline():
@@ -203,6 +283,10 @@ def main():
     diffusers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     models()
+    parts = published()
+    configs, outputs = full_width()
+    (GOLDENS / "karlo.json").write_text(json.dumps({"published": parts, "full_width": configs}, indent=1) + "\n")
+    save_file(outputs, GOLDENS / "karlo_full_width.safetensors")
     folder = OUTPUT / "karlo"
     shutil.rmtree(folder, ignore_errors=True)
     pipeline().to(torch.float16).save_pretrained(folder)
@@ -223,7 +307,8 @@ def main():
         for steps in STEPS:
             timesteps, samples = schedule(options, steps)
             tensors |= {f"schedule.{len(cases)}.timesteps": timesteps, f"schedule.{len(cases)}.samples": samples}
-            cases.append({"config": dict(UnCLIPScheduler(**options).config), "steps": steps})
+            config = {k: v for k, v in UnCLIPScheduler(**options).config.items() if not k.startswith("_")}
+            cases.append({"config": config, "steps": steps})
     save_file(tensors, OUTPUT / "karlo_runs.safetensors")
     described = {"prompts": PROMPTS, "runs": RUNS, "schedules": cases}
     (OUTPUT / "karlo_runs.json").write_text(json.dumps(described, indent=1) + "\n")
