@@ -141,4 +141,6 @@ at::Tensor Prior::forward(const at::Tensor& sample, const at::Tensor& timesteps,
   return proj_to_clip_embeddings(norm_out(x.select(1, count - 1)));
 }
 
+at::Tensor Prior::denormalise(const at::Tensor& embeds) const { return embeds * clip_std + clip_mean; }
+
 }  // namespace readback::models

@@ -54,7 +54,7 @@ struct Prior {
   // sample: a noisy image embedding [B, E], normalised; timesteps: [B], any numeric type → the clean one, [B, E]
   at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const PriorContext& text) const;
   // A normalised embedding as CLIP's image encoder would give it.
-  at::Tensor denormalise(const at::Tensor& embeds) const { return embeds * clip_std + clip_mean; }
+  at::Tensor denormalise(const at::Tensor& embeds) const;
 };
 
 }  // namespace readback::models
