@@ -211,7 +211,7 @@ def pipeline():
 RUNS = [
     dict(),  # 25, 25 and 7 steps, guidance 4 and 8
     dict(prior_num_inference_steps=4, decoder_num_inference_steps=6, super_res_num_inference_steps=9),
-    dict(prior_num_inference_steps=3, decoder_num_inference_steps=5, super_res_num_inference_steps=6,
+    dict(prior_num_inference_steps=3, decoder_num_inference_steps=7, super_res_num_inference_steps=6,
          prior_guidance_scale=1.0, decoder_guidance_scale=1.0),
     dict(prior_num_inference_steps=3, decoder_num_inference_steps=4, super_res_num_inference_steps=9,
          prior_guidance_scale=2.5, decoder_guidance_scale=0.5),
@@ -299,6 +299,8 @@ def main():
             error = (value - exact[key]).abs().max() / exact[key].abs().max()
             print(options, key, f"deviation {value.std():.3f}, from float64 {error:.1e}",
                   f"saturated {(value.abs() > 0.999).float().mean():.2f}")
+            # The first step divides by √ᾱ = 5e-5 what is then clipped: a value that is not would show rounding only.
+            assert error < 1e-5, "choose other steps"
         # A prompt alone is drawn as among others.
         alone = run(folder, options, PROMPTS[:1])["images"]
         assert (alone - values["images"][:1]).abs().max() < 1e-4
