@@ -1,4 +1,4 @@
-"""Golden values of Karlo, diffusers' UnCLIPPipeline: python tools/reference/karlo.py
+"""Golden values of Karlo, diffusers' UnCLIPPipeline: python tools/reference/karlo.py [full-size FOLDER]
 
     tests/goldens/models/karlo-*        its models alone, as tools/reference/models.py describes
     tests/goldens/models/karlo.json     the published configuration's parameters; configurations of full width
@@ -6,6 +6,8 @@
     tests/goldens/generate/karlo        a tiny random pipeline
     tests/goldens/generate/karlo_runs.{json,safetensors}    what it draws, and every step of its schedulers
 Initial noise and the noise of all steps come from readback's streams (streams.py), so that seeds are compared too.
+With `full-size` nothing of this: a repository of the published configuration with random weights in bfloat16 (6.9 GB,
+one part in memory at a time), whose tokenizer is the tiny pipeline's.
 """
 
 import hashlib
@@ -13,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -129,15 +132,38 @@ def config_of(model):
     return json.loads(model.to_json_string()) if hasattr(model, "to_json_string") else model.config.to_dict()
 
 
+def published_parts():
+    with torch.device("meta"):
+        return dict(text_encoder=CLIPTextModelWithProjection(CLIPTextConfig(**TEXT)), prior=PriorTransformer(),
+                    text_proj=UnCLIPTextProjModel(time_embed_dim=1280, cross_attention_dim=1536),
+                    decoder=UNet2DConditionModel(**DECODER), super_res_first=UNet2DModel(**SUPER_RESOLUTION),
+                    super_res_last=UNet2DModel(**SUPER_RESOLUTION))
+
+
+def write_full_size(folder):
+    """Matrices keep the scale of what they map; norms are ones, biases zeros."""
+    shutil.copytree(OUTPUT / "karlo", folder)
+    settings = json.loads((folder / "tokenizer/tokenizer_config.json").read_text())
+    (folder / "tokenizer/tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": 77}))
+    generator = torch.Generator().manual_seed(1)
+    for part, model in published_parts().items():
+        tensors = {}
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                bound = (3 * parameter.shape[0] / parameter.numel()) ** 0.5
+                value = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+            else:
+                value = torch.full(parameter.shape, float("norm" in name and name.endswith("weight")))
+            tensors[name] = value.to(torch.bfloat16)
+        (file,) = (folder / part).glob("*.safetensors")
+        save_file(tensors, file)
+        (folder / part / "config.json").write_text(json.dumps(config_of(model), indent=1))
+
+
 def published():
     """Of each part: its configuration, the number of its parameters, and a digest of their names and shapes."""
-    with torch.device("meta"):
-        parts = dict(text_encoder=CLIPTextModelWithProjection(CLIPTextConfig(**TEXT)), prior=PriorTransformer(),
-                     text_proj=UnCLIPTextProjModel(time_embed_dim=1280, cross_attention_dim=1536),
-                     decoder=UNet2DConditionModel(**DECODER), super_res_first=UNet2DModel(**SUPER_RESOLUTION),
-                     super_res_last=UNet2DModel(**SUPER_RESOLUTION))
     described = {}
-    for part, model in parts.items():
+    for part, model in published_parts().items():
         lines = sorted(f"{name} {list(value.shape)}\n" for name, value in model.named_parameters())
         described[part] = dict(config=config_of(model), parameters=sum(p.numel() for p in model.parameters()),
                                digest=hashlib.sha256("".join(lines).encode()).hexdigest())
@@ -317,4 +343,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["full-size"]:
+        write_full_size(pathlib.Path(sys.argv[2]))
+    else:
+        main()
