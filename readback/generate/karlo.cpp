@@ -55,7 +55,7 @@ void expect_fit(const checkpoint::Repository& repository) {
 
 // Checks the repository before anything large is read.
 const checkpoint::Repository& checked(const checkpoint::Repository& repository) {
-  ModelIndex index(repository, "UnCLIPPipeline");
+  ModelIndex index(repository, {"UnCLIPPipeline"});
   index.expect("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
   index.expect("text_encoder", {"CLIPTextModelWithProjection"});
   index.expect("text_proj", {"UnCLIPTextProjModel"});

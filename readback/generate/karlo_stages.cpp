@@ -32,7 +32,7 @@ UnclipSchedule read_unclip_schedule(const checkpoint::Repository& repository, co
 }
 
 KarloTextEncoder::KarloTextEncoder(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-    : tokenizer_(text::load_clip_tokenizer(repository.path() / "tokenizer")),
+    : tokenizer_(text::load_clip_tokenizer(repository.vocabulary("tokenizer"))),
       model_(models::load_part<models::ClipTextModelWithProjection>(repository, "text_encoder", device, dtype)),
       device_(device) {
   const std::string where = repository.name() + "/tokenizer";

@@ -55,9 +55,9 @@ struct KarloLevel {
 
 // What the decoder reads beside the sample, the same in all steps. Empty for super-resolution.
 struct KarloContext {
-  TextContext layers;  // of each attention, in the order of the forward pass
-  at::Tensor mask;     // [B, 1, 1, T], additive
-  at::Tensor time;     // [B, 4 · C0], added to the timestep's embedding
+  std::vector<KeyValue> layers;  // of each attention, in the order of the forward pass
+  at::Tensor mask;               // [B, 1, 1, T], additive
+  at::Tensor time;               // [B, 4 · C0], added to the timestep's embedding
   KarloContext select(const std::vector<int64_t>& rows) const;
 };
 
