@@ -13,11 +13,14 @@
 #include "readback/image/preprocess.h"
 #include "readback/models/bert/bert.h"
 #include "readback/models/blip/blip.h"
+#include "readback/models/blip2/blip2.h"
 #include "readback/models/clip/clip.h"
 #include "readback/models/dino/dino.h"
+#include "readback/models/idefics/idefics.h"
 #include "readback/models/karlo/prior.h"
 #include "readback/models/karlo/text_projection.h"
 #include "readback/models/karlo/unet.h"
+#include "readback/models/smolvlm/smolvlm.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/models/stable_diffusion/vae.h"
 
@@ -40,13 +43,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (config.is_discarded()) return 0;
   attempt(config, models::BertConfig::read);
   attempt(config, models::BlipConfig::read);
+  attempt(config, models::Blip2Config::read);
   attempt(config, models::ClipConfig::read);
   attempt(config, models::ClipTextConfig::read);
   attempt(config, models::ClipVisionConfig::read);
   attempt(config, models::DinoConfig::read);
+  attempt(config, models::IdeficsConfig::read);
   attempt(config, models::KarloDecoderConfig::read);
   attempt(config, models::KarloSuperResolutionConfig::read);
   attempt(config, models::PriorConfig::read);
+  attempt(config, models::SmolVlmConfig::read);
   attempt(config, models::TextProjectionConfig::read);
   attempt(config, models::UnetConfig::read);
   attempt(config, models::VaeConfig::read);

@@ -16,4 +16,7 @@ struct TransformerSizes {
   void read_sizes(checkpoint::ConfigReader& config);
 };
 
+// Of a size that others are divided by. Errors: CheckpointError unless `value` is at least 1.
+void expect_positive(const checkpoint::ConfigReader& config, const std::string& key, int64_t value);
+
 }  // namespace readback::models

@@ -68,6 +68,9 @@ TEST(SmolVlm, RefusesWhatDoesNotFit) {
   const SmolVlm model(SmolVlmConfig::read(golden.config()), golden.weights());
   EXPECT_THROW(model.forward(golden["input.pixel_values"].narrow(0, 0, 2), golden["input.input_ids"]), UsageError);
   nlohmann::json config = golden.config().raw();
+  config["scale_factor"] = 0;
+  EXPECT_NE(checkpoint_error([&] { SmolVlmConfig::read({config, "config.json"}); }).find("at least 1"),
+            std::string::npos);
   config["scale_factor"] = 3;
   EXPECT_NE(checkpoint_error([&] {
               SmolVlmConfig::read({config, "config.json"});

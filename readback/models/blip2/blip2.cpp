@@ -36,6 +36,7 @@ TransformerSizes read_qformer(checkpoint::ConfigReader config, Blip2Config& blip
   TransformerSizes c{.layer_norm_eps = 1e-12};
   c.read_sizes(config);
   blip2.cross_attention_frequency = config.get("cross_attention_frequency", blip2.cross_attention_frequency);
+  expect_positive(config, "cross_attention_frequency", blip2.cross_attention_frequency);
   config.expect("use_qformer_text_input", {false});
   config.expect("position_embedding_type", {"absolute"});
   config.ignore({"attention_probs_dropout_prob", "classifier_dropout", "encoder_hidden_size", "hidden_dropout_prob",

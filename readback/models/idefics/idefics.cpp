@@ -32,6 +32,7 @@ IdeficsConfig IdeficsConfig::read(checkpoint::ConfigReader config) {
   c.text.read_sizes(config);
   c.additional_vocab_size = config.get("additional_vocab_size", c.additional_vocab_size);
   c.cross_layer_interval = config.get("cross_layer_interval", c.cross_layer_interval);
+  expect_positive(config, "cross_layer_interval", c.cross_layer_interval);
   c.qk_layer_norms = config.get("qk_layer_norms", c.qk_layer_norms);
   c.alpha_type = config.get("alpha_type", c.alpha_type);
   config.expect("alpha_type", {"float", "vector"});

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "readback/base/error.h"
+#include "readback/models/transformer_sizes.h"
 #include "readback/nn/differentiable.h"
 
 namespace readback::models {
@@ -16,6 +17,7 @@ void LlamaConfig::read_sizes(checkpoint::ConfigReader& config) {
   max_position_embeddings = config.get("max_position_embeddings", max_position_embeddings);
   hidden_act = config.get("hidden_act", hidden_act);
   rms_norm_eps = config.get("rms_norm_eps", rms_norm_eps);
+  expect_positive(config, "num_attention_heads", num_attention_heads);
   num_key_value_heads = num_attention_heads;
   head_dim = hidden_size / num_attention_heads;
   // transformers 5 keeps what concerns the rotation together.
@@ -44,6 +46,7 @@ LlamaConfig LlamaConfig::read(checkpoint::ConfigReader config) {
   config.ignore({"_flash_attn_2_enabled", "attention_dropout", "is_llama_config", "neftune_noise_alpha",
                  "perceiver_config", "pixel_shuffle_factor", "tie_word_embeddings", "transformers.js_config"});
   config.finish();
+  expect_positive(config, "num_key_value_heads", c.num_key_value_heads);
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
     throw CheckpointError(describe(config.where() + ": num_key_value_heads",
                                    "a divisor of num_attention_heads = " + std::to_string(c.num_attention_heads),

@@ -51,6 +51,8 @@ SmolVlmConfig SmolVlmConfig::read(checkpoint::ConfigReader config) {
   config.ignore({"_pad_token_id", "image_seq_len", "vocab_size", "qk_layer_norms", "use_cache", "perceiver_config",
                  "resampler_config", "image_splitting"});
   config.finish();
+  expect_positive(config, "scale_factor", c.scale_factor);
+  expect_positive(config, "vision_config: patch_size", c.vision.patch_size);
   const int64_t side = c.vision.image_size / c.vision.patch_size;
   if (side % c.scale_factor != 0) {
     throw CheckpointError(describe(config.where() + ": scale_factor",
