@@ -113,6 +113,10 @@ def main():
     for name, make in (("pipeline-lcm", latent_consistency), ("pipeline-xl", xl)):
         shutil.rmtree(OUTPUT / name, ignore_errors=True)
         make().to(torch.float16).save_pretrained(OUTPUT / name)
+        for path in (OUTPUT / name).glob("*/config.json"):  # no folder of whoever ran this
+            config = json.loads(path.read_text())
+            config.pop("_name_or_path", None)
+            path.write_text(json.dumps(config, indent=2) + "\n")
     tensors = {}
     for index, options in enumerate(RUNS):
         values = run(options)
