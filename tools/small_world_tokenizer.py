@@ -13,9 +13,9 @@ RECIPES = pathlib.Path(__file__).resolve().parents[1] / "recipes/emoji-scenes"
 ADDED = ["<fake_token_around_image>", "<image>"]
 
 
-def main():
-    lines = (RECIPES / "captioner/vocab.txt").read_text().split()
-    words = [word for word in lines if word.isalpha() and (len(word) > 1 or word == "a")] + ["Caption", "Caption:"]
+def llama_tokenizer(words, added):
+    """Characters with byte fallback, and `words`, of which each letter is a merge; with the size of its vocabulary, in which
+    the `added` tokens are not."""
     vocabulary = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)])}
     merges = []
     for token in ["▁"] + [chr(c) for c in range(33, 127)]:
@@ -32,14 +32,21 @@ def main():
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
                                            decoders.Strip(" ", 1, 0)])
     tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in ["<unk>", "<s>", "</s>"]])
-    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in ADDED])
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in added])
+    return tokenizer, len(vocabulary)
+
+
+def main():
+    lines = (RECIPES / "captioner/vocab.txt").read_text().split()
+    words = [word for word in lines if word.isalpha() and (len(word) > 1 or word == "a")] + ["Caption", "Caption:"]
+    tokenizer, size = llama_tokenizer(words, ADDED)
     folder = RECIPES / "flamingo"
     folder.mkdir(exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
                   pad_token="<unk>", additional_special_tokens=ADDED, clean_up_tokenization_spaces=False)
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    print(len(vocabulary), "tokens and", len(ADDED), "added ones")
+    print(size, "tokens and", len(ADDED), "added ones")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ from transformers.models.idefics.image_processing_pil_idefics import IdeficsImag
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
+sys.path.append(str(HERE.parent))
+from small_world_tokenizer import llama_tokenizer
+
 GOLDENS = HERE.parents[1] / "tests/goldens"
 PICTURES = [Image.open(path).convert("RGB") for path in sorted((GOLDENS / "caption/images").glob("*.png"))]
 WORDS = "a dog cat on the red small tree house big and blue Caption : Describe this image . User Assistant".split()
@@ -59,24 +62,7 @@ def randomise(model, seed, gain):
 
 def idefics_tokenizer(added):
     """LLaMA's kind: characters with byte fallback, whole words as the merges of their letters."""
-    vocabulary = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)])}
-    merges = []
-    for token in ["▁"] + [chr(c) for c in range(33, 127)]:
-        vocabulary.setdefault(token, len(vocabulary))
-    for word in WORDS:
-        made = "▁"
-        for letter in word:
-            merges.append((made, letter))
-            made += letter
-            vocabulary.setdefault(made, len(vocabulary))
-    tokenizer = Tokenizer(models.BPE(vocabulary, list(dict.fromkeys(merges)), unk_token="<unk>", fuse_unk=True,
-                                     byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
-                                           decoders.Strip(" ", 1, 0)])
-    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in ["<unk>", "<s>", "</s>"]])
-    size = len(vocabulary)
-    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in added])
+    tokenizer, size = llama_tokenizer(WORDS, added)
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>",
                                    pad_token="<unk>", padding_side="left",
