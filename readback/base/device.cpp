@@ -48,7 +48,9 @@ Cuda ask_driver() {
 
 // The same numbers on a GPU as the references have: libtorch's defaults let cuDNN's convolutions read float32 with 10
 // bits of mantissa (TF32) and cuBLAS add up partial sums of half precision in half precision. And the same algorithm at
-// each call, not the one that was fastest the first time, so that a run can be repeated.
+// each call, not the one that was fastest the first time, so that a run can be repeated. cuDNN's attention stays away:
+// it plans anew for every number of keys, so that with half precision each token of a text cost ten times what it
+// computes.
 void set_arithmetic() {
   at::Context& context = at::globalContext();
   context.setAllowTF32CuDNN(false);
@@ -57,6 +59,7 @@ void set_arithmetic() {
   context.setAllowBF16ReductionCuBLAS(false);
   context.setBenchmarkCuDNN(false);
   context.setDeterministicCuDNN(true);
+  context.setSDPUseCuDNN(false);
 }
 
 // ATen learns of CUDA when libtorch_cuda registers itself; it asks once, so nothing may ask before this.

@@ -1,6 +1,7 @@
 #include "readback/base/hardware.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -61,15 +62,21 @@ std::vector<std::string> processor_features() {
   return features;
 }
 
-Memory machine_memory() {
-  Memory memory;
-  std::ifstream info("/proc/meminfo");
-  std::string name, unit;
-  for (uint64_t kilobytes = 0; info >> name >> kilobytes; std::getline(info, unit)) {
-    if (name == "MemTotal:") memory.total = kilobytes << 10;
-    if (name == "MemAvailable:") memory.available = kilobytes << 10;
+namespace {
+
+// The number behind `name` in a file of the kernel's, 0 when it is not there.
+uint64_t kilobytes_in(const char* path, const std::string& name) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(name)) return std::strtoull(line.c_str() + name.size(), nullptr, 10);
   }
-  return memory;
+  return 0;
+}
+
+}  // namespace
+
+Memory machine_memory() {
+  return {kilobytes_in("/proc/meminfo", "MemTotal:") << 10, kilobytes_in("/proc/meminfo", "MemAvailable:") << 10};
 }
 
 ContainerLimits container_limits(const fs::path& process, const fs::path& cgroups) {
@@ -93,5 +100,7 @@ ContainerLimits container_limits(const fs::path& process, const fs::path& cgroup
   }
   return limits;
 }
+
+uint64_t private_memory() { return kilobytes_in("/proc/self/status", "RssAnon:") << 10; }
 
 }  // namespace readback

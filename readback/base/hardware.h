@@ -27,4 +27,7 @@ struct ContainerLimits {
 ContainerLimits container_limits(const std::filesystem::path& process = "/proc/self",
                                  const std::filesystem::path& cgroups = "/sys/fs/cgroup");
 
+// Bytes of this process that no file holds; 0: unknown.
+uint64_t private_memory();
+
 }  // namespace readback

@@ -45,11 +45,14 @@ BestTokens best_tokens(const at::Tensor& logits, const std::vector<std::vector<i
   const at::Tensor log_probabilities = at::log_softmax(logits, 1);
   const auto [scores, tokens] =
       penalize(log_probabilities, sequences, end_tokens, options).topk(std::min(count, logits.size(1)));
-  if (!scores.select(1, 0).isfinite().all().item<bool>()) {
+  // Fetched at once, since each fetch waits for the device; a double holds any token.
+  const at::Tensor fetched =
+      at::stack({scores.to(at::kDouble), tokens.to(at::kDouble), log_probabilities.gather(1, tokens).to(at::kDouble)})
+          .to(at::kCPU);
+  if (!fetched[0].select(1, 0).isfinite().all().item<bool>()) {
     throw DataError(describe("beam search", "finite logits", "NaN or infinity"));
   }
-  return {scores.to(at::kCPU).contiguous(), tokens.to(at::kCPU).contiguous(),
-          log_probabilities.gather(1, tokens).to(at::kCPU).contiguous()};
+  return {fetched[0].to(at::kFloat), fetched[1].to(at::kLong), fetched[2].to(at::kFloat)};
 }
 
 class Search {

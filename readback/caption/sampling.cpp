@@ -75,22 +75,25 @@ std::vector<std::vector<Decoded>> decode_each(StepModel& model, const DecodingSt
   const auto ends = [&](int64_t token) {
     return std::find(start.end_tokens.begin(), start.end_tokens.end(), token) != start.end_tokens.end();
   };
+  // Of all tokens so far, on the model's device until the end: what is fetched at every token waits for the device.
+  std::vector<at::Tensor> log_probabilities;
+  std::vector<Candidate*> owners;
   for (at::Tensor logits = start.logits; !going.empty();) {
     // Nobody reads the rows without owner.
     std::vector<std::vector<int64_t>> sequences(static_cast<size_t>(logits.size(0)), going.front()->decoded.token_ids);
     for (const Candidate* c : going) sequences[static_cast<size_t>(c->row)] = c->decoded.token_ids;
     const std::vector<int64_t> chosen = choose(going, penalize(logits, sequences, start.end_tokens, options));
 
-    const at::Tensor log_sums = at::logsumexp(logits, 1).to(at::kCPU);
     std::vector<int64_t> rows;
     for (const Candidate* c : going) rows.push_back(c->row);
-    const at::Tensor own = logits.index({at::tensor(rows), at::tensor(chosen)}).to(at::kCPU);
+    const at::Tensor row = at::tensor(rows).to(logits.device());
+    const at::Tensor own = logits.index({row, at::tensor(chosen).to(logits.device())}).to(at::kDouble);
+    log_probabilities.push_back(own - at::logsumexp(logits, 1).index_select(0, row).to(at::kDouble));
     for (size_t i = 0; i < going.size(); ++i) {
       Candidate& c = *going[i];
+      owners.push_back(&c);
       c.decoded.token_ids.push_back(chosen[i]);
       if (on_token) on_token(c.group, c.index, c.decoded.token_ids);
-      c.decoded.log_probability +=
-          double{own.data_ptr<float>()[i]} - double{log_sums.data_ptr<float>()[static_cast<size_t>(c.row)]};
       c.done = ends(chosen[i]) || std::ssize(c.decoded.token_ids) >= options.max_length.value();
     }
     std::erase_if(going, [](const Candidate* c) { return c->done; });
@@ -99,6 +102,9 @@ std::vector<std::vector<Decoded>> decode_each(StepModel& model, const DecodingSt
     model.select(layout.groups, layout.sources);
     logits = model.step(layout.tokens);
   }
+
+  const at::Tensor fetched = owners.empty() ? at::Tensor() : at::cat(log_probabilities).to(at::kCPU);
+  for (size_t i = 0; i < owners.size(); ++i) owners[i]->decoded.log_probability += fetched.data_ptr<double>()[i];
 
   std::vector<std::vector<Decoded>> result(static_cast<size_t>(start.logits.size(0)));
   for (Candidate& c : candidates) {
@@ -114,12 +120,14 @@ std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& 
                                          const TokenCallback& on_token) {
   const Choose best_token = [](const std::vector<Candidate*>& candidates, const at::Tensor& scores) {
     const auto [best, tokens] = scores.max(1);
-    if (!best.isfinite().all().item<bool>()) {
+    // Fetched at once; a double holds any token.
+    const at::Tensor fetched = at::stack({best.to(at::kDouble), tokens.to(at::kDouble)}).to(at::kCPU);
+    if (!fetched[0].isfinite().all().item<bool>()) {
       throw DataError(describe("greedy decoding", "finite logits", "NaN or infinity"));
     }
-    const at::Tensor on_cpu = tokens.to(at::kCPU);
+    const double* const token = fetched.data_ptr<double>() + scores.size(0);
     std::vector<int64_t> chosen;
-    for (const Candidate* c : candidates) chosen.push_back(on_cpu.data_ptr<int64_t>()[c->row]);
+    for (const Candidate* c : candidates) chosen.push_back(static_cast<int64_t>(token[c->row]));
     return chosen;
   };
   return decode_each(model, start, options, best_token, on_token);

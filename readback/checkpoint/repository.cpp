@@ -271,14 +271,19 @@ std::vector<std::string> Repository::adapted_parts() const {
   return parts;
 }
 
+// The folders that may have weights.
+std::vector<std::string> Repository::folders() const {
+  std::vector<std::string> folders = {""};
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path_, error))
+    if (entry.is_directory()) folders.push_back(entry.path().filename().string());
+  return folders;
+}
+
 std::vector<std::string> Repository::taken_variants() const {
   std::set<std::string> variants;
-  std::error_code error;
-  const auto look = [&](const fs::path& folder) { variants.insert(find_weights(folder, variant_).variant); };
   if (!single_file_ || whole_base_) {
-    look(path_);
-    for (const auto& entry : fs::directory_iterator(path_, error))
-      if (entry.is_directory()) look(entry.path());
+    for (const std::string& part : folders()) variants.insert(find_weights(path_ / part, variant_).variant);
   }
   variants.erase("");
   return {variants.begin(), variants.end()};
@@ -325,6 +330,26 @@ TensorMap Repository::tensors(const std::string& subfolder) const {
   const auto own = adapter_->parts.find(subfolder);
   if (own != adapter_->parts.end()) add_low_rank(tensors, own->second, adapter_path_.string());
   return tensors;
+}
+
+std::map<std::string, int64_t> Repository::parameters() const {
+  std::map<std::string, int64_t> counts;
+  const auto add = [&](const std::string& part, const TensorMap& tensors) {
+    for (const auto& [key, tensor] : tensors) counts[part] += tensor.numel();
+  };
+  if (!single_file_ || whole_base_) {
+    for (const std::string& part : folders()) {
+      const WeightFiles files = find_weights(path_ / part, variant_);
+      if (!files.path.empty()) add(part, load_weights(files));
+    }
+  }
+  if (single_file_) {
+    for (const auto& [part, tensors] : single_file_->parts) {
+      counts.erase(part);
+      add(part, tensors);
+    }
+  }
+  return counts;
 }
 
 std::string Repository::digest() const {

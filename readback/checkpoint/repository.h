@@ -3,6 +3,7 @@
 // which is read as a repository of which a base has what the file lacks.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -45,6 +46,10 @@ class Repository {
   // stored in. What an adapter changes is fp32. Errors: CheckpointError.
   TensorMap tensors(const std::string& subfolder = "") const;
 
+  // How many parameters each part has as its files say it: "" of a model, "unet" and others of a pipeline. Without what
+  // an adapter adds. Errors: CheckpointError.
+  std::map<std::string, int64_t> parameters() const;
+
   // "sha256:" and 64 hex digits over the names, sizes and whole contents of configurations and weights (model_files.h),
   // of an adapter and of its base model: the same wherever they lie, in a hub cache too; another for another variant.
   // Large files are read once (base/file_digest.h). Errors: CheckpointError.
@@ -58,6 +63,7 @@ class Repository {
   void open_file(const std::filesystem::path& file, const std::string& base);
   void open_adapter(const std::filesystem::path& path, const std::string& base);
   void check_unchanged() const;
+  std::vector<std::string> folders() const;
   std::vector<std::string> taken_variants() const;
   FileList own_files() const;  // of the base and what is beside it
   FileList adapter_files() const;

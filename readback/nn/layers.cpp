@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "readback/base/device.h"
 #include "readback/base/error.h"
@@ -28,19 +29,20 @@ at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 }  // namespace
 
 Linear::Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias, Init init)
-    : weight(weights.get("weight", {out, in}, init)), adapter(weights.adapter(in, out)) {
+    : adapter(weights.adapter(in, out)) {
+  std::tie(weight, in_file) = weights.get_matrix("weight", {out, in}, init);
   if (with_bias) bias = weights.get("bias", {out}, Init::zeros());
   if (weights.is_for_inference()) pack();
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   if (packed.defined()) return packed_linear(x, packed, bias);
-  const at::Tensor y = affine(x, weight, bias);
+  const at::Tensor y = affine(x, in_file ? weight.to(x.scalar_type()) : weight, bias);
   return adapter.a.defined() ? y + affine(affine(x, adapter.a) * adapter.scale, adapter.b) : y;
 }
 
 void Linear::pack() {
-  if (!packed.defined()) packed = pack_weight(weight);
+  if (!packed.defined() && !in_file) packed = pack_weight(weight);
   if (packed.defined()) weight.reset();
 }
 
@@ -83,20 +85,19 @@ at::Tensor GroupNorm::apply(const at::Tensor& x, bool silu) const {
 
 Conv2d::Conv2d(const Weights& weights, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
                bool with_bias)
-    // PyTorch's default: uniform within 1 / √fan_in.
-    : weight(weights.get("weight", {out, in, kernel, kernel},
-                         Init::uniform(1.0 / std::sqrt(static_cast<double>(in * kernel * kernel))))),
-      stride(stride),
-      padding(padding) {
+    : stride(stride), padding(padding) {
+  // PyTorch's default: uniform within 1 / √fan_in.
+  const Init init = Init::uniform(1.0 / std::sqrt(static_cast<double>(in * kernel * kernel)));
+  std::tie(weight, in_file) = weights.get_matrix("weight", {out, in, kernel, kernel}, init);
   if (with_bias) bias = weights.get("bias", {out}, Init::zeros());
-  if (weights.is_for_inference()) packed = pack_convolution(weight, stride, padding);
+  if (weights.is_for_inference() && !in_file) packed = pack_convolution(weight, stride, padding);
   if (packed.defined()) weight.reset();
 }
 
 at::Tensor Conv2d::operator()(const at::Tensor& x) const {
   if (packed.defined()) return packed_convolution(x, packed, bias);
   if (records_gradients({x, weight, bias})) return differentiable_convolution(x, weight, bias, stride, padding);
-  return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+  return at::conv2d(x, in_file ? weight.to(x.scalar_type()) : weight, bias, {stride, stride}, {padding, padding});
 }
 
 Activation activation(const std::string& name) {

@@ -12,8 +12,9 @@ namespace readback::nn {
 
 struct Linear {  // [..., in] → [..., out]
   at::Tensor weight, bias;
-  at::Tensor packed;  // instead of weight after pack()
-  Adapter adapter;    // with Weights::with_adapters()
+  at::Tensor packed;     // instead of weight after pack()
+  bool in_file = false;  // weight is as the file holds it, and converted when it is used (Weights::get_matrix)
+  Adapter adapter;       // with Weights::with_adapters()
   Linear() = default;
   Linear(const Weights& weights, int64_t in, int64_t out, bool with_bias = true, Init init = Init::normal(0.02));
   at::Tensor operator()(const at::Tensor& x) const;
@@ -61,7 +62,8 @@ struct GroupNorm {  // [B, C, H, W]
 
 struct Conv2d {  // [B, in, H, W] → [B, out, H', W'], channels-last inside
   at::Tensor weight, bias;
-  at::Tensor packed;  // instead of weight, with Weights::for_inference() (see packing.h)
+  at::Tensor packed;     // instead of weight, with Weights::for_inference() (see packing.h)
+  bool in_file = false;  // as Linear's
   int64_t stride = 1, padding = 0;
   Conv2d() = default;
   Conv2d(const Weights& weights, int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0,

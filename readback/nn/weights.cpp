@@ -6,9 +6,14 @@
 #include <cmath>
 
 #include "readback/base/error.h"
+#include "readback/base/memory.h"
 #include "readback/base/random.h"
 
 namespace readback::nn {
+
+namespace {
+constexpr int64_t kSmall = int64_t{1} << 28;  // bytes of a model about which nothing is done
+}
 
 struct Weights::Source {
   checkpoint::TensorMap tensors;
@@ -17,6 +22,7 @@ struct Weights::Source {
   std::string where;
   std::optional<uint64_t> seed;
   bool inference = false;
+  std::optional<int64_t> room;  // bytes left for matrices; none: enough
   std::optional<AdapterSpec> adapters;
   std::optional<std::string> kept_order;  // prefix of what keeps its order
   int64_t bytes = 0;
@@ -33,8 +39,17 @@ Weights::Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarT
   source_->where = std::move(where);
 }
 
-Weights Weights::for_inference() && {
+Weights Weights::for_inference(std::optional<int64_t> room) && {
   source_->inference = true;
+  if (!source_->device.is_cpu()) return std::move(*this);
+  int64_t needed = 0;
+  for (const auto& [key, tensor] : source_->tensors) {
+    needed += tensor.numel() * static_cast<int64_t>(c10::elementSize(source_->dtype));
+  }
+  // Some memory is left to activations, and to the cache of the file.
+  constexpr int64_t kReserve = int64_t{3} << 29;
+  if (!room && needed > kSmall) room = free_memory(source_->device) - kReserve;
+  if (room && needed > *room) source_->room = room;
   return std::move(*this);
 }
 
@@ -91,6 +106,22 @@ at::Tensor draw(uint64_t seed, const std::string& key, at::IntArrayRef shape, In
 at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape, Init init) const {
   const std::string key = prefix_ + name;
   if (const auto known = source_->parameters.find(key); known != source_->parameters.end()) return known->second;
+  return hand_out(key, find(key, shape, init));
+}
+
+std::pair<at::Tensor, bool> Weights::get_matrix(const std::string& name, at::IntArrayRef shape, Init init) const {
+  if (!source_->room) return {get(name, shape, init), false};
+  at::Tensor tensor = find(prefix_ + name, shape, init);
+  const int64_t bytes = tensor.numel() * static_cast<int64_t>(c10::elementSize(source_->dtype));
+  if (bytes <= *source_->room) {
+    *source_->room -= bytes;
+    return {hand_out(prefix_ + name, tensor), false};
+  }
+  source_->bytes += static_cast<int64_t>(tensor.nbytes());
+  return {tensor, true};
+}
+
+at::Tensor Weights::find(const std::string& key, at::IntArrayRef shape, Init init) const {
   at::Tensor tensor;
   if (source_->seed) {
     tensor = draw(*source_->seed, key, shape, init);
@@ -106,7 +137,7 @@ at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape, Init ini
     source_->used.insert(key);
     tensor = std::move(found->second);  // so that what is converted frees what it came from
   }
-  return hand_out(key, tensor);
+  return tensor;
 }
 
 Adapter Weights::adapter(int64_t in, int64_t out) const {
@@ -122,7 +153,12 @@ Adapter Weights::adapter(int64_t in, int64_t out) const {
 }
 
 at::Tensor Weights::hand_out(const std::string& key, at::Tensor tensor) const {
+  const at::Tensor stored = tensor;
   tensor = tensor.to(source_->device, source_->dtype);
+  // Reading a small tensor in a mapped file brings its neighbours to memory, which are packed elsewhere: megabytes with
+  // a bias where the file's cache has large pages.
+  constexpr size_t kNeighbours = size_t{4} << 20;
+  if (source_->inference && tensor.is_same(stored) && tensor.nbytes() <= kNeighbours) tensor = tensor.clone();
   // Convolutions run channels-last, and a checkpoint holds them channels-first.
   const bool keeps_order = source_->kept_order && key.starts_with(*source_->kept_order);
   if (tensor.dim() == 4 && !keeps_order) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
@@ -150,6 +186,8 @@ void Weights::finish() const {
   if (!problems.empty()) {
     throw CheckpointError(describe(source_->where, "exactly the tensors of its configuration", problems));
   }
+  // What was only there while layers were packed.
+  if (source_->inference && source_->bytes > kSmall) return_freed_memory(c10::kCPU);
 }
 
 int64_t Weights::bytes() const { return source_->bytes; }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "readback/checkpoint/safetensors.h"
@@ -52,8 +53,9 @@ class Weights {
   // Tensors of a checkpoint, moved to `device` and `dtype` as they are asked for.
   Weights(checkpoint::TensorMap tensors, c10::Device device, c10::ScalarType dtype, std::string where);
   // The same for inference only: layers take the layout that multiplies fastest (nn/packing.h) and give the original
-  // up, and nothing is kept for parameters(). Not differentiable.
-  Weights for_inference() &&;
+  // up, and nothing is kept for parameters(). Not differentiable. On a CPU matrices for which memory has no room stay
+  // in the mapped file, see get_matrix(). `room`: bytes of memory for weights; none: what is free now, less a reserve.
+  Weights for_inference(std::optional<int64_t> room = {}) &&;
   // The same for training adapters: they are drawn, everything else is the checkpoint's.
   Weights with_adapters(AdapterSpec spec) &&;
   // Convolutions under `prefix` keep the checkpoint's order of memory, in which they are slower, but where its type is
@@ -69,6 +71,9 @@ class Weights {
   // The tensor `name` in this scope. Missing and misshapen keys are collected and reported by finish(); until then
   // the caller gets zeros of the right shape.
   at::Tensor get(const std::string& name, at::IntArrayRef shape, Init init = {}) const;
+  // Of what a layer multiplies by: as get() gives it; or true and, where memory has no room for it, the tensor as the
+  // file holds it, in the file's type.
+  std::pair<at::Tensor, bool> get_matrix(const std::string& name, at::IntArrayRef shape, Init init) const;
   Adapter adapter(int64_t in, int64_t out) const;  // of the linear layer in this scope
   bool has(const std::string& name) const;         // always false for fresh parameters
   bool is_fresh() const;
@@ -89,6 +94,7 @@ class Weights {
 
  private:
   struct Source;
+  at::Tensor find(const std::string& key, at::IntArrayRef shape, Init init) const;
   at::Tensor hand_out(const std::string& key, at::Tensor tensor) const;
   Weights(std::shared_ptr<Source> source, std::string prefix)
       : source_(std::move(source)), prefix_(std::move(prefix)) {}

@@ -22,7 +22,6 @@ namespace {
 struct Unit {
   const data::Sample* sample = nullptr;
   CandidateRow row;
-  image::Image image;  // T2I2T: what was just generated; empty after a resume
 };
 using Units = std::vector<Unit*>;
 
@@ -103,7 +102,7 @@ class Executor {
       const data::Sample& sample = plan_.samples[static_cast<size_t>(i)];
       const auto first = static_cast<std::ptrdiff_t>(units.size());
       for (int64_t k = 0; k < plan_.options.num_candidates; ++k) {
-        Unit unit{&sample, {}, {}};
+        Unit unit{&sample, {}};
         unit.row.key = {direction, sample.id, k};
         units.push_back(std::move(unit));
       }
@@ -187,8 +186,9 @@ class Executor {
       draw(
           slice, [](const Unit& unit) { return unit.sample->references.front(); },
           [](const Unit& unit) { return !unit.sample->references.empty(); });
-      read(slice);
     });
+    // Not slice by slice: the models may be in memory in turn.
+    for_each_slice(group, units, [&](const Units& slice) { read(slice); });
   }
 
   // Slices of at most batch_size units for each process, cut at fixed places of the group.
@@ -274,7 +274,6 @@ class Executor {
       unit.row.flagged = picture.flagged;
       unit.row.truncated_tokens = picture.truncated_tokens;
       unit.row.image_seconds = share;
-      unit.image = std::move(picture.image);
     });
   }
 
@@ -288,8 +287,8 @@ class Executor {
     for (Unit* unit : slice) {
       if (!unit->row.image || (!captions_repeat_ && unit->row.text)) continue;
       recorder_.attempt({unit->sample->id, unit->row.key.direction, unit->row.key.candidate, "text", ""}, [&] {
-        if (unit->image.pixels.empty()) unit->image = store_.load_image(*unit->row.image);
-        requests.push_back({std::move(unit->image), unit->sample->id, unit->row.key.candidate, {}, plan_.examples});
+        requests.push_back(
+            {store_.load_image(*unit->row.image), unit->sample->id, unit->row.key.candidate, {}, plan_.examples});
         batch.push_back(unit);
       });
     }

@@ -1,5 +1,6 @@
 // What a run is asked to do.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -21,6 +22,10 @@ namespace readback::roundtrip {
 caption::DecodingOptions candidate_decoding();  // do_sample, top_p 0.9, repetition_penalty 1.1
 caption::DecodingOptions read_back_decoding();  // num_beams 3
 
+// Whether one of the two models is in memory at a time: kAuto where both do not fit.
+enum class Turns { kAuto, kAlways, kNever };
+constexpr std::array<const char*, 3> names_of(Turns) { return {"auto", "always", "never"}; }
+
 struct RunOptions {
   std::string dataset = "emoji-scenes";
   data::DatasetOptions dataset_options;
@@ -37,6 +42,7 @@ struct RunOptions {
   score::MetricCheckpoints checkpoints;
   int64_t batch_size = 32;
   int64_t max_errors = -1;
+  Turns turns = Turns::kAuto;
   MachineOptions machine;
 
   static constexpr auto options() {
@@ -56,6 +62,9 @@ struct RunOptions {
         nested(&O::checkpoints, "checkpoints"),
         option(&O::batch_size, "batch_size", "Pictures or texts a model gets at once", at_least(1), Scope::kExecution),
         option(&O::max_errors, "max_errors", "End when more samples than this failed; -1: never", at_least(-1),
+               Scope::kExecution),
+        option(&O::turns, "turns",
+               "One of the two models in memory at a time: always, never, or auto, which is when both do not fit", {},
                Scope::kExecution),
         nested(&O::machine, "machine"));
   }

@@ -21,6 +21,7 @@
 #include "readback/roundtrip/set_curves.h"
 #include "readback/roundtrip/shared_models.h"
 #include "readback/score/registry.h"
+#include "readback/workflow/models_in_turn.h"
 
 namespace readback::workflow {
 
@@ -184,6 +185,31 @@ class Run {
   std::vector<std::string> metrics_;
 };
 
+// The models that a run's options name, both at once or in turn.
+class OpenModels {
+ public:
+  OpenModels(const RunOptions& options, const Machine& machine, const Context& context) {
+    const auto open_captioner = [=] { return caption::open(options.captioner, machine); };
+    const auto open_generator = [=] { return generate::open(options.generator, machine); };
+    const bool fit =
+        options.turns != roundtrip::Turns::kAuto || fit_together(options.captioner, options.generator, machine);
+    if (!fit) context.progress().note("the two models do not fit into memory together: they take turns");
+    if (!fit || options.turns == roundtrip::Turns::kAlways) {
+      in_turn_ = std::make_unique<ModelsInTurn>(open_captioner, open_generator, machine.device);
+    } else {
+      captioner_ = open_captioner();
+      generator_ = open_generator();
+    }
+  }
+  caption::Captioner& captioner() const { return in_turn_ ? in_turn_->captioner() : *captioner_; }
+  generate::Generator& generator() const { return in_turn_ ? in_turn_->generator() : *generator_; }
+
+ private:
+  std::unique_ptr<ModelsInTurn> in_turn_;
+  std::unique_ptr<caption::Captioner> captioner_;
+  std::unique_ptr<generate::Generator> generator_;
+};
+
 }  // namespace
 
 RunResult run(const RunOptions& options, const std::filesystem::path& folder, const Context& context,
@@ -191,14 +217,13 @@ RunResult run(const RunOptions& options, const std::filesystem::path& folder, co
   check_options(options);
   const Machine machine = open_machine(options.machine, ranks.local_rank());
   Run run(options, machine, context, ranks.size());
-  const auto captioner = caption::open(options.captioner, machine);
-  const auto generator = generate::open(options.generator, machine);
+  const OpenModels models(options, machine, context);
   if (!ranks.is_root()) {
-    roundtrip::serve_models(ranks, *captioner, *generator, context);
+    roundtrip::serve_models(ranks, models.captioner(), models.generator(), context);
     return {};
   }
-  roundtrip::SharedModels models(ranks, *captioner, *generator);
-  return run(models.captioner(), models.generator(), folder, command);
+  roundtrip::SharedModels shared(ranks, models.captioner(), models.generator());
+  return run(shared.captioner(), shared.generator(), folder, command);
 }
 
 RunResult run(const RunOptions& options, caption::Captioner& captioner, generate::Generator& generator,

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "readback/base/memory.h"
+
 namespace readback {
 namespace {
 
@@ -32,6 +34,13 @@ TEST_F(HardwareTest, TheProcessorAndItsMemoryAreKnown) {
   EXPECT_GT(memory.total, 0u);
   EXPECT_GT(memory.available, 0u);
   EXPECT_LE(memory.available, memory.total);
+}
+
+TEST_F(HardwareTest, FreeMemoryIsSomeOfTheMachines) {
+  const int64_t free = free_memory(c10::kCPU);
+  EXPECT_GT(free, 0);
+  EXPECT_LE(static_cast<uint64_t>(free), machine_memory().total);
+  EXPECT_GT(private_memory(), 0u);
 }
 
 TEST_F(HardwareTest, FeaturesAreThoseOfTheKernel) {

@@ -178,6 +178,17 @@ TEST_F(RepositoryTest, ShardsOfAPartOfAPipeline) {
 }
 
 // Nothing is read before it is used: half-precision weights stay in the file's memory.
+TEST_F(RepositoryTest, ParametersOfEveryPart) {
+  fs::create_directories(folder_ / "repo/unet");
+  fs::create_directories(folder_ / "repo/tokenizer");
+  save_safetensors({{"a", at::zeros({2, 3})}, {"b", at::zeros({5}, at::kHalf)}},
+                   folder_ / "repo/unet/model.safetensors");
+  EXPECT_EQ(Repository((folder_ / "repo").string()).parameters(), (std::map<std::string, int64_t>{{"unet", 11}}));
+  save_safetensors({{"c", at::zeros({7})}}, folder_ / "repo/model.safetensors");
+  EXPECT_EQ(Repository((folder_ / "repo").string()).parameters(),
+            (std::map<std::string, int64_t>{{"", 7}, {"unet", 11}}));
+}
+
 TEST_F(RepositoryTest, TensorsViewTheFileInItsType) {
   save_safetensors({{"a", golden_values({1 << 20}).to(at::kHalf)}}, folder_ / "model.fp16.safetensors");
   const at::Tensor tensor = Repository(folder_.string()).tensors().at("a");

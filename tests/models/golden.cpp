@@ -30,6 +30,7 @@ checkpoint::ConfigReader Golden::config() const { return {repository.json(), nam
 
 nn::Weights Golden::weights() const {
   nn::Weights weights(tensors, test_device(), loading.dtype, name);
+  if (loading.in_file) return std::move(weights).for_inference(/*room=*/0);
   return loading.for_inference ? std::move(weights).for_inference() : weights;
 }
 
@@ -52,13 +53,15 @@ std::vector<Loading> all_loadings() {
   std::vector<Loading> all;
   for (const at::ScalarType dtype : kTestTypes) {
     for (const bool for_inference : {false, true}) all.push_back({dtype, for_inference});
+    all.push_back({dtype, /*for_inference=*/true, /*in_file=*/true});
   }
   return all;
 }
 
 std::string variant_name(const testing::TestParamInfo<Variant>& info) {
   const auto& [model, loading] = info.param;
-  std::string name = std::string(model) + "_" + dtype_name(loading.dtype) + (loading.for_inference ? "_inference" : "");
+  const char* const way = loading.in_file ? "_in_file" : loading.for_inference ? "_inference" : "";
+  std::string name = std::string(model) + "_" + dtype_name(loading.dtype) + way;
   std::ranges::replace(name, '-', '_');
   return name;
 }

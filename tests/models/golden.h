@@ -18,10 +18,12 @@
 
 namespace readback::models {
 
-// How a model is loaded: the type it computes in, and whether in the layouts of inference.
+// How a model is loaded: the type it computes in, whether in the layouts of inference, and whether as where memory has
+// no room for its matrices, which then stay in the file.
 struct Loading {
   at::ScalarType dtype = at::kFloat;
   bool for_inference = false;
+  bool in_file = false;
 };
 
 // One folder of tests/goldens/models: a repository and its golden.safetensors. The model computes on test_device().

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include "full_width.h"
 #include "golden.h"
 #include "hashed.h"
 #include "readback/base/files.h"
@@ -270,26 +271,7 @@ TEST(Karlo, PublishedSizesHaveTheReferencesParameters) {
 struct KarloFullWidth : testing::Test {
   template <typename Model, typename Config>
   Model build(const std::string& name) const {
-    const auto config = Config::read({configs[name], name});
-    const nn::Weights shapes(checkpoint::TensorMap{}, c10::kMeta, at::kFloat, name);
-    (void)Model(config, shapes);
-    checkpoint::TensorMap tensors;
-    for (const auto& [key, parameter] : shapes.parameters()) {
-      const at::IntArrayRef shape = parameter.sizes();
-      const double bound = std::sqrt(3.0 * static_cast<double>(shape[0]) / static_cast<double>(parameter.numel()));
-      const bool is_norm = key.find("norm") != std::string::npos && key.ends_with("weight");
-      tensors[key] = shape.size() > 1 ? hashed(key, shape, -bound, bound)
-                     : is_norm        ? hashed(key, shape, 0.8, 1.2)
-                                      : hashed(key, shape, -0.1, 0.1);
-    }
-    const nn::Weights weights = nn::Weights(tensors, test_device(), at::kFloat, name).for_inference();
-    tensors.clear();
-    Model model(config, weights);
-    weights.finish();
-    return model;
-  }
-  static at::Tensor input(const std::string& name, at::IntArrayRef shape) {
-    return hashed(name, shape).to(test_device());
+    return full_width_model<Model, Config>(configs[name], name);
   }
   static at::Tensor tokens(const std::vector<int64_t>& lengths, int64_t width) {
     return (at::arange(width).unsqueeze(0) < at::tensor(lengths).unsqueeze(1)).to(test_device());
@@ -308,20 +290,20 @@ struct KarloFullWidth : testing::Test {
 TEST_F(KarloFullWidth, Prior) {
   const auto prior = build<Prior, PriorConfig>("prior");
   const PriorContext text =
-      prior.prepare(input("embeds", {2, 768}), input("states", {2, 77, 768}), tokens({77, 12}, 77));
-  expect_equal(prior.forward(input("sample", {2, 768}), timesteps, text), "prior");
+      prior.prepare(hashed_input("embeds", {2, 768}), hashed_input("states", {2, 77, 768}), tokens({77, 12}, 77));
+  expect_equal(prior.forward(hashed_input("sample", {2, 768}), timesteps, text), "prior");
 }
 
 TEST_F(KarloFullWidth, Decoder) {
   const auto decoder = build<KarloUnet, KarloDecoderConfig>("decoder");
   const KarloContext context =
-      decoder.prepare(input("states", {2, 81, 1536}), tokens({81, 16}, 81), input("time", {2, 1280}));
-  expect_equal(decoder.forward(input("sample", {2, 3, 8, 8}), timesteps, context), "decoder");
+      decoder.prepare(hashed_input("states", {2, 81, 1536}), tokens({81, 16}, 81), hashed_input("time", {2, 1280}));
+  expect_equal(decoder.forward(hashed_input("sample", {2, 3, 8, 8}), timesteps, context), "decoder");
 }
 
 TEST_F(KarloFullWidth, SuperResolution) {
   const auto unet = build<KarloUnet, KarloSuperResolutionConfig>("super_resolution");
-  expect_equal(unet.forward(input("sample", {2, 6, 16, 16}), timesteps), "super_resolution");
+  expect_equal(unet.forward(hashed_input("sample", {2, 6, 16, 16}), timesteps), "super_resolution");
 }
 
 }  // namespace

@@ -20,3 +20,16 @@ def hashed(name, shape, low=-1.0, high=1.0):
     x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
     x ^= x >> np.uint32(16)
     return torch.from_numpy((low + (high - low) * (x / 2**32)).astype(np.float32).reshape(shape))
+
+
+def fill_hashed(model):
+    """Every parameter by its name: matrices keep the scale of what they map, norms are near one. The rule of
+    tests/models/full_width.h."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            shape = tuple(parameter.shape)
+            bound = (3 * shape[0] / parameter.numel()) ** 0.5
+            is_norm = "norm" in name and name.endswith("weight")
+            low, high = (-bound, bound) if len(shape) > 1 else (0.8, 1.2) if is_norm else (-0.1, 0.1)
+            parameter.copy_(hashed(name, shape, low, high))
+    return model.eval()

@@ -28,7 +28,7 @@ from diffusers import PriorTransformer, UnCLIPPipeline, UnCLIPScheduler, UNet2DC
 from diffusers.pipelines.deprecated.unclip import pipeline_unclip
 from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
 from diffusers.schedulers import scheduling_unclip
-from hashed import hashed
+from hashed import fill_hashed, hashed
 from models import GOLDENS, draw, randomise, write
 from safetensors.torch import save_file
 from stable_diffusion_pipeline import PROMPTS, tokenizer
@@ -182,13 +182,7 @@ def full_width():
                   decoder=UNet2DConditionModel(**DECODER | levels([RESNETS, ATTENTION])),
                   super_resolution=UNet2DModel(**SUPER_RESOLUTION | levels([RESNETS, RESNETS])))
     for model in models.values():
-        for name, parameter in model.named_parameters():
-            shape = tuple(parameter.shape)
-            bound = (3 * shape[0] / parameter.numel()) ** 0.5
-            low, high = (-bound, bound) if len(shape) > 1 else (0.8, 1.2) if "norm" in name and name.endswith(
-                "weight") else (-0.1, 0.1)
-            parameter.copy_(hashed(name, shape, low, high))
-        model.eval()
+        fill_hashed(model)
     timesteps, prior_mask, decoder_mask = torch.tensor([17, 981]), mask_of([77, 12], 77), mask_of([81, 16], 81)
     outputs = dict(
         prior=models["prior"](hashed("sample", (2, 768)), timesteps, hashed("embeds", (2, 768)),

@@ -103,7 +103,7 @@ at::Tensor BlipVisionModel::forward(const at::Tensor& pixel_values) const {
     throw UsageError(describe("BLIP vision", std::to_string(config.image_size) + " pixels square",
                               std::to_string(pixel_values.size(3)) + " × " + std::to_string(pixel_values.size(2))));
   }
-  const at::Tensor patches = patch_embedding(pixel_values.to(patch_embedding.weight.scalar_type()))  // [B, C, h, w]
+  const at::Tensor patches = patch_embedding(pixel_values.to(class_embedding.scalar_type()))  // [B, C, h, w]
                                  .flatten(2)
                                  .transpose(1, 2);  // [B, h·w, C]
   at::Tensor x = at::cat({class_embedding.expand({patches.size(0), 1, -1}), patches}, 1) + position_embedding;

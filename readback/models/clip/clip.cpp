@@ -148,7 +148,7 @@ ClipOutput ClipVisionModel::forward(const at::Tensor& pixel_values) const {
                               std::to_string(pixel_values.size(3)) + " × " + std::to_string(pixel_values.size(2))));
   }
   const int64_t batch = pixel_values.size(0);
-  const at::Tensor patches = patch_embedding(pixel_values.to(patch_embedding.weight.scalar_type()))  // [B, C, h, w]
+  const at::Tensor patches = patch_embedding(pixel_values.to(class_embedding.scalar_type()))  // [B, C, h, w]
                                  .flatten(2)
                                  .transpose(1, 2);  // [B, h·w, C]
   at::Tensor x = at::cat({class_embedding.expand({batch, 1, -1}), patches}, 1) + position_embedding.weight;
