@@ -8,6 +8,7 @@
 #include "flags.h"
 #include "readback/base/files.h"
 #include "readback/caption/open.h"
+#include "readback/caption/shots.h"
 #include "readback/generate/open.h"
 #include "readback/image/codec.h"
 #include "readback/roundtrip/accuracy.h"
@@ -23,7 +24,7 @@ namespace {
 struct ScenesFlags {
   MachineFlags machine;
   roundtrip::AccuracyOptions options;
-  std::string captioner = "emoji-scenes/captioner", generator = "emoji-scenes/generator", split = "test",
+  std::string captioner = "emoji-scenes/captioner", generator = "emoji-scenes/generator", split = "test", shots,
               format = "text", output;
   bool no_captioner = false, no_generator = false;
 };
@@ -97,6 +98,8 @@ void score_scenes(ScenesFlags& flags) {
   std::vector<roundtrip::SceneAccuracy> rows;
   if (!flags.no_captioner) {
     const auto captioner = caption::open(flags.captioner, machine);
+    flags.options.examples = caption::read_shots(flags.shots);
+    caption::expect_examples_taken(flags.options.examples, *captioner);
     rows = roundtrip::captioner_accuracy(*captioner, flags.options, context_with(*progress));
   }
   if (!flags.no_generator) {
@@ -118,6 +121,7 @@ void add_score_scenes(CLI::App& score) {
       score.add_subcommand("scenes", "Share of scenes that a captioner and a generator get right, by the oracle");
   scenes->add_option("--captioner", flags->captioner, "Repository")->capture_default_str();
   scenes->add_option("--generator", flags->generator, "Repository")->capture_default_str();
+  scenes->add_option("--shots", flags->shots, caption::kShotsHelp);
   scenes->add_flag("--no-captioner", flags->no_captioner, "Leave the captioner out");
   scenes->add_flag("--no-generator", flags->no_generator, "Leave the generator out");
   scenes->add_option("--split", flags->split, "train, validation, test or novel-pairs")->capture_default_str();

@@ -61,7 +61,8 @@ std::vector<SceneAccuracy> captioner_accuracy(caption::Captioner& captioner, con
   const Read read = [&](const std::vector<data::Scene>& scenes, std::vector<SceneAnswer>& answers) {
     std::vector<caption::Request> requests;
     for (size_t i = 0; i < scenes.size(); ++i) {
-      requests.push_back({data::render(scenes[i], options.image_size), sample_name(answers[i]), 0, {}, {}});
+      requests.push_back(
+          {data::render(scenes[i], options.image_size), sample_name(answers[i]), 0, {}, options.examples});
     }
     const auto captions = captioner.caption(requests, options.reading, context);
     std::vector<data::Reading> readings;

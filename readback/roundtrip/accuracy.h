@@ -35,6 +35,7 @@ struct AccuracyOptions {
   int64_t limit = 0;  // 0: the whole split
   int64_t image_size = 32, batch_size = 32;
   caption::DecodingOptions reading;        // one caption a picture
+  std::vector<caption::Part> examples;     // that the captioner reads before every picture
   generate::GenerationOptions generation;  // one picture a scene, from its complete caption
   std::function<void(const SceneAnswer&)> on_answer = [](const SceneAnswer&) {};
 };
