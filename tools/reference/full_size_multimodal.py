@@ -252,6 +252,16 @@ def reference(folder, name):
     if name in GENERATORS:
         import diffusers
 
+        if name == "karlo":  # which diffusers 0.42 looks for there, and has elsewhere
+            from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+
+            diffusers.UnCLIPTextProjModel = UnCLIPTextProjModel
+            interpolate = torch.nn.functional.interpolate
+
+            def in_float32(x, antialias=False, **how):  # for which alone torch has a bicubic kernel on CPUs
+                return interpolate(x.float(), antialias=antialias, **how).to(x.dtype)
+
+            torch.nn.functional.interpolate = in_float32
         pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.bfloat16)
         pipe.set_progress_bar_config(disable=True)
         if name == "sdxl":
