@@ -116,6 +116,19 @@ at::Tensor NoiseSchedule::clean(const at::Tensor& sample, const at::Tensor& outp
   return signal * sample - spread * output;
 }
 
+at::Tensor NoiseSchedule::noise_in(const at::Tensor& sample, const at::Tensor& output, const at::Tensor& t) const {
+  const auto [signal, spread] = factors(alphas_cumprod, sample, t);
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return output;
+    case Prediction::kSample:
+      return (sample - signal * output) / spread;
+    case Prediction::kVelocity:
+      break;
+  }
+  return signal * output + spread * sample;
+}
+
 at::Tensor NoiseSchedule::signal_to_noise(const at::Tensor& t) const {
   const at::Tensor alpha = alphas_cumprod.index_select(0, t.cpu());
   return alpha / (1.0 - alpha);

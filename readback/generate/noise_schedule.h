@@ -42,6 +42,8 @@ struct NoiseSchedule {
   // x̂_0: what `sample` at t is without its noise, when the network gave `output` for it. Infinite where ᾱ is 0 and the
   // network predicts noise.
   at::Tensor clean(const at::Tensor& sample, const at::Tensor& output, const at::Tensor& t) const;
+  // ε̂: the noise in `sample` at t by the same output. Infinite where ᾱ is 1 and the network predicts x_0.
+  at::Tensor noise_in(const at::Tensor& sample, const at::Tensor& output, const at::Tensor& t) const;
   // ᾱ / (1 - ᾱ), fp32 on the CPU.
   at::Tensor signal_to_noise(const at::Tensor& t) const;
   // What the network is trained to give: noise, x0 or velocity, by `prediction`.

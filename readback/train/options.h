@@ -66,13 +66,31 @@ struct TrainOptions {
   }
 };
 
-enum class TaskKind { kVae, kClip, kCaptioner, kDiffusion, kLanguageModel, kFlamingo };
-constexpr std::array<const char*, 6> names_of(TaskKind) {
-  return {"vae", "clip", "captioner", "diffusion", "language-model", "flamingo"};
+// consistency.cpp
+struct ConsistencyOptions {
+  int64_t ddim_steps = 50;
+  double guidance_low = 2.0, guidance_high = 9.0;
+  double huber_c = 0.001;
+
+  static constexpr auto options() {
+    using O = ConsistencyOptions;
+    return std::tuple(
+        option(&O::ddim_steps, "ddim_steps", "consistency: in how many the teacher draws; the student skips them",
+               at_least(1)),
+        option(&O::guidance_low, "guidance_low", "consistency: least guidance scale that the student learns",
+               at_least(1)),
+        option(&O::guidance_high, "guidance_high", "consistency: highest one", at_least(1)),
+        option(&O::huber_c, "huber_c", "consistency: c of the pseudo-Huber loss; 0: squared error", at_least(0)));
+  }
+};
+
+enum class TaskKind { kVae, kClip, kCaptioner, kDiffusion, kConsistency, kLanguageModel, kFlamingo };
+constexpr std::array<const char*, 7> names_of(TaskKind) {
+  return {"vae", "clip", "captioner", "diffusion", "consistency", "language-model", "flamingo"};
 }
 
-// A model of the small world, from scratch, for train alone. vae_task.cpp, clip_task.cpp, captioner_task.cpp,
-// diffusion_task.cpp, flamingo_task.cpp
+// A model of the small world, for train alone. vae_task.cpp, clip_task.cpp, captioner_task.cpp, diffusion_task.cpp,
+// consistency_task.cpp, flamingo_task.cpp
 struct TaskOptions {
   std::optional<TaskKind> task;
   std::string model;
@@ -85,13 +103,16 @@ struct TaskOptions {
   double snr_gamma = 5.0;
   double kl_weight = 2e-4, gradient_weight = 0.5;
   double degradation = 0.5;
+  ConsistencyOptions consistency;
   uint64_t seed = 0;
 
   static constexpr auto options() {
     using O = TaskOptions;
     return std::tuple(
         option(&O::task, "task", "What is trained"),
-        option(&O::model, "model", "Folder of configuration files; weights in it are the start, else a fresh model"),
+        option(
+            &O::model, "model",
+            "Folder of configuration files; weights in it are the start, else a fresh model. consistency: the teacher"),
         option(&O::vae, "vae", "diffusion: the trained VAE's folder"),
         option(&O::text_encoder, "text_encoder", "diffusion: CLIP repository whose text model is the start"),
         option(&O::image_size, "image_size", "Side of a scene in pixels", at_least(1)),
@@ -99,7 +120,8 @@ struct TaskOptions {
         option(&O::first_scene, "first_scene", "Of the training split's: the first that is seen", at_least(0)),
         option(&O::scenes, "scenes", "How many of the training split's scenes are seen", at_least(1)),
         option(&O::caption_noise, "caption_noise",
-               "captioner, diffusion: share of captions as the web has them: wrong, partly wrong or terse", {0, 1}),
+               "captioner, diffusion, consistency: share of captions as the web has them: wrong, partly wrong or terse",
+               {0, 1}),
         option(&O::unconditional, "unconditional", "diffusion: share of empty captions, for guidance", {0, 1}),
         option(&O::snr_gamma, "snr_gamma", "diffusion: min-SNR weighting (https://arxiv.org/abs/2303.09556); 0: none",
                at_least(0)),
@@ -107,7 +129,7 @@ struct TaskOptions {
         option(&O::gradient_weight, "gradient_weight", "vae: weight of the edge term, per value", at_least(0)),
         option(&O::degradation, "degradation",
                "clip, captioner, flamingo: share of images with noise or blur, as generated pictures have", {0, 1}),
-        option(&O::seed, "seed", "Of everything that is drawn"));
+        nested(&O::consistency, "consistency"), option(&O::seed, "seed", "Of everything that is drawn"));
   }
 };
 

@@ -16,6 +16,8 @@
 
 namespace readback::train {
 
+class AdamW;
+
 using Metrics = std::vector<std::pair<std::string, double>>;  // named numbers, in the order to show them
 
 class Task {
@@ -25,6 +27,8 @@ class Task {
   // The loss of step `step`: its batch depends on (seed, step) only. `metrics` gets the parts worth logging. Of several
   // ranks each gives its share; loss, gradients and metrics are their sums.
   virtual at::Tensor loss(int64_t step, Metrics& metrics) = 0;
+  // Told before the first step of this process and after each update, for tasks that learn from what was learned.
+  virtual void updated(const AdamW& /*optimizer*/) {}
   // How good `weights` (keys of parameters()) are, on data that is not trained on; the first figure decides which are
   // the best, higher is better. Empty: the task has no evaluation.
   virtual Metrics evaluate(const checkpoint::TensorMap& /*weights*/) { return {}; }

@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machine, const Context& context) {
   check_options(options);
   if (!options.task)
-    throw UsageError(describe("task", "vae, clip, captioner, diffusion, language-model or flamingo", "none"));
+    throw UsageError(
+        describe("task", "vae, clip, captioner, diffusion, consistency, language-model or flamingo", "none"));
   if (options.model.empty()) throw UsageError(describe("model", "a folder of configuration files", "none"));
   switch (*options.task) {
     case TaskKind::kVae:
@@ -30,6 +31,8 @@ std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machi
       return make_language_model_task(options, machine, context);
     case TaskKind::kFlamingo:
       return make_flamingo_task(options, machine, context);
+    case TaskKind::kConsistency:
+      return make_consistency_task(options, machine, context);
     case TaskKind::kDiffusion:
       break;
   }
@@ -39,7 +42,7 @@ std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machi
 nn::Weights starting_weights(const checkpoint::Repository& repository, const Machine& machine, uint64_t seed,
                              const std::string& subfolder) {
   const fs::path folder = repository.path() / subfolder;
-  for (const char* file : {"model.safetensors", "diffusion_pytorch_model.safetensors"}) {
+  for (const char* file : {"model.safetensors", kDiffusersFile}) {
     if (!fs::exists(folder / file)) continue;
     // Copies, since a mapped file must not be written to.
     checkpoint::TensorMap tensors = repository.tensors(subfolder);
@@ -58,6 +61,12 @@ void save_model(const fs::path& source, const fs::path& folder, const checkpoint
     }
   }
   checkpoint::write_model(folder, read_json(source / "config.json"), weights, {.weights = file, .dtype = at::kHalf});
+}
+
+void copy_files(const fs::path& source, const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(source)) {
+    if (entry.is_regular_file()) write_file(folder / entry.path().filename(), read_file(entry.path()));
+  }
 }
 
 at::Tensor token_batch(const text::Tokenizer& tokenizer, const std::vector<std::string>& texts, int64_t positions) {

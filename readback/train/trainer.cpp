@@ -204,6 +204,7 @@ void train(Task& task, const TrainOptions& options, const TrainingIdentity& iden
     }
     share(reached, ranks);
   };
+  task.updated(optimizer);
   evaluate_when_due();
   context.progress().begin("train", options.steps);
   context.progress().advance(reached.step);
@@ -221,6 +222,7 @@ void train(Task& task, const TrainOptions& options, const TrainingIdentity& iden
     const auto [loss, metrics] =
         gather_gradients(task, step, {.accumulation = options.accumulation, .metrics = logged}, ranks);
     const double norm = optimizer.step(rate);
+    task.updated(optimizer);
     if (!std::isfinite(norm)) {
       context.progress().note(fmt::format("step {}: loss {}, gradient norm {}: update skipped", step, loss, norm));
       if (++not_finite == 3) throw diverged("three losses in a row that are not");

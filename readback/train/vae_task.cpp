@@ -52,7 +52,7 @@ class VaeTask : public Task {
   }
 
   void save(const fs::path& folder, const checkpoint::TensorMap& weights) const override {
-    save_model(repository_.path(), folder, weights, "diffusion_pytorch_model.safetensors");
+    save_model(repository_.path(), folder, weights, kDiffusersFile);
     nlohmann::json config = repository_.json();
     config["scaling_factor"] = scaling_factor(weights);
     checkpoint::write_json(folder / "config.json", config);

@@ -1,5 +1,7 @@
 // Multistep consistency sampling: Luo et al., "Latent consistency models", https://arxiv.org/abs/2310.04378,
 // algorithm 3. Each step goes to the end and, but for the last, back up with fresh noise.
+#include "readback/generate/schedulers/lcm.h"
+
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -9,6 +11,13 @@
 #include "readback/generate/schedulers/parts.h"
 
 namespace readback::generate {
+
+BoundaryScalings boundary_scalings(float t, float timestep_scaling) {
+  constexpr float kVariance = 0.25f;  // of the data
+  const float scaled = t * timestep_scaling, total = scaled * scaled + kVariance;
+  return {.skip = kVariance / total, .out = scaled / std::sqrt(total)};
+}
+
 namespace {
 
 class Lcm : public Scheduler {
@@ -18,7 +27,7 @@ class Lcm : public Scheduler {
     alphas_ = to_vector(schedule_.alphas_cumprod);
     config.expect("thresholding", {false});
     if (config.get<bool>("clip_sample", false)) clip_ = config.get<double>("clip_sample_range", 1.0);
-    scaling_ = config.get<float>("timestep_scaling", 10.0f);
+    scaling_ = config.get<float>("timestep_scaling", kTimestepScaling);
 
     // The timesteps that the model was distilled at, of which `steps` are taken.
     const auto train_steps = config.get<int64_t>("num_train_timesteps", 1000);
@@ -43,10 +52,8 @@ class Lcm : public Scheduler {
     at::Tensor x0 = here.clean(schedule_.prediction, model_output, sample);
     if (clip_ > 0) x0 = x0.clamp(-clip_, clip_);
 
-    // The boundary condition: at t = 0 the model is the identity. Appendix of https://arxiv.org/abs/2303.01469.
-    constexpr float kVariance = 0.25f;  // of the data
-    const float scaled = t * scaling_, total = scaled * scaled + kVariance;
-    const at::Tensor denoised = scaled / std::sqrt(total) * x0 + kVariance / total * sample;
+    const BoundaryScalings scalings = boundary_scalings(t, scaling_);
+    const at::Tensor denoised = scalings.out * x0 + scalings.skip * sample;
     if (index == size() - 1) return denoised;
     const auto following = static_cast<int64_t>(timesteps_[static_cast<size_t>(index) + 1]);
     const Level next = Level::of_alpha(alpha_at(alphas_, following));
@@ -56,7 +63,7 @@ class Lcm : public Scheduler {
  private:
   std::vector<float> alphas_;
   double clip_ = 0;  // 0: not clipped
-  float scaling_ = 10;
+  float scaling_ = kTimestepScaling;
 };
 
 }  // namespace
