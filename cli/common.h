@@ -54,6 +54,7 @@ void add_score(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);
 void add_finetune(CLI::App& app);
+void add_describe(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 }  // namespace readback::cli

@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   readback::cli::add_dataset(app);
   readback::cli::add_train(app);
   readback::cli::add_finetune(app);
+  readback::cli::add_describe(app);
   readback::cli::add_doctor(app);
   readback::cli::command_line() = "readback";
   for (int i = 1; i < argc; ++i) readback::cli::command_line() += " " + readback::cli::shell_quoted(argv[i]);

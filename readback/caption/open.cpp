@@ -27,7 +27,7 @@ std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine)
       backend<SmolVlmCaptioner>("SmolVLMForConditionalGeneration", machine),
       backend<SmolVlmCaptioner>("Idefics3ForConditionalGeneration", machine),  // SmolVLM's first release
   };
-  return checkpoint::open_backend<Captioner>("captioner", backends, spec, machine.variant);
+  return checkpoint::open_backend<Captioner>("captioner", backends, spec, machine);
 }
 
 }  // namespace readback::caption

@@ -54,7 +54,7 @@ void PickleMachine::refuse_call(const std::string& function) const {
     break;
   }
   refuse("only tensors, storages and ordered dictionaries",
-         name + ", which would run code of its own; nothing was run");
+         name + ", which would run code of its own; nothing was run. The same model as .safetensors would do");
 }
 
 void PickleMachine::reduce() {

@@ -1,5 +1,6 @@
 #include "readback/checkpoint/repository.h"
 
+#include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -91,10 +92,13 @@ Search search(const std::string& name) {
     looked += ", " + shipped.string();
   }
   if (fs::exists(name, error)) {
-    throw CheckpointError(describe(name,
-                                   "a repository folder, a hub id, or weights in a .safetensors, .bin, .ckpt, .pt "
-                                   "or .pth file",
-                                   "another file", "Name the folder that holds it"));
+    const std::string format = other_format(name);
+    throw CheckpointError(
+        describe(name,
+                 "a repository folder, a hub id, or weights in a .safetensors, .bin, .ckpt, .pt "
+                 "or .pth file",
+                 format.empty() ? "another file" : format,
+                 format.empty() ? "Name the folder that holds it" : "The same model as .safetensors would do"));
   }
   if (is_hub_id(name)) {
     for (const fs::path& cache : hub_caches()) {
@@ -142,8 +146,8 @@ std::string find_base(const std::string& name, const fs::path& adapter) {
 
 }  // namespace
 
-Repository::Repository(const std::string& name, const std::string& variant)
-    : name_(name), variant_(variant), files_(std::make_shared<UnchangedFiles>()) {
+Repository::Repository(const std::string& name, const std::string& variant, Contents contents)
+    : name_(name), variant_(variant), contents_(contents), files_(std::make_shared<UnchangedFiles>()) {
   const auto& [path, base] = split(name);
   open(path, base);
   if (single_file_) check_unchanged();  // its tensors are these
@@ -326,9 +330,18 @@ TensorMap Repository::tensors(const std::string& subfolder) const {
     }
   }
   check_unchanged();
+  const bool headers = contents_ == Contents::kHeaders;
+  if (headers) {
+    for (auto& [key, tensor] : tensors) tensor = tensor.to(at::kMeta);
+  }
   if (!adapter_) return tensors;
   const auto own = adapter_->parts.find(subfolder);
-  if (own != adapter_->parts.end()) add_low_rank(tensors, own->second, adapter_path_.string());
+  if (own == adapter_->parts.end()) return tensors;
+  LowRankMap modules = own->second;
+  for (auto& [module, low_rank] : modules) {
+    if (headers) low_rank.a = low_rank.a.to(at::kMeta), low_rank.b = low_rank.b.to(at::kMeta);
+  }
+  add_low_rank(tensors, modules, adapter_path_.string());
   return tensors;
 }
 
@@ -353,6 +366,7 @@ std::map<std::string, int64_t> Repository::parameters() const {
 }
 
 std::string Repository::digest() const {
+  if (contents_ == Contents::kHeaders) return "";
   check_unchanged();
   std::string summary = summary_of_files(own_files());
   for (const std::string& variant : taken_variants()) summary += "variant " + variant + "\n";

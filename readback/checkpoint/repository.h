@@ -27,7 +27,10 @@ class Repository {
   // trained with, then below and beside the adapter's folder; a file's base is else its folder.
   // `variant`: "fp16" takes files such as model.fp16.safetensors where there are some (weight_files.h).
   // Errors: CheckpointError listing where it looked, or saying what a file is or lacks.
-  explicit Repository(const std::string& name, const std::string& variant = "");
+  // `contents`: with kHeaders tensors() has shapes and types on the meta device, and digest() is empty, so that nothing
+  // large is read: for saying what a repository is.
+  enum class Contents { kAll, kHeaders };
+  explicit Repository(const std::string& name, const std::string& variant = "", Contents contents = Contents::kAll);
 
   const std::filesystem::path& path() const { return path_; }  // of an adapter or a file: the base's
   bool is_adapter() const { return adapter_ != nullptr; }
@@ -68,6 +71,7 @@ class Repository {
   FileList own_files() const;  // of the base and what is beside it
   FileList adapter_files() const;
   std::string name_, variant_;
+  Contents contents_;
   std::filesystem::path path_, adapter_path_;
   std::shared_ptr<const SingleFile> single_file_;
   bool whole_base_ = false;  // of a single file: it has configurations, too

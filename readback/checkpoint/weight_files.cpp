@@ -100,17 +100,54 @@ WeightFiles find_weights(const fs::path& folder, const std::string& variant) {
   return variants.empty() ? found : find_of_variant(folder, *variants.begin());
 }
 
+namespace {
+
+std::string first_bytes(const fs::path& file, size_t count) {
+  std::string bytes(count, '\0');
+  std::ifstream(file, std::ios::binary).read(bytes.data(), static_cast<std::streamsize>(count));
+  return bytes;
+}
+
+}  // namespace
+
 bool is_pickle(const fs::path& file) {
-  char begin[4] = {};
-  std::ifstream(file, std::ios::binary).read(begin, sizeof begin);
-  const std::string_view bytes(begin, sizeof begin);
+  const std::string bytes = first_bytes(file, 4);
   return bytes == "PK\3\4" || bytes == "\x80\x02\x8a\x0a";
 }
 
-TensorMap load_weights(const fs::path& file) { return is_pickle(file) ? load_pickle(file) : load_safetensors(file); }
+std::string other_format(const fs::path& file) {
+  const std::string bytes = first_bytes(file, 9);
+  if (bytes.starts_with("GGUF")) return "a GGUF file, whose weights are quantised for llama.cpp";
+  if (bytes.starts_with("\x89HDF")) return "an HDF5 file, as Keras and TensorFlow write";
+  if (bytes.starts_with("version h")) return "a pointer of Git LFS, whose file was not fetched";
+  // Pickles of protocol 2 to 5 that torch.save did not write.
+  if (bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5 && !is_pickle(file)) {
+    return "a pickle that torch.save did not write; nothing of it was run";
+  }
+  return "";
+}
+
+namespace {
+
+void refuse_other_formats(const fs::path& file) {
+  const std::string other = other_format(file);
+  if (other.empty()) return;
+  throw CheckpointError(describe(file.string(), "weights as safetensors, or as torch.save writes them", other,
+                                 "The same model as .safetensors would do"));
+}
+
+}  // namespace
+
+TensorMap load_weights(const fs::path& file) {
+  refuse_other_formats(file);
+  return is_pickle(file) ? load_pickle(file) : load_safetensors(file);
+}
 
 TensorMap load_weights(const WeightFiles& files) {
-  if (!files.is_index) return files.is_pickle ? load_pickle(files.path) : load_safetensors(files.path);
+  if (!files.is_index) {
+    refuse_other_formats(files.path);
+    return files.is_pickle ? load_pickle(files.path) : load_safetensors(files.path);
+  }
   const std::string where = files.path.string();
   TensorMap tensors;
   for (const auto& [file, keys] : read_index(files.path)) {
@@ -119,6 +156,7 @@ TensorMap load_weights(const WeightFiles& files) {
       throw CheckpointError(describe(where, "the shard " + file + " beside it", "no such file",
                                      "The repository is not complete: fetch that file too"));
     }
+    refuse_other_formats(path);
     TensorMap shard = files.is_pickle ? load_pickle(path) : load_safetensors(path);
     for (const std::string& key : keys)
       if (!shard.contains(key)) throw CheckpointError(describe(where, "'" + key + "' in " + file, "a file without it"));

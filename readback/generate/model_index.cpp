@@ -24,7 +24,8 @@ checkpoint::ConfigReader read_index(const checkpoint::Repository& repository) {
 ModelIndex::ModelIndex(const checkpoint::Repository& repository, const std::vector<std::string>& pipelines)
     : index_(read_index(repository)), pipeline_(index_.get<std::string>("_class_name", "none")) {
   if (std::ranges::find(pipelines, pipeline_) == pipelines.end()) {
-    throw CheckpointError(describe(index_.where(), fmt::format("{}", fmt::join(pipelines, ", ")), pipeline_));
+    throw CheckpointError(describe(index_.where(), fmt::format("{}", fmt::join(pipelines, ", ")), pipeline_,
+                                   "Other pipelines that draw are neither tuned nor distilled here"));
   }
 }
 

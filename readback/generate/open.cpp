@@ -22,7 +22,7 @@ std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine)
   for (const StableDiffusionKind& kind : kStableDiffusionKinds) {
     backends.push_back(backend<StableDiffusion>(kind.pipeline, machine));
   }
-  return checkpoint::open_backend<Generator>("generator", backends, spec, machine.variant);
+  return checkpoint::open_backend<Generator>("generator", backends, spec, machine);
 }
 
 }  // namespace readback::generate

@@ -130,6 +130,13 @@ TextStates StableDiffusion::read_texts(std::span<const Request> requests, const 
     throw UsageError(describe("negative_prompt", std::string("none for a ") + kind_.pipeline, options.negative_prompt,
                               "Such a model was distilled from guidance with an empty negative prompt"));
   }
+  if (!is_guided(options) && !options.negative_prompt.empty()) {
+    throw UsageError(describe(
+        "negative_prompt", "none where nothing is compared with it",
+        fmt::format("'{}' with guidance_scale {}", options.negative_prompt, *options.guidance_scale),
+        unet_.model->config.time_cond_proj_dim > 0 ? "This UNet is told its guidance: leave negative_prompt out"
+                                                   : "Leave it out, or take a guidance_scale above 1"));
+  }
   std::vector<std::string> prompts(is_guided(options) ? 1 : 0, options.negative_prompt);
   for (const Request& request : requests) prompts.push_back(request.prompt);
   TextStates texts = text_encoder_.encode(prompts);

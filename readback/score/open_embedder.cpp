@@ -12,7 +12,7 @@ std::unique_ptr<ImageTextEmbedder> open_embedder(EmbedderRole role, const std::s
                                                  int64_t side) {
   using checkpoint::Repository;
   const auto open = [&](const char* name, const checkpoint::Backend<ImageTextEmbedder>& backend) {
-    return checkpoint::open_backend<ImageTextEmbedder>(name, {backend}, spec, machine.variant);
+    return checkpoint::open_backend<ImageTextEmbedder>(name, {backend}, spec, machine);
   };
   switch (role) {
     case EmbedderRole::kClip:

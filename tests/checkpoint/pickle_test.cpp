@@ -67,7 +67,7 @@ TEST(LoadPickle, RunsNothing) {
   const auto message = [&](const char* name) {
     return error_of<CheckpointError>([&] { load_pickle(hostile / name); });
   };
-  expect_contains(message("os_system.bin"), "'posix.system', which would run code of its own; nothing was run");
+  expect_contains(message("os_system.bin"), "'posix.system', which would run code of its own; nothing was run. The same model as .safetensors would do");
   expect_contains(message("os_system_legacy.bin"), "'posix.system'");
   expect_contains(message("eval.bin"), "eval', which would run");
   expect_contains(message("other_class.bin"), "'collections.Counter'");

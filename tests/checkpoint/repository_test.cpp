@@ -233,6 +233,37 @@ TEST_F(RepositoryTest, AnIndexAndItsShardsMustAgree) {
   expect_contains(refused("{"), "expected JSON");
 }
 
+TEST_F(RepositoryTest, FilesOfOtherFormatsAreNamedWithWhatWouldDo) {
+  const auto message = [&](const std::string& name, const std::string& bytes) {
+    write_file(folder_ / name, bytes);
+    return error_of<CheckpointError>([&] { Repository((folder_ / name).string()); });
+  };
+  for (const char* name : {"model.gguf", "model.safetensors"}) {
+    const std::string gguf = message(name, std::string("GGUF\3\0\0\0\0\0\0\0\0\0\0\0", 16));
+    expect_contains(gguf, "got a GGUF file, whose weights are quantised for llama.cpp");
+    expect_contains(gguf, "The same model as .safetensors would do");
+  }
+  expect_contains(message("model.ckpt", "\x80\x04\x95 a pickle of its own"), "that torch.save did not write");
+  expect_contains(message("model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), "Git LFS");
+  // As weights of a repository, too.
+  write_file(folder_ / "config.json", "{}");
+  expect_contains(error_of<CheckpointError>([&] { Repository(folder_.string()).tensors(); }), "Git LFS");
+}
+
+TEST_F(RepositoryTest, HeadersAloneHaveShapesAndTypesButNoNumbersAndNoDigest) {
+  const std::string name = (tests::source_dir() / "tests/goldens/lora/captioner").string() + "@" +
+                           (tests::source_dir() / "tests/goldens/caption/blip").string();
+  const Repository whole(name), headers(name, "", Repository::Contents::kHeaders);
+  const TensorMap tensors = headers.tensors();
+  for (const auto& [key, tensor] : whole.tensors()) {
+    ASSERT_TRUE(tensors.contains(key)) << key;
+    EXPECT_TRUE(tensors.at(key).is_meta()) << key;
+    EXPECT_EQ(tensors.at(key).sizes(), tensor.sizes()) << key;
+    EXPECT_EQ(tensors.at(key).scalar_type(), tensor.scalar_type()) << key;
+  }
+  EXPECT_EQ(headers.digest(), "");
+}
+
 TEST_F(RepositoryTest, DigestFollowsConfigurationsAndWeights) {
   put("repo/config.json", "{}");
   put("repo/unet/config.json", "{}");

@@ -133,6 +133,21 @@ TEST_F(Family, OpensByTheClassOfTheIndex) {
   EXPECT_NE(open(xl_.string(), machine)->description().find("Stable Diffusion XL"), std::string::npos);
 }
 
+// As SD-Turbo is asked: without guidance nothing is compared with a negative prompt, which would do nothing.
+TEST_F(Family, ANegativePromptWithoutGuidanceIsRefused) {
+  StableDiffusion generator = load(xl_);
+  GenerationOptions options;
+  options.num_inference_steps = 1;
+  options.guidance_scale = 0;
+  options.negative_prompt = "a fox";
+  try {
+    generator.generate(requests_for({"a cat"}), options);
+    FAIL() << "drew";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("take a guidance_scale above 1"), std::string::npos) << error.what();
+  }
+}
+
 // A latent consistency model hears of guidance through its UNet, and of nothing that it should steer away from.
 TEST_F(Family, LatentConsistencyModelsAreToldTheirGuidance) {
   StableDiffusion generator = load(lcm_);
