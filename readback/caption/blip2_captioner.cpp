@@ -12,15 +12,6 @@ namespace readback::caption {
 
 namespace {
 
-at::Tensor stacked(std::span<const Reading> readings, std::vector<int64_t> Reading::*ids, size_t begin,
-                   c10::Device device) {
-  std::vector<at::Tensor> rows;
-  for (const Reading& reading : readings)
-    rows.push_back(
-        at::tensor(std::vector<int64_t>((reading.*ids).begin() + static_cast<int64_t>(begin), (reading.*ids).end())));
-  return at::stack(rows).to(device);
-}
-
 class OptSteps final : public StepModel {
  public:
   OptSteps(const models::Opt& model, int64_t capacity)
@@ -78,24 +69,28 @@ struct Blip2Captioner::Parts {
   image::PreprocessOptions preprocessing;
   About about;
 
-  Parts(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-      : model(models::load_part<models::Blip2>(repository, "", device, dtype).model),
+  Parts(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity)
+      : model(models::model_of<models::Blip2>(repository, weights)),
         tokenizer(text::load_tokenizer(repository.vocabulary())),
         preprocessing(image::read_preprocess_options(repository)),
-        about{.description = fmt::format("BLIP-2 {}, {}", repository.title(), dtype_name(dtype)),
-              .identity = repository.digest(),
+        about{.description =
+                  fmt::format("BLIP-2 {}, {}", repository.title(), dtype_name(model->query_tokens.scalar_type())),
+              .identity = std::move(identity),
               .batch_size = default_batch_size(*model),
               .max_positions = model->opt ? model->opt->config.max_position_embeddings : 512,  // T5 learned from 512
-              .end_tokens = caption::end_tokens(repository)} {}
+              .end_tokens = caption::end_tokens(repository),
+              .begin_token = model->opt ? model->opt->config.bos_token_id : model->t5->config.decoder_start_token_id,
+              .vocabulary_size = model->opt ? model->opt->config.vocab_size : model->t5->config.vocab_size,
+              .pieces_at_once = pieces_at_once(model->vision_model.position_embedding.size(1))} {}
 };
 
-Blip2Captioner::Blip2Captioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-    : Blip2Captioner(Parts(repository, device, dtype)) {}
+Blip2Captioner::Blip2Captioner(const checkpoint::Repository& repository, const nn::Weights& weights,
+                               std::string identity)
+    : Blip2Captioner(Parts(repository, weights, std::move(identity))) {}
 
 Blip2Captioner::Blip2Captioner(Parts parts)
-    : TokenCaptioner(std::move(parts.about), std::move(parts.tokenizer)),
+    : TokenCaptioner(std::move(parts.about), std::move(parts.tokenizer), parts.preprocessing),
       model_(std::move(parts.model)),
-      preprocessing_(parts.preprocessing),
       // Where an export names no token for the queries, any will do: their embeddings take its place.
       image_token_(model_->config.image_token_index.value_or(model_->opt ? model_->opt->config.eos_token_id : 1)) {}
 
@@ -116,53 +111,38 @@ std::vector<int64_t> Blip2Captioner::encode(const std::string& text) const {
   return tokenizer().encode(model_->opt ? " " + text : text);
 }
 
-at::Tensor Blip2Captioner::embeddings(std::span<const Reading> readings) const {
-  const DistinctImages images = distinct_images(readings);
-  const c10::Device device = model_->query_tokens.device();
-  // About a thousand patches at a time fill the machine, and more would only take memory.
-  const size_t at_once =
-      static_cast<size_t>(std::max<int64_t>(1, 1024 / model_->vision_model.position_embedding.size(1)));
-  std::vector<at::Tensor> read;
-  for (size_t begin = 0; begin < images.sets.size(); begin += at_once) {
-    std::vector<at::Tensor> pixels;
-    for (size_t i = begin; i < std::min(begin + at_once, images.sets.size()); ++i) {
-      pixels.push_back(image::preprocess(*images.sets[i].front(), preprocessing_));
-    }
-    read.push_back(model_->read_images(at::stack(pixels).to(device)));
-  }
-  const at::Tensor queries = at::cat(read).index_select(0, at::tensor(images.rows).to(device));
-  const auto count = static_cast<size_t>(model_->config.num_query_tokens);
-  return model_->embeddings(queries,
-                            stacked(readings, model_->opt ? &Reading::ids : &Reading::source_ids, count, device));
+at::Tensor Blip2Captioner::patches(const at::Tensor& pixels) const {
+  return model_->vision_model.forward(pixels.to(model_->query_tokens.device()));
 }
 
-std::vector<std::vector<Decoded>> Blip2Captioner::decode(std::span<const Reading> readings,
-                                                         const DecodingOptions& options,
-                                                         std::span<const Random> streams,
-                                                         const TokenCallback& on_token) const {
-  return decode_alike(readings, about().end_tokens, options, streams, on_token,
-                      [&](std::span<const Reading> alike, int64_t max_length) -> StartedSteps {
-                        const at::Tensor read = embeddings(alike);
-                        if (model_->opt) {
-                          auto steps = std::make_unique<OptSteps>(*model_->opt, max_length);
-                          const at::Tensor logits = steps->read(read);
-                          return {std::move(steps), logits};
-                        }
-                        auto steps = std::make_unique<T5Steps>(
-                            *model_->t5, model_->t5->prepare(model_->t5->encode(read), max_length));
-                        const at::Tensor logits = steps->read(stacked(alike, &Reading::ids, 0, read.device()));
-                        return {std::move(steps), logits};
-                      });
+at::Tensor Blip2Captioner::image_tokens(const at::Tensor& patches) const {
+  return model_->language_projection(model_->query_states(patches));
 }
 
-at::Tensor Blip2Captioner::logits(std::span<const Reading> readings, int64_t known) const {
-  const at::Tensor read = embeddings(readings);
-  if (model_->opt) {
-    return model_->opt->logits(model_->opt->forward(read, nullptr).slice(1, known - 1, -1)).to(at::kFloat);
-  }
+at::Tensor Blip2Captioner::embeddings(const Pictures& pictures, const Texts& texts) const {
+  const at::Tensor& ids = model_->opt ? texts.ids : texts.source_ids;
+  const at::Tensor queries = of_each_text(pictures);
+  return model_->embeddings(queries, ids.slice(1, model_->config.num_query_tokens).to(queries.device()));
+}
+
+at::Tensor Blip2Captioner::text_logits(const Pictures& pictures, const Texts& texts) const {
+  const at::Tensor read = embeddings(pictures, texts);
+  if (model_->opt) return model_->opt->logits(asked(model_->opt->forward(read, nullptr), texts));
   models::T5State state = model_->t5->prepare(model_->t5->encode(read), 0);
-  const at::Tensor written = stacked(readings, &Reading::ids, 0, read.device());
-  return model_->t5->decode(written, state, /*cache=*/false).slice(1, known - 1, -1).to(at::kFloat);
+  return asked(model_->t5->decode(texts.ids.to(read.device()), state, /*cache=*/false), texts);
+}
+
+TokenCaptioner::Started Blip2Captioner::start(const Pictures& pictures, const Texts& prompts,
+                                              int64_t max_length) const {
+  const at::Tensor read = embeddings(pictures, prompts);
+  if (model_->opt) {
+    auto steps = std::make_unique<OptSteps>(*model_->opt, max_length);
+    const at::Tensor logits = steps->read(read);
+    return {std::move(steps), logits};
+  }
+  auto steps = std::make_unique<T5Steps>(*model_->t5, model_->t5->prepare(model_->t5->encode(read), max_length));
+  const at::Tensor logits = steps->read(prompts.ids.to(read.device()));
+  return {std::move(steps), logits};
 }
 
 }  // namespace readback::caption

@@ -1,8 +1,5 @@
 // Captions by BLIP-2, as transformers' Blip2ForConditionalGeneration.generate gives them.
 #pragma once
-#include <c10/core/Device.h>
-#include <c10/core/ScalarType.h>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,26 +12,26 @@ namespace readback::caption {
 
 class Blip2Captioner final : public TokenCaptioner {
  public:
-  // A repository of class Blip2ForConditionalGeneration with OPT or T5. Errors: CheckpointError.
-  Blip2Captioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
+  // A repository of class Blip2ForConditionalGeneration with OPT or T5, and its weights. Errors: CheckpointError.
+  Blip2Captioner(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity = {});
 
   // As its authors caption COCO: kBlip2Prompt, beam 5, 8 to 30 new tokens; when sampling top_p 0.9.
   DecodingOptions defaults() const override;
+
+  at::Tensor patches(const at::Tensor& pixels) const override;
 
  private:
   struct Parts;
   explicit Blip2Captioner(Parts parts);
   Reading read(const Request& request, const std::string& prompt) const override;
-  std::vector<std::vector<Decoded>> decode(std::span<const Reading> readings, const DecodingOptions& options,
-                                           std::span<const Random> streams,
-                                           const TokenCallback& on_token) const override;
-  at::Tensor logits(std::span<const Reading> readings, int64_t known) const override;
+  at::Tensor image_tokens(const at::Tensor& patches) const override;
+  at::Tensor text_logits(const Pictures& pictures, const Texts& texts) const override;
+  Started start(const Pictures& pictures, const Texts& prompts, int64_t max_length) const override;
   std::vector<int64_t> encode(const std::string& text) const override;
   // What the language model is given: of OPT the pictures and all ids, of T5 the pictures and what its encoder reads.
-  at::Tensor embeddings(std::span<const Reading> readings) const;
+  at::Tensor embeddings(const Pictures& pictures, const Texts& texts) const;
 
   std::shared_ptr<const models::Blip2> model_;
-  image::PreprocessOptions preprocessing_;
   int64_t image_token_ = 0;
 };
 

@@ -11,6 +11,7 @@
 #include "readback/base/error.h"
 #include "readback/base/halving.h"
 #include "readback/base/machine.h"
+#include "readback/models/part.h"
 
 namespace readback::caption {
 
@@ -22,11 +23,10 @@ class BlipSteps final : public StepModel {
   BlipSteps(const models::BlipTextDecoder& decoder, models::BlipState state)
       : decoder_(decoder), state_(std::move(state)) {}
 
-  // Logits after each image's prompt, float32 [B, V]; the prompts are equally long.
-  at::Tensor read_prompts(const std::vector<std::vector<int64_t>>& prompts) {
-    std::vector<at::Tensor> ids;
-    for (const std::vector<int64_t>& prompt : prompts) ids.push_back(at::tensor(prompt));
-    return run(at::stack(ids));
+  at::Tensor read(const at::Tensor& ids) {  // [S, T] → [S, V]
+    const at::Tensor hidden =
+        decoder_.hidden_states(ids.to(state_.front().image_key.device()), state_, /*cache=*/true);  // [S, T, C]
+    return decoder_.logits(hidden.select(1, -1)).to(at::kFloat);
   }
 
   void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) override {
@@ -34,15 +34,9 @@ class BlipSteps final : public StepModel {
                    indices(sources, state_.front().key.size(0)));
   }
 
-  at::Tensor step(const std::vector<int64_t>& tokens) override { return run(at::tensor(tokens).unsqueeze(1)); }
+  at::Tensor step(const std::vector<int64_t>& tokens) override { return read(at::tensor(tokens).unsqueeze(1)); }
 
  private:
-  at::Tensor run(const at::Tensor& ids) {
-    const at::Tensor hidden =
-        decoder_.hidden_states(ids.to(state_.front().image_key.device()), state_, /*cache=*/true);  // [S, T, C]
-    return decoder_.logits(hidden.select(1, -1)).to(at::kFloat);
-  }
-
   // Undefined when it would change nothing.
   at::Tensor indices(const std::vector<int64_t>& wanted, int64_t count) const {
     std::vector<int64_t> all(static_cast<size_t>(count));
@@ -54,14 +48,7 @@ class BlipSteps final : public StepModel {
   models::BlipState state_;
 };
 
-StartedSteps start(const models::Blip& model, const at::Tensor& images,
-                   const std::vector<std::vector<int64_t>>& prompts) {
-  auto steps = std::make_unique<BlipSteps>(model.text_decoder, model.text_decoder.prepare(images));
-  const at::Tensor logits = steps->read_prompts(prompts);
-  return {std::move(steps), logits};
-}
-
-BlipCaptioner::Parts load(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype) {
+BlipCaptioner::Parts load(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity) {
   const std::string where = (repository.path() / "config.json").string();
   checkpoint::ConfigReader config(repository.json(), where);
   const std::vector<std::string> wanted = {"BlipForConditionalGeneration"};
@@ -72,14 +59,14 @@ BlipCaptioner::Parts load(const checkpoint::Repository& repository, c10::Device 
                                    fmt::format("{} of model_type {}", fmt::join(architectures, ", "), type),
                                    "A captioner is a repository like Salesforce/blip-image-captioning-base."));
   }
-  const nn::Weights weights = nn::Weights(repository.tensors(), device, dtype, repository.name()).for_inference();
   BlipCaptioner::Parts parts;
   parts.model = std::make_shared<models::Blip>(models::BlipConfig::read(std::move(config)), weights);
   weights.finish();
   parts.tokenizer = text::load_bert_tokenizer(repository.vocabulary());
   parts.preprocessing = image::read_preprocess_options(repository);
-  parts.description = fmt::format("BLIP {}, {}", repository.title(), dtype_name(dtype));
-  parts.identity = repository.digest();
+  parts.description = fmt::format("BLIP {}, {}", repository.title(),
+                                  dtype_name(parts.model->vision_model.class_embedding.scalar_type()));
+  parts.identity = std::move(identity);
   return parts;
 }
 
@@ -94,28 +81,25 @@ int64_t default_batch_size(const models::Blip& model) {
 
 }  // namespace
 
-std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
-                                         const std::vector<int64_t>& prompt, const DecodingOptions& options,
-                                         std::span<const Random> streams) {
-  const c10::InferenceMode no_gradients;
-  std::vector<std::vector<int64_t>> prompts(static_cast<size_t>(images.size(0)), prompt);
-  const StartedSteps started = start(model, images, prompts);
-  return decode(*started.steps, {std::move(prompts), started.logits, {model.config.text.sep_token_id}}, options,
-                streams);
-}
-
 BlipCaptioner::BlipCaptioner(Parts parts)
     : TokenCaptioner({.description = parts.description,
                       .identity = parts.identity,
                       .batch_size = parts.batch_size > 0 ? parts.batch_size : default_batch_size(*parts.model),
                       .max_positions = parts.model->config.text.max_position_embeddings,
-                      .end_tokens = {parts.model->config.text.sep_token_id}},
-                     parts.tokenizer),
-      model_(std::move(parts.model)),
-      preprocessing_(parts.preprocessing) {}
+                      .end_tokens = {parts.model->config.text.sep_token_id},
+                      .begin_token = parts.model->config.text.bos_token_id,
+                      .vocabulary_size = parts.model->config.text.vocab_size,
+                      .pieces_at_once = pieces_at_once(parts.model->vision_model.position_embedding.size(1)),
+                      .label_smoothing = parts.model->config.text.label_smoothing},
+                     parts.tokenizer, parts.preprocessing),
+      model_(std::move(parts.model)) {}
+
+BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity)
+    : BlipCaptioner(load(repository, weights, std::move(identity))) {}
 
 BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-    : BlipCaptioner(load(repository, device, dtype)) {}
+    : BlipCaptioner(repository, models::part_weights(repository, "", device, dtype).for_inference(),
+                    repository.digest()) {}
 
 DecodingOptions BlipCaptioner::defaults() const {
   return {.prompt = kBlipPrompt, .num_beams = 3, .max_length = 20, .min_length = 5, .top_p = 0.9};
@@ -129,46 +113,29 @@ Reading BlipCaptioner::read(const Request& request, const std::string& prompt) c
   return reading;
 }
 
-at::Tensor BlipCaptioner::read_images(const std::vector<std::vector<const image::Image*>>& images) const {
-  const models::BlipVisionModel& vision = model_->vision_model;
-  // About a thousand patches at a time fill the machine, and more would only take memory.
-  const size_t at_once = static_cast<size_t>(std::max<int64_t>(1, 1024 / vision.position_embedding.size(1)));
-  std::vector<at::Tensor> embeds;
-  for (size_t begin = 0; begin < images.size(); begin += at_once) {
-    std::vector<at::Tensor> pixels;
-    for (const auto& one : std::span(images).subspan(begin, std::min(at_once, images.size() - begin))) {
-      pixels.push_back(image::preprocess(*one.front(), preprocessing_));
-    }
-    embeds.push_back(vision.forward(at::stack(pixels).to(vision.class_embedding.device())));  // [B, P, C]
+at::Tensor BlipCaptioner::patches(const at::Tensor& pixels) const {
+  return model_->vision_model.forward(pixels.to(model_->vision_model.class_embedding.device()));
+}
+
+models::BlipState BlipCaptioner::prepare(const Pictures& pictures) const {
+  models::BlipState state = model_->text_decoder.prepare(at::cat(pictures.sets));
+  if (!pictures.side_by_side()) {
+    models::select(state, at::tensor(pictures.rows).to(state.front().image_key.device()), {});
   }
-  return at::cat(embeds);
+  return state;
 }
 
-std::vector<std::vector<Decoded>> BlipCaptioner::decode(std::span<const Reading> readings,
-                                                        const DecodingOptions& options, std::span<const Random> streams,
-                                                        const TokenCallback& on_token) const {
-  return decode_alike(readings, about().end_tokens, options, streams, on_token,
-                      [&](std::span<const Reading> alike, int64_t /*max_length*/) {
-                        std::vector<std::vector<const image::Image*>> images;
-                        std::vector<std::vector<int64_t>> prompts;
-                        for (const Reading& reading : alike) {
-                          images.push_back(reading.images);
-                          prompts.push_back(reading.ids);
-                        }
-                        return start(*model_, read_images(images), prompts);
-                      });
+at::Tensor BlipCaptioner::text_logits(const Pictures& pictures, const Texts& texts) const {
+  models::BlipState state = prepare(pictures);
+  const at::Tensor ids = texts.ids.to(state.front().image_key.device());
+  return model_->text_decoder.logits(asked(model_->text_decoder.hidden_states(ids, state, /*cache=*/false), texts));
 }
 
-at::Tensor BlipCaptioner::logits(std::span<const Reading> readings, int64_t known) const {
-  const DistinctImages images = distinct_images(readings);
-  models::BlipState state = model_->text_decoder.prepare(read_images(images.sets));
-  const c10::Device device = state.front().image_key.device();
-  models::select(state, at::tensor(images.rows).to(device), {});
-  std::vector<at::Tensor> ids;
-  for (const Reading& reading : readings) ids.push_back(at::tensor(reading.ids));
-  const at::Tensor hidden =
-      model_->text_decoder.hidden_states(at::stack(ids).to(device), state, /*cache=*/false);  // [S, T, C]
-  return model_->text_decoder.logits(hidden.slice(1, known - 1, -1)).to(at::kFloat);
+TokenCaptioner::Started BlipCaptioner::start(const Pictures& pictures, const Texts& prompts,
+                                             int64_t /*max_length*/) const {
+  auto steps = std::make_unique<BlipSteps>(model_->text_decoder, prepare(pictures));
+  const at::Tensor logits = steps->read(prompts.ids);
+  return {std::move(steps), logits};
 }
 
 // The prompt's text is taken off, not its tokens: a repository may say its tokens otherwise than it reads them.

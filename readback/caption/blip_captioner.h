@@ -16,13 +16,6 @@
 
 namespace readback::caption {
 
-// Captions by `model`, which may still be in training, of images that its vision model has read, [B, P, C]; the
-// begin token comes first in the prompt. `options` and `streams` as decode() in decoding.h has them. Errors:
-// UsageError, DataError.
-std::vector<std::vector<Decoded>> decode(const models::Blip& model, const at::Tensor& images,
-                                         const std::vector<int64_t>& prompt, const DecodingOptions& options,
-                                         std::span<const Random> streams);
-
 // With what BLIP was trained on captions.
 inline constexpr const char* kBlipPrompt = "a picture of ";
 
@@ -38,24 +31,24 @@ class BlipCaptioner final : public TokenCaptioner {
   };
 
   explicit BlipCaptioner(Parts parts);
-  // A repository with config.json, weights, tokenizer and preprocessor_config.json.
-  // Errors: CheckpointError, also when the architecture is another.
+  // A repository with config.json, weights, tokenizer and preprocessor_config.json; of other weights it has no
+  // identity. Errors: CheckpointError, also when the architecture is another.
   BlipCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
+  BlipCaptioner(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity = {});
 
   // As in the paper: beam 3, lengths 5 to 20, kBlipPrompt; when sampling top_p 0.9.
   DecodingOptions defaults() const override;
 
+  at::Tensor patches(const at::Tensor& pixels) const override;
+  std::string text(const std::vector<int64_t>& ids, int64_t prompt_tokens) const override;
+
  private:
   Reading read(const Request& request, const std::string& prompt) const override;
-  std::vector<std::vector<Decoded>> decode(std::span<const Reading> readings, const DecodingOptions& options,
-                                           std::span<const Random> streams,
-                                           const TokenCallback& on_token) const override;
-  at::Tensor logits(std::span<const Reading> readings, int64_t known) const override;
-  std::string text(const std::vector<int64_t>& ids, int64_t prompt_tokens) const override;
-  at::Tensor read_images(const std::vector<std::vector<const image::Image*>>& images) const;  // [B, P, C]
+  at::Tensor text_logits(const Pictures& pictures, const Texts& texts) const override;
+  Started start(const Pictures& pictures, const Texts& prompts, int64_t max_length) const override;
+  models::BlipState prepare(const Pictures& pictures) const;
 
   std::shared_ptr<const models::Blip> model_;
-  image::PreprocessOptions preprocessing_;
 };
 
 }  // namespace readback::caption

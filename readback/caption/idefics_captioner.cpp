@@ -51,15 +51,19 @@ struct IdeficsCaptioner::Parts {
   About about;
   bool instructed;
 
-  Parts(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-      : model(models::load_part<models::Idefics>(repository, "", device, dtype).model),
+  Parts(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity)
+      : model(models::model_of<models::Idefics>(repository, weights)),
         tokenizer(text::load_tokenizer(repository.vocabulary())),
         preprocessing(image::read_preprocess_options(repository)),
-        about{.description = fmt::format("IDEFICS {}, {}", repository.title(), dtype_name(dtype)),
-              .identity = repository.digest(),
+        about{.description = fmt::format("IDEFICS {}, {}", repository.title(),
+                                         dtype_name(model->text.embed_tokens.weight.scalar_type())),
+              .identity = std::move(identity),
               .batch_size = default_batch_size(*model),
               .max_positions = model->config.text.max_position_embeddings,
-              .end_tokens = caption::end_tokens(repository)},
+              .end_tokens = caption::end_tokens(repository),
+              .begin_token = model->config.bos_token_id,
+              .vocabulary_size = model->config.text.vocab_size + model->config.additional_vocab_size,
+              .pieces_at_once = pieces_at_once(model->vision_model.position_embedding.weight.size(0))},
         instructed(tokenizer->id(kEndOfUtterance) >= 0) {
     // Where a caption ends; behind it the base model would go on with the next example.
     const int64_t end = tokenizer->id(instructed ? kEndOfUtterance : "<0x0A>");
@@ -73,13 +77,13 @@ struct IdeficsCaptioner::Parts {
   }
 };
 
-IdeficsCaptioner::IdeficsCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-    : IdeficsCaptioner(Parts(repository, device, dtype)) {}
+IdeficsCaptioner::IdeficsCaptioner(const checkpoint::Repository& repository, const nn::Weights& weights,
+                                   std::string identity)
+    : IdeficsCaptioner(Parts(repository, weights, std::move(identity))) {}
 
 IdeficsCaptioner::IdeficsCaptioner(Parts parts)
-    : TokenCaptioner(std::move(parts.about), std::move(parts.tokenizer)),
+    : TokenCaptioner(std::move(parts.about), std::move(parts.tokenizer), parts.preprocessing),
       model_(std::move(parts.model)),
-      preprocessing_(parts.preprocessing),
       image_token_(tokenizer().id("<image>")),
       instructed_(parts.instructed) {}
 
@@ -113,61 +117,38 @@ Reading IdeficsCaptioner::read(const Request& request, const std::string& prompt
   return reading;
 }
 
-at::Tensor IdeficsCaptioner::image_states(std::span<const Reading> readings) const {
-  const DistinctImages images = distinct_images(readings);
-  const c10::Device device = model_->text.embed_tokens.weight.device();
-  std::vector<at::Tensor> of_sets;
-  for (const auto& set : images.sets) {
-    std::vector<at::Tensor> pixels;
-    for (const image::Image* image : set) pixels.push_back(image::preprocess(*image, preprocessing_));
-    of_sets.push_back(model_->read_images(at::stack(pixels).unsqueeze(0).to(device)));
-  }
-  return at::cat(of_sets).index_select(0, at::tensor(images.rows).to(device));
+at::Tensor IdeficsCaptioner::patches(const at::Tensor& pixels) const {
+  return model_->vision_model.forward(pixels.to(model_->text.embed_tokens.weight.device())).last_hidden_state;
+}
+
+at::Tensor IdeficsCaptioner::image_tokens(const at::Tensor& patches) const {
+  return model_->perceiver ? model_->perceiver->forward(patches) : patches;
+}
+
+// Texts side by side share the keys of their pictures.
+at::Tensor IdeficsCaptioner::image_states(const Pictures& pictures) const {
+  if (!pictures.side_by_side()) return of_each_text(pictures);
+  std::vector<at::Tensor> sets;
+  for (const at::Tensor& set : pictures.sets) sets.push_back(set.flatten(0, 1));
+  return at::stack(sets);
 }
 
 // Each token sees the picture before it.
-at::Tensor IdeficsCaptioner::seen(std::span<const Reading> readings) const {
-  std::vector<at::Tensor> rows;
-  for (const Reading& reading : readings) {
-    std::vector<int64_t> row;
-    int64_t last = -1;
-    for (const int64_t id : reading.ids) row.push_back(id == image_token_ ? ++last : last);
-    rows.push_back(at::tensor(row));
-  }
-  return at::stack(rows).to(model_->text.embed_tokens.weight.device());
+at::Tensor IdeficsCaptioner::seen(const at::Tensor& ids) const { return ids.eq(image_token_).cumsum(1) - 1; }
+
+at::Tensor IdeficsCaptioner::text_logits(const Pictures& pictures, const Texts& texts) const {
+  const at::Tensor states = image_states(pictures), ids = texts.ids.to(states.device());
+  const at::Tensor hidden = model_->hidden_states(ids, seen(ids), states, pictures.sets.front().size(0));
+  return model_->logits(asked(hidden, texts));
 }
 
-namespace {
-
-at::Tensor ids_of(std::span<const Reading> readings, c10::Device device) {
-  std::vector<at::Tensor> rows;
-  for (const Reading& reading : readings) rows.push_back(at::tensor(reading.ids));
-  return at::stack(rows).to(device);
-}
-
-}  // namespace
-
-std::vector<std::vector<Decoded>> IdeficsCaptioner::decode(std::span<const Reading> readings,
-                                                           const DecodingOptions& options,
-                                                           std::span<const Random> streams,
-                                                           const TokenCallback& on_token) const {
-  return decode_alike(readings, about().end_tokens, options, streams, on_token,
-                      [&](std::span<const Reading> alike, int64_t max_length) {
-                        const at::Tensor states = image_states(alike), seen_by = seen(alike);
-                        const auto count = std::ssize(alike.front().images);
-                        auto steps =
-                            std::make_unique<IdeficsSteps>(*model_, model_->prepare(states, count, max_length));
-                        const at::Tensor logits = steps->read(ids_of(alike, seen_by.device()), seen_by);
-                        return StartedSteps{std::move(steps), logits};
-                      });
-}
-
-at::Tensor IdeficsCaptioner::logits(std::span<const Reading> readings, int64_t known) const {
-  const auto count = std::ssize(readings.front().images);
-  const at::Tensor seen_by = seen(readings), ids = ids_of(readings, seen_by.device());
-  models::IdeficsState state = model_->prepare(image_states(readings), count, ids.size(1));
-  const at::Tensor hidden = model_->hidden_states(ids, seen_by, state);
-  return model_->logits(hidden.slice(1, known - 1, -1)).to(at::kFloat);
+TokenCaptioner::Started IdeficsCaptioner::start(const Pictures& pictures, const Texts& prompts,
+                                                int64_t max_length) const {
+  const at::Tensor states = image_states(pictures), ids = prompts.ids.to(states.device());
+  auto steps =
+      std::make_unique<IdeficsSteps>(*model_, model_->prepare(states, pictures.sets.front().size(0), max_length));
+  const at::Tensor logits = steps->read(ids, seen(ids));
+  return {std::move(steps), logits};
 }
 
 }  // namespace readback::caption

@@ -1,8 +1,5 @@
 // Captions by IDEFICS, as transformers' IdeficsForVisionText2Text.generate gives them.
 #pragma once
-#include <c10/core/Device.h>
-#include <c10/core/ScalarType.h>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,26 +21,26 @@ inline constexpr const char* kIdeficsPrompt = "Caption:";
 //   ⏎ Assistant:
 class IdeficsCaptioner final : public TokenCaptioner {
  public:
-  // A repository of class IdeficsForVisionText2Text. Errors: CheckpointError.
-  IdeficsCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
+  // A repository of class IdeficsForVisionText2Text, and its weights. Errors: CheckpointError.
+  IdeficsCaptioner(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity = {});
 
   Capabilities capabilities() const override;
   // Beam 3, at most 30 new tokens; when sampling top_p 0.9. The prompt: "Caption:", or "Describe this image."
   DecodingOptions defaults() const override;
 
+  at::Tensor patches(const at::Tensor& pixels) const override;
+
  private:
   struct Parts;
   explicit IdeficsCaptioner(Parts parts);
   Reading read(const Request& request, const std::string& prompt) const override;
-  std::vector<std::vector<Decoded>> decode(std::span<const Reading> readings, const DecodingOptions& options,
-                                           std::span<const Random> streams,
-                                           const TokenCallback& on_token) const override;
-  at::Tensor logits(std::span<const Reading> readings, int64_t known) const override;
-  at::Tensor image_states(std::span<const Reading> readings) const;  // [S, I · L, Cv]
-  at::Tensor seen(std::span<const Reading> readings) const;          // int64 [S, T]
+  at::Tensor image_tokens(const at::Tensor& patches) const override;
+  at::Tensor text_logits(const Pictures& pictures, const Texts& texts) const override;
+  Started start(const Pictures& pictures, const Texts& prompts, int64_t max_length) const override;
+  at::Tensor image_states(const Pictures& pictures) const;  // [G, I · L, Cv]
+  at::Tensor seen(const at::Tensor& ids) const;             // int64 [S, T]
 
   std::shared_ptr<const models::Idefics> model_;
-  image::PreprocessOptions preprocessing_;
   int64_t image_token_ = 0;
   bool instructed_ = false;
 };

@@ -1,32 +1,21 @@
 #include "readback/caption/open.h"
 
-#include "readback/caption/blip2_captioner.h"
-#include "readback/caption/blip_captioner.h"
-#include "readback/caption/idefics_captioner.h"
-#include "readback/caption/smolvlm_captioner.h"
+#include "readback/caption/token_captioners.h"
 #include "readback/checkpoint/open_backend.h"
+#include "readback/models/part.h"
 
 namespace readback::caption {
 
-namespace {
-
-template <typename Backend>
-checkpoint::Backend<Captioner> backend(const char* name, const Machine& machine) {
-  return {name, [&machine](const checkpoint::Repository& repository) {
-            return std::make_unique<Backend>(repository, machine.device, machine.dtype);
-          }};
-}
-
-}  // namespace
-
 std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine) {
-  const std::vector<checkpoint::Backend<Captioner>> backends = {
-      backend<BlipCaptioner>("BlipForConditionalGeneration", machine),
-      backend<Blip2Captioner>("Blip2ForConditionalGeneration", machine),
-      backend<IdeficsCaptioner>("IdeficsForVisionText2Text", machine),
-      backend<SmolVlmCaptioner>("SmolVLMForConditionalGeneration", machine),
-      backend<SmolVlmCaptioner>("Idefics3ForConditionalGeneration", machine),  // SmolVLM's first release
-  };
+  std::vector<checkpoint::Backend<Captioner>> backends;
+  for (const TokenBackend& backend : token_backends()) {
+    backends.push_back({backend.class_name, [&machine, &backend](const checkpoint::Repository& repository) {
+                          return backend.make(
+                              repository,
+                              models::part_weights(repository, "", machine.device, machine.dtype).for_inference(),
+                              repository.digest());
+                        }});
+  }
   return checkpoint::open_backend<Captioner>("captioner", backends, spec, machine);
 }
 

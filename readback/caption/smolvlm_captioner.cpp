@@ -49,22 +49,27 @@ struct SmolVlmCaptioner::Parts {
   image::TileOptions tiles;
   About about;
 
-  Parts(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-      : model(models::load_part<models::SmolVlm>(repository, "", device, dtype).model),
+  Parts(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity)
+      : model(models::model_of<models::SmolVlm>(repository, weights)),
         tokenizer(text::load_tokenizer(repository.vocabulary())),
         tiles(image::read_tile_options(repository)),
-        about{.description = fmt::format("SmolVLM {}, {}", repository.title(), dtype_name(dtype)),
-              .identity = repository.digest(),
+        about{.description = fmt::format("SmolVLM {}, {}", repository.title(),
+                                         dtype_name(model->text.embed_tokens.weight.scalar_type())),
+              .identity = std::move(identity),
               .batch_size = default_batch_size(*model),
               .max_positions = model->config.text.max_position_embeddings,
-              .end_tokens = caption::end_tokens(repository)} {}
+              .end_tokens = caption::end_tokens(repository),
+              .begin_token = tokenizer->id("<|im_start|>"),
+              .vocabulary_size = model->config.text.vocab_size,
+              .pieces_at_once = pieces_at_once(model->vision_model.positions.size(0))} {}
 };
 
-SmolVlmCaptioner::SmolVlmCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-    : SmolVlmCaptioner(Parts(repository, device, dtype)) {}
+SmolVlmCaptioner::SmolVlmCaptioner(const checkpoint::Repository& repository, const nn::Weights& weights,
+                                   std::string identity)
+    : SmolVlmCaptioner(Parts(repository, weights, std::move(identity))) {}
 
 SmolVlmCaptioner::SmolVlmCaptioner(Parts parts)
-    : TokenCaptioner(std::move(parts.about), std::move(parts.tokenizer)),
+    : TokenCaptioner(std::move(parts.about), std::move(parts.tokenizer), parts.tiles.pixels),
       model_(std::move(parts.model)),
       tiles_(parts.tiles) {}
 
@@ -82,7 +87,8 @@ DecodingOptions SmolVlmCaptioner::defaults() const {
 std::string SmolVlmCaptioner::picture_tokens(const image::Image& image) const {
   std::string patches;
   for (int64_t i = 0; i < model_->config.image_tokens(); ++i) patches += "<image>";
-  const image::TileGrid grid = image::tile_grid(image.width, image.height, tiles_);
+  const image::TileGrid grid =
+      image.width > 0 ? image::tile_grid(image.width, image.height, tiles_) : image::TileGrid();  // write()
   std::string tokens;
   for (int64_t row = 1; row <= grid.rows; ++row) {
     for (int64_t column = 1; column <= grid.columns; ++column) {
@@ -114,48 +120,32 @@ std::vector<int64_t> SmolVlmCaptioner::encode(const std::string& text) const {
   return tokenizer().encode(" " + text);  // the template leaves no space behind "Assistant:"
 }
 
-at::Tensor SmolVlmCaptioner::embeddings(std::span<const Reading> readings) const {
-  const DistinctImages images = distinct_images(readings);
-  const c10::Device device = model_->text.embed_tokens.weight.device();
-  const models::ClipVisionConfig& vision = model_->config.vision;
-  // About a thousand patches at a time fill the machine, and more would only take memory.
-  const int64_t side = vision.image_size / vision.patch_size, at_once = std::max<int64_t>(1, 1024 / (side * side));
-  std::vector<at::Tensor> of_sets;  // [tokens of a set's pictures, C]
-  for (const auto& set : images.sets) {
-    std::vector<at::Tensor> pixels, features;
-    for (const image::Image* image : set) {
-      for (const image::Image& tile : image::cut_into_tiles(*image, tiles_)) {
-        pixels.push_back(image::preprocess(tile, tiles_.pixels));
-      }
-    }
-    for (const at::Tensor& some : at::stack(pixels).split(at_once)) {
-      features.push_back(model_->image_features(some.to(device)).flatten(0, 1));
-    }
-    of_sets.push_back(at::cat(features));
-  }
-  std::vector<at::Tensor> ids, features;
-  for (size_t i = 0; i < readings.size(); ++i) {
-    ids.push_back(at::tensor(readings[i].ids));
-    features.push_back(of_sets[static_cast<size_t>(images.rows[i])]);
-  }
-  return model_->embeddings(at::stack(ids).to(device), at::cat(features));
+std::vector<image::Image> SmolVlmCaptioner::pieces(const image::Image& image) const {
+  return image::cut_into_tiles(image, tiles_);
 }
 
-std::vector<std::vector<Decoded>> SmolVlmCaptioner::decode(std::span<const Reading> readings,
-                                                           const DecodingOptions& options,
-                                                           std::span<const Random> streams,
-                                                           const TokenCallback& on_token) const {
-  return decode_alike(readings, about().end_tokens, options, streams, on_token,
-                      [&](std::span<const Reading> alike, int64_t max_length) {
-                        auto steps = std::make_unique<SmolVlmSteps>(*model_, max_length);
-                        const at::Tensor logits = steps->read(embeddings(alike));
-                        return StartedSteps{std::move(steps), logits};
-                      });
+at::Tensor SmolVlmCaptioner::patches(const at::Tensor& pixels) const {
+  return model_->vision_model.forward(pixels.to(model_->text.embed_tokens.weight.device()));
 }
 
-at::Tensor SmolVlmCaptioner::logits(std::span<const Reading> readings, int64_t known) const {
-  const at::Tensor hidden = model_->text.forward(embeddings(readings), nullptr);
-  return model_->logits(hidden.slice(1, known - 1, -1)).to(at::kFloat);
+at::Tensor SmolVlmCaptioner::image_tokens(const at::Tensor& patches) const { return model_->image_tokens(patches); }
+
+at::Tensor SmolVlmCaptioner::embeddings(const Pictures& pictures, const Texts& texts) const {
+  std::vector<at::Tensor> tokens;
+  for (const int64_t row : pictures.rows) tokens.push_back(pictures.sets[static_cast<size_t>(row)].flatten(0, 1));
+  const at::Tensor all = at::cat(tokens);
+  return model_->embeddings(texts.ids.to(all.device()), all);
+}
+
+at::Tensor SmolVlmCaptioner::text_logits(const Pictures& pictures, const Texts& texts) const {
+  return model_->logits(asked(model_->text.forward(embeddings(pictures, texts), nullptr), texts));
+}
+
+TokenCaptioner::Started SmolVlmCaptioner::start(const Pictures& pictures, const Texts& prompts,
+                                                int64_t max_length) const {
+  auto steps = std::make_unique<SmolVlmSteps>(*model_, max_length);
+  const at::Tensor logits = steps->read(embeddings(pictures, prompts));
+  return {std::move(steps), logits};
 }
 
 }  // namespace readback::caption

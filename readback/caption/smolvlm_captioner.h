@@ -1,8 +1,5 @@
 // Captions by SmolVLM, as transformers' SmolVLMForConditionalGeneration.generate gives them.
 #pragma once
-#include <c10/core/Device.h>
-#include <c10/core/ScalarType.h>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,24 +15,26 @@ namespace readback::caption {
 class SmolVlmCaptioner final : public TokenCaptioner {
  public:
   // A repository of class SmolVLMForConditionalGeneration, or Idefics3ForConditionalGeneration as the first release
-  // was. Errors: CheckpointError.
-  SmolVlmCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
+  // was, and its weights. Errors: CheckpointError.
+  SmolVlmCaptioner(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity = {});
 
   Capabilities capabilities() const override;
   // kSmolVlmPrompt, beam 3, at most 40 new tokens; when sampling top_p 0.9.
   DecodingOptions defaults() const override;
 
+  std::vector<image::Image> pieces(const image::Image& image) const override;
+  at::Tensor patches(const at::Tensor& pixels) const override;
+
  private:
   struct Parts;
   explicit SmolVlmCaptioner(Parts parts);
   Reading read(const Request& request, const std::string& prompt) const override;
-  std::vector<std::vector<Decoded>> decode(std::span<const Reading> readings, const DecodingOptions& options,
-                                           std::span<const Random> streams,
-                                           const TokenCallback& on_token) const override;
-  at::Tensor logits(std::span<const Reading> readings, int64_t known) const override;
+  at::Tensor image_tokens(const at::Tensor& patches) const override;
+  at::Tensor text_logits(const Pictures& pictures, const Texts& texts) const override;
+  Started start(const Pictures& pictures, const Texts& prompts, int64_t max_length) const override;
   std::vector<int64_t> encode(const std::string& text) const override;
   std::string picture_tokens(const image::Image& image) const;
-  at::Tensor embeddings(std::span<const Reading> readings) const;  // [S, T, C]
+  at::Tensor embeddings(const Pictures& pictures, const Texts& texts) const;  // [S, T, C]
 
   std::shared_ptr<const models::SmolVlm> model_;
   image::TileOptions tiles_;

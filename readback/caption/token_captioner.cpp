@@ -101,7 +101,7 @@ std::vector<std::vector<Caption>> TokenCaptioner::decode_batch(std::span<const R
     }
   };
   std::vector<std::vector<Caption>> result;
-  for (std::vector<Decoded>& candidates : decode(readings, options, streams, on_token)) {
+  for (std::vector<Decoded>& candidates : decode_alike(see(readings), readings, options, streams, on_token)) {
     result.emplace_back();
     for (Decoded& decoded : candidates) {
       std::string caption = text_of(result.size() - 1, decoded.token_ids);
@@ -118,70 +118,112 @@ std::string TokenCaptioner::text(const std::vector<int64_t>& ids, int64_t prompt
   return text;
 }
 
+Written TokenCaptioner::write(const std::string& text, int64_t width, int64_t height) const {
+  Request request;
+  request.image.width = width, request.image.height = height;
+  Written written{read(request, resolve({}, defaults()).prompt.value())};
+  written.reading.images.back() = nullptr;
+  written.known = std::ssize(written.reading.ids);
+  for (const int64_t id : encode(text)) written.reading.ids.push_back(id);
+  written.reading.ids.push_back(about_.end_tokens.front());
+  return written;
+}
+
 std::vector<Result<TextProbability>> TokenCaptioner::text_probabilities(std::span<const image::Image* const> images,
                                                                         std::span<const std::string> texts,
                                                                         const Context& context) {
-  const std::string prompt = resolve({}, defaults()).prompt.value();
   std::vector<Result<TextProbability>> results(texts.size(), Failure{});
-  struct Part {
-    size_t place;
-    Reading reading;
-  };
-  std::map<std::pair<int64_t, size_t>, std::vector<Part>> alike;  // by tokens of the prompt and number of pictures
+  std::vector<Written> written;
+  std::map<std::pair<int64_t, size_t>, std::vector<size_t>> alike;  // by tokens of the prompt and number of pictures
   for (size_t i = 0; i < texts.size(); ++i) {
-    Request request;
-    request.image.width = images[i]->width, request.image.height = images[i]->height;
-    Reading reading = read(request, prompt);
+    written.push_back(write(texts[i], images[i]->width, images[i]->height));
+    Reading& reading = written.back().reading;
     reading.images.back() = images[i];
-    const auto known = std::ssize(reading.ids);
-    for (const int64_t id : encode(texts[i])) reading.ids.push_back(id);
-    reading.ids.push_back(about_.end_tokens.front());
     if (std::ssize(reading.ids) > about_.max_positions) {
       results[i] = Failure{describe("probability of a text",
                                     fmt::format("at most {} tokens with the prompt's", about_.max_positions),
                                     std::to_string(reading.ids.size()))};
       continue;
     }
-    alike[{known, reading.images.size()}].push_back({i, std::move(reading)});
+    alike[{written.back().known, reading.images.size()}].push_back(i);
   }
   for (const auto& group : alike) {
-    const int64_t known = group.first.first;
-    const std::vector<Part>& parts = group.second;
+    const std::vector<size_t>& places = group.second;
     in_parts_that_fit(
-        std::ssize(parts), about_.batch_size,
+        std::ssize(places), about_.batch_size,
         [&](int64_t begin, int64_t end) {
           context.check();
-          std::vector<Reading> readings;
-          for (int64_t i = begin; i < end; ++i) readings.push_back(parts[static_cast<size_t>(i)].reading);
-          const std::vector<TextProbability> values = score(std::move(readings), known);
-          for (size_t i = 0; i < values.size(); ++i) results[parts[static_cast<size_t>(begin) + i].place] = values[i];
+          std::vector<Written> part;
+          for (int64_t i = begin; i < end; ++i) part.push_back(written[places[static_cast<size_t>(i)]]);
+          const std::vector<TextProbability> values = score(part);
+          for (size_t i = 0; i < values.size(); ++i) results[places[static_cast<size_t>(begin) + i]] = values[i];
         },
         context);
   }
   return results;
 }
 
-std::vector<TextProbability> TokenCaptioner::score(std::vector<Reading> readings, int64_t known) const {
+std::vector<TextProbability> TokenCaptioner::score(std::span<const Written> written) const {
   const c10::InferenceMode no_gradients;
-  size_t longest = 0;
-  for (const Reading& reading : readings) longest = std::max(longest, reading.ids.size());
-  std::vector<int64_t> lengths;
-  at::Tensor labels = at::zeros({std::ssize(readings), static_cast<int64_t>(longest) - known}, at::kLong);
-  for (size_t s = 0; s < readings.size(); ++s) {
-    std::vector<int64_t>& ids = readings[s].ids;
-    lengths.push_back(std::ssize(ids) - known);
-    // What follows a text's end cannot change what precedes it.
-    ids.resize(longest, ids.back());
-    std::copy(ids.begin() + known, ids.end(), labels[static_cast<int64_t>(s)].data_ptr<int64_t>());
-  }
-  const at::Tensor scores = at::log_softmax(logits(readings, known), 2);
+  std::vector<Reading> readings;
+  for (const Written& text : written) readings.push_back(text.reading);
+  const Texts texts = texts_of(written);
+  const at::Tensor labels = texts.ids.slice(1, texts.known.front());  // the prompts are equally long
+  const at::Tensor scores = at::log_softmax(text_logits(see(readings), texts).slice(1, 0, -1).to(at::kFloat), 2);
   const at::Tensor chosen =
       scores.gather(2, labels.to(scores.device()).unsqueeze(2)).squeeze(2).to(at::kCPU, at::kDouble);
   std::vector<TextProbability> result;
-  for (size_t s = 0; s < readings.size(); ++s) {
-    result.push_back({chosen[static_cast<int64_t>(s)].narrow(0, 0, lengths[s]).sum().item<double>(), lengths[s]});
+  for (size_t s = 0; s < written.size(); ++s) {
+    const int64_t length = std::ssize(written[s].reading.ids) - written[s].known;
+    result.push_back({chosen[static_cast<int64_t>(s)].narrow(0, 0, length).sum().item<double>(), length});
   }
   return result;
+}
+
+// The image tokens of the readings' pictures. Lists of pictures that are equal and follow one another are read once.
+Pictures TokenCaptioner::see(std::span<const Reading> readings) const {
+  Pictures pictures;
+  std::vector<const std::vector<const image::Image*>*> sets;
+  for (const Reading& reading : readings) {
+    if (sets.empty() || *sets.back() != reading.images) sets.push_back(&reading.images);
+    pictures.rows.push_back(std::ssize(sets) - 1);
+  }
+  std::vector<at::Tensor> pixels, tokens;
+  const auto read_pieces = [&] {
+    tokens.push_back(image_tokens(patches(at::stack(pixels))));
+    pixels.clear();
+  };
+  std::vector<int64_t> counts;
+  for (const auto* const set : sets) {
+    counts.push_back(0);
+    for (const image::Image* const image : *set) {
+      for (const image::Image& piece : pieces(*image)) {
+        pixels.push_back(image::preprocess(piece, preprocessing_));
+        ++counts.back();
+        if (std::ssize(pixels) == about_.pieces_at_once) read_pieces();
+      }
+    }
+  }
+  if (!pixels.empty()) read_pieces();
+  pictures.sets = at::cat(tokens).split_with_sizes(counts);
+  return pictures;
+}
+
+Pictures TokenCaptioner::with_image_tokens(const Pictures& pictures) const {
+  std::vector<int64_t> counts;
+  for (const at::Tensor& set : pictures.sets) counts.push_back(set.size(0));
+  return {image_tokens(at::cat(pictures.sets)).split_with_sizes(counts), pictures.rows};
+}
+
+at::Tensor TokenCaptioner::logits(const Pictures& pictures, const Texts& texts) const {
+  return text_logits(with_image_tokens(pictures), texts);
+}
+
+std::vector<std::vector<Decoded>> TokenCaptioner::decode(const Pictures& pictures, std::span<const Reading> readings,
+                                                         const DecodingOptions& options,
+                                                         std::span<const Random> streams) const {
+  const c10::InferenceMode no_gradients;
+  return decode_alike(with_image_tokens(pictures), readings, options, streams, {});
 }
 
 void refuse_examples(const Request& request, const std::string& description) {
@@ -231,50 +273,94 @@ std::vector<int64_t> end_tokens(const checkpoint::Repository& repository) {
   return tokens;
 }
 
-std::vector<std::vector<Decoded>> decode_alike(
-    std::span<const Reading> readings, const std::vector<int64_t>& end_tokens, const DecodingOptions& options,
-    std::span<const Random> streams, const TokenCallback& on_token,
-    const std::function<StartedSteps(std::span<const Reading> readings, int64_t max_length)>& start) {
-  std::map<std::tuple<size_t, size_t, size_t>, std::vector<size_t>> alike;
+// Readings of equally many tokens and pictures are decoded together. Results are in the readings' order; `streams` and
+// `on_token` as decode() in decoding.h has them.
+std::vector<std::vector<Decoded>> TokenCaptioner::decode_alike(const Pictures& pictures,
+                                                               std::span<const Reading> readings,
+                                                               const DecodingOptions& options,
+                                                               std::span<const Random> streams,
+                                                               const TokenCallback& on_token) const {
+  std::map<std::tuple<size_t, size_t, int64_t>, std::vector<size_t>> alike;
   for (size_t i = 0; i < readings.size(); ++i) {
-    alike[{readings[i].ids.size(), readings[i].source_ids.size(), readings[i].images.size()}].push_back(i);
+    const int64_t pieces = pictures.sets[static_cast<size_t>(pictures.rows[i])].size(0);
+    alike[{readings[i].ids.size(), readings[i].source_ids.size(), pieces}].push_back(i);
   }
   std::vector<std::vector<Decoded>> result(readings.size());
   for (const auto& group : alike) {
     const std::vector<size_t>& places = group.second;
-    std::vector<Reading> own;
+    Pictures own;
+    std::vector<Written> prompts;
+    std::vector<std::vector<int64_t>> ids;
     std::vector<Random> own_streams;
-    std::vector<std::vector<int64_t>> prompts;
+    int64_t last = -1;
     for (const size_t place : places) {
-      own.push_back(readings[place]);
-      prompts.push_back(readings[place].ids);
+      if (pictures.rows[place] != last) own.sets.push_back(pictures.sets[static_cast<size_t>(pictures.rows[place])]);
+      last = pictures.rows[place];
+      own.rows.push_back(std::ssize(own.sets) - 1);
+      prompts.push_back({readings[place], std::ssize(readings[place].ids)});
+      ids.push_back(readings[place].ids);
       if (!options.do_sample) continue;
       const auto some =
           streams.subspan(place * static_cast<size_t>(options.num_captions), static_cast<size_t>(options.num_captions));
       own_streams.insert(own_streams.end(), some.begin(), some.end());
     }
-    const DecodingOptions lengths = for_prompt(options, std::ssize(prompts.front()));
-    const StartedSteps started = start(own, *lengths.max_length);
+    const DecodingOptions lengths = for_prompt(options, std::ssize(ids.front()));
+    const Started started = start(own, texts_of(prompts), *lengths.max_length);
     TokenCallback on_own_token;
     if (on_token) {
       on_own_token = [&](int64_t g, int64_t candidate, const std::vector<int64_t>& tokens) {
         on_token(static_cast<int64_t>(places[static_cast<size_t>(g)]), candidate, tokens);
       };
     }
-    auto decoded =
-        decode(*started.steps, {std::move(prompts), started.logits, end_tokens}, lengths, own_streams, on_own_token);
+    auto decoded = caption::decode(*started.steps, {std::move(ids), started.logits, about_.end_tokens}, lengths,
+                                   own_streams, on_own_token);
     for (size_t i = 0; i < places.size(); ++i) result[places[i]] = std::move(decoded[i]);
   }
   return result;
 }
 
-DistinctImages distinct_images(std::span<const Reading> readings) {
-  DistinctImages result;
-  for (const Reading& reading : readings) {
-    if (result.sets.empty() || result.sets.back() != reading.images) result.sets.push_back(reading.images);
-    result.rows.push_back(std::ssize(result.sets) - 1);
+bool Pictures::side_by_side() const {
+  const size_t each = sets.empty() ? 0 : rows.size() / sets.size();
+  if (each == 0 || rows.size() != each * sets.size()) return false;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] != static_cast<int64_t>(i / each)) return false;
   }
-  return result;
+  return true;
+}
+
+Texts texts_of(std::span<const Written> written) {
+  size_t longest = 0;
+  for (const Written& text : written) longest = std::max(longest, text.reading.ids.size());
+  std::vector<at::Tensor> ids, source_ids;
+  Texts texts;
+  for (const Written& text : written) {
+    std::vector<int64_t> row = text.reading.ids;
+    row.resize(longest, row.back());
+    ids.push_back(at::tensor(row));
+    if (!text.reading.source_ids.empty()) source_ids.push_back(at::tensor(text.reading.source_ids));
+    texts.known.push_back(text.known);
+  }
+  texts.ids = at::stack(ids);
+  if (!source_ids.empty()) texts.source_ids = at::stack(source_ids);
+  return texts;
+}
+
+int64_t pieces_at_once(int64_t patches) { return std::max<int64_t>(1, 1024 / patches); }
+
+at::Tensor asked(const at::Tensor& hidden, const Texts& texts) {
+  const auto [least, most] = std::ranges::minmax(texts.known);
+  if (least == most) return hidden.slice(1, least - 1);
+  const at::Tensor before = at::tensor(texts.known).sub(1).unsqueeze(1);  // [S, 1]
+  const at::Tensor places = (before + at::arange(hidden.size(1) - least + 1)).clamp_max(hidden.size(1) - 1);
+  return hidden.gather(1, places.to(hidden.device()).unsqueeze(2).expand({-1, -1, hidden.size(2)}));
+}
+
+at::Tensor of_each_text(const Pictures& pictures) {
+  std::vector<at::Tensor> sets;
+  for (const at::Tensor& set : pictures.sets) sets.push_back(set.flatten(0, 1));
+  const at::Tensor all = at::stack(sets);
+  if (pictures.side_by_side() && pictures.rows.size() == pictures.sets.size()) return all;
+  return all.index_select(0, at::tensor(pictures.rows).to(all.device()));
 }
 
 }  // namespace readback::caption

@@ -17,6 +17,14 @@ checkpoint::ConfigReader part_config(const checkpoint::Repository& repository, c
 nn::Weights part_weights(const checkpoint::Repository& repository, const std::string& part, c10::Device device,
                          c10::ScalarType dtype);
 
+// The repository's own model, of weights that are all of it. Errors: CheckpointError.
+template <typename Model, typename Config = decltype(Model::config)>
+std::unique_ptr<Model> model_of(const checkpoint::Repository& repository, const nn::Weights& weights) {
+  auto model = std::make_unique<Model>(Config::read(part_config(repository)), weights);
+  weights.finish();
+  return model;
+}
+
 template <typename Model>
 struct Part {
   std::unique_ptr<Model> model;

@@ -27,7 +27,8 @@ Errors errors_of(const Golden& golden) {
   const nn::Weights weights = golden.weights();
   const Blip2 model(Blip2Config::read(golden.config()), weights);
   weights.finish();
-  return {{"query_states", golden.error(model.query_states(input(golden, "pixel_values")), "query_states")},
+  return {{"query_states",
+           golden.error(model.query_states(model.vision_model.forward(input(golden, "pixel_values"))), "query_states")},
           {"logits", golden.error(logits(model, golden), "logits")}};
 }
 

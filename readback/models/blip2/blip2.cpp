@@ -123,18 +123,18 @@ Blip2::Blip2(const Blip2Config& config, const nn::Weights& weights)
   }
 }
 
-at::Tensor Blip2::query_states(const at::Tensor& pixel_values) const {
-  const at::Tensor embeds = vision_model.forward(pixel_values);  // [G, P, Cv]
-  at::Tensor x = query_norm(query_tokens).expand({embeds.size(0), -1, -1});
+at::Tensor Blip2::query_states(const at::Tensor& image_embeds) const {
+  at::Tensor x = query_norm(query_tokens).expand({image_embeds.size(0), -1, -1});
   for (const QFormerLayer& layer : qformer) {
     x = nn::checkpointed(
-        [&layer](const std::vector<at::Tensor>& inputs) { return layer.forward(inputs[0], inputs[1]); }, {x, embeds});
+        [&layer](const std::vector<at::Tensor>& inputs) { return layer.forward(inputs[0], inputs[1]); },
+        {x, image_embeds});
   }
   return x;
 }
 
 at::Tensor Blip2::read_images(const at::Tensor& pixel_values) const {
-  return language_projection(query_states(pixel_values));
+  return language_projection(query_states(vision_model.forward(pixel_values)));
 }
 
 at::Tensor Blip2::embeddings(const at::Tensor& images, const at::Tensor& ids) const {

@@ -54,7 +54,7 @@ struct Blip2 {
   std::optional<T5> t5;  // either of them
   Blip2(const Blip2Config& config, const nn::Weights& weights);
 
-  at::Tensor query_states(const at::Tensor& pixel_values) const;  // [G, 3, H, W] → [G, Q, width of the Q-Former]
+  at::Tensor query_states(const at::Tensor& image_embeds) const;  // [G, P, Cv] → [G, Q, width of the Q-Former]
   at::Tensor read_images(const at::Tensor& pixel_values) const;   // [G, 3, H, W] → [G, Q, C]
   // What the language model reads: the pictures' tokens [G, Q, C], then those of ids, int64 [G, T].
   at::Tensor embeddings(const at::Tensor& images, const at::Tensor& ids) const;

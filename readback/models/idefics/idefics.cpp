@@ -173,6 +173,13 @@ at::Tensor Idefics::hidden_states(const at::Tensor& ids, const at::Tensor& seen,
   return run(ids, own, state.images, state.count, &state.cache);
 }
 
+at::Tensor Idefics::hidden_states(const at::Tensor& ids, const at::Tensor& seen, const at::Tensor& image_states,
+                                  int64_t count) const {
+  std::vector<IdeficsImages> images;
+  for (const IdeficsGatedLayer& layer : gated_layers) images.push_back(layer.prepare(image_states));
+  return run(ids, seen, images, count, nullptr);
+}
+
 at::Tensor Idefics::embed(const at::Tensor& ids) const {
   if (config.additional_vocab_size == 0) return text.embed_tokens(ids);
   const int64_t known = config.text.vocab_size;
@@ -217,10 +224,7 @@ at::Tensor Idefics::logits(const at::Tensor& hidden) const {
 }
 
 at::Tensor Idefics::forward(const at::Tensor& pixel_values, const at::Tensor& ids, const at::Tensor& seen) const {
-  const at::Tensor states = read_images(pixel_values);
-  std::vector<IdeficsImages> images;
-  for (const IdeficsGatedLayer& layer : gated_layers) images.push_back(layer.prepare(states));
-  return logits(run(ids, seen, images, pixel_values.size(1), nullptr));
+  return logits(hidden_states(ids, seen, read_images(pixel_values), pixel_values.size(1)));
 }
 
 void select(IdeficsState& state, const at::Tensor& sets, const at::Tensor& sequences) {

@@ -87,6 +87,9 @@ struct Idefics {
   // ids: int64 [S, T], which follow what the state has read; seen: int64 [S, T], which of the I pictures a token sees
   // (-1: none), undefined: those that the last one saw. Gives the last layer's states after the norm, [S, T, C].
   at::Tensor hidden_states(const at::Tensor& ids, const at::Tensor& seen, IdeficsState& state) const;
+  // Of whole texts, seen all defined, of `count` pictures each; differentiable.
+  at::Tensor hidden_states(const at::Tensor& ids, const at::Tensor& seen, const at::Tensor& image_states,
+                           int64_t count) const;
   at::Tensor logits(const at::Tensor& hidden) const;  // [..., C] → [..., vocab_size + additional_vocab_size]
   at::Tensor embed(const at::Tensor& ids) const;      // int64 [S, T] → [S, T, C]
   // Without a cache, differentiable: logits [G, T, V] of pixel_values [G, I, 3, H, W], ids and seen [G, T].

@@ -100,7 +100,10 @@ SmolVlm::SmolVlm(const SmolVlmConfig& config, const nn::Weights& weights)
 }
 
 at::Tensor SmolVlm::image_features(const at::Tensor& pixel_values) const {
-  const at::Tensor patches = vision_model.forward(pixel_values);
+  return image_tokens(vision_model.forward(pixel_values));
+}
+
+at::Tensor SmolVlm::image_tokens(const at::Tensor& patches) const {
   const int64_t count = patches.size(0), width = patches.size(2), scale = config.scale_factor;
   const int64_t side = config.vision.image_size / config.vision.patch_size, less = side / scale;
   const at::Tensor blocks = patches.view({count, less, scale, less, scale, width})

@@ -41,6 +41,7 @@ struct SmolVlm {
   nn::Linear lm_head;
   SmolVlm(const SmolVlmConfig& config, const nn::Weights& weights);
 
+  at::Tensor image_tokens(const at::Tensor& patches) const;         // [N, P, Cv] → [N, L, C]
   at::Tensor image_features(const at::Tensor& pixel_values) const;  // [N, 3, H, W] → [N, L, C]
   // ids: int64 [S, T], in which image_token_id stands for the features' rows [N · L, C] in their order → [S, T, C].
   // Errors: UsageError unless there are as many.
