@@ -81,6 +81,7 @@ struct Blip2Captioner::Parts {
               .end_tokens = caption::end_tokens(repository),
               .begin_token = model->opt ? model->opt->config.bos_token_id : model->t5->config.decoder_start_token_id,
               .vocabulary_size = model->opt ? model->opt->config.vocab_size : model->t5->config.vocab_size,
+              .image_size = model->config.vision.image_size,
               .pieces_at_once = pieces_at_once(model->vision_model.position_embedding.size(1))} {}
 };
 

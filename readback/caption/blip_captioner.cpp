@@ -48,19 +48,23 @@ class BlipSteps final : public StepModel {
   models::BlipState state_;
 };
 
-BlipCaptioner::Parts load(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity) {
-  const std::string where = (repository.path() / "config.json").string();
-  checkpoint::ConfigReader config(repository.json(), where);
+// Its configuration. Errors: CheckpointError for another architecture.
+checkpoint::ConfigReader config_of(const checkpoint::Repository& repository) {
+  checkpoint::ConfigReader config = models::part_config(repository);
   const std::vector<std::string> wanted = {"BlipForConditionalGeneration"};
   const auto type = config.get<std::string>("model_type", "none");
   const auto architectures = config.get("architectures", wanted);
   if (type != "blip" || architectures != wanted) {
-    throw CheckpointError(describe(where, "BlipForConditionalGeneration of model_type blip",
+    throw CheckpointError(describe(config.where(), "BlipForConditionalGeneration of model_type blip",
                                    fmt::format("{} of model_type {}", fmt::join(architectures, ", "), type),
                                    "A captioner is a repository like Salesforce/blip-image-captioning-base."));
   }
+  return config;
+}
+
+BlipCaptioner::Parts load(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity) {
   BlipCaptioner::Parts parts;
-  parts.model = std::make_shared<models::Blip>(models::BlipConfig::read(std::move(config)), weights);
+  parts.model = std::make_shared<models::Blip>(models::BlipConfig::read(config_of(repository)), weights);
   weights.finish();
   parts.tokenizer = text::load_bert_tokenizer(repository.vocabulary());
   parts.preprocessing = image::read_preprocess_options(repository);
@@ -68,6 +72,11 @@ BlipCaptioner::Parts load(const checkpoint::Repository& repository, const nn::We
                                   dtype_name(parts.model->vision_model.class_embedding.scalar_type()));
   parts.identity = std::move(identity);
   return parts;
+}
+
+nn::Weights weights_of(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype) {
+  config_of(repository);
+  return models::part_weights(repository, "", device, dtype).for_inference();
 }
 
 // Images whose keys and values of all layers fit into 256 MiB: enough that the decoder's weights, which every step
@@ -89,6 +98,7 @@ BlipCaptioner::BlipCaptioner(Parts parts)
                       .end_tokens = {parts.model->config.text.sep_token_id},
                       .begin_token = parts.model->config.text.bos_token_id,
                       .vocabulary_size = parts.model->config.text.vocab_size,
+                      .image_size = parts.model->config.vision.image_size,
                       .pieces_at_once = pieces_at_once(parts.model->vision_model.position_embedding.size(1)),
                       .label_smoothing = parts.model->config.text.label_smoothing},
                      parts.tokenizer, parts.preprocessing),
@@ -98,8 +108,7 @@ BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, const nn:
     : BlipCaptioner(load(repository, weights, std::move(identity))) {}
 
 BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
-    : BlipCaptioner(repository, models::part_weights(repository, "", device, dtype).for_inference(),
-                    repository.digest()) {}
+    : BlipCaptioner(repository, weights_of(repository, device, dtype), repository.digest()) {}
 
 DecodingOptions BlipCaptioner::defaults() const {
   return {.prompt = kBlipPrompt, .num_beams = 3, .max_length = 20, .min_length = 5, .top_p = 0.9};

@@ -63,6 +63,7 @@ struct IdeficsCaptioner::Parts {
               .end_tokens = caption::end_tokens(repository),
               .begin_token = model->config.bos_token_id,
               .vocabulary_size = model->config.text.vocab_size + model->config.additional_vocab_size,
+              .image_size = model->config.vision.image_size,
               .pieces_at_once = pieces_at_once(model->vision_model.position_embedding.weight.size(0))},
         instructed(tokenizer->id(kEndOfUtterance) >= 0) {
     // Where a caption ends; behind it the base model would go on with the next example.

@@ -61,6 +61,8 @@ struct SmolVlmCaptioner::Parts {
               .end_tokens = caption::end_tokens(repository),
               .begin_token = tokenizer->id("<|im_start|>"),
               .vocabulary_size = model->config.text.vocab_size,
+              .image_size = model->config.vision.image_size,
+              .reads_sizes = true,
               .pieces_at_once = pieces_at_once(model->vision_model.positions.size(0))} {}
 };
 

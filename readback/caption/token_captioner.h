@@ -56,6 +56,8 @@ class TokenCaptioner : public Captioner {
     std::vector<int64_t> end_tokens;
     int64_t begin_token = 0;      // with which a text begins
     int64_t vocabulary_size = 0;  // V
+    int64_t image_size = 0;       // H and W of what patches() reads
+    bool reads_sizes = false;     // whether a picture's size decides its pieces, and with them what is written
     int64_t pieces_at_once = 1;   // of pictures, through the vision model
     double label_smoothing = 0;   // that the configuration asks of losses
   };

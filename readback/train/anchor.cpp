@@ -21,12 +21,12 @@ nn::Weights start_of(const nn::Weights& weights, const std::string& prefix,
 
 }  // namespace
 
-StartingModels::StartingModels(const models::BlipConfig& captioner_config, const nn::Weights& captioner,
+StartingModels::StartingModels(const MakeCaptioner& make_captioner, const nn::Weights& captioner,
                                const models::UnetConfig& unet_config, const nn::Weights& unet,
                                const std::map<std::string, at::Tensor>& trained)
     : captioner_weights_(start_of(captioner, kCaptionerPrefix, trained)),
       unet_weights_(start_of(unet, kUnetPrefix, trained)),
-      captioner_(captioner_config, captioner_weights_),
+      captioner_(make_captioner(captioner_weights_)),
       unet_(unet_config, unet_weights_) {
   for (const auto& [key, tensor] : trained) {
     const bool of_captioner = key.starts_with(kCaptionerPrefix);

@@ -2,12 +2,14 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "readback/models/blip/blip.h"
+#include "readback/caption/token_captioner.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/nn/weights.h"
 #include "readback/train/unified_options.h"
@@ -19,11 +21,12 @@ class StartingModels {
  public:
   // What the tuned models have been made of; `trained` as in the task, by "captioner.KEY" and "unet.KEY". To be made
   // before anything is trained, or restored. Low-rank adapters are left out, as they begin at zero.
-  StartingModels(const models::BlipConfig& captioner_config, const nn::Weights& captioner,
+  using MakeCaptioner = std::function<std::unique_ptr<caption::TokenCaptioner>(const nn::Weights&)>;
+  StartingModels(const MakeCaptioner& make_captioner, const nn::Weights& captioner,
                  const models::UnetConfig& unet_config, const nn::Weights& unet,
                  const std::map<std::string, at::Tensor>& trained);
 
-  const models::Blip& captioner() const { return captioner_; }
+  const caption::TokenCaptioner& captioner() const { return *captioner_; }
   const models::Unet& unet() const { return unet_; }
   bool captioner_is_trained() const { return captioner_is_trained_; }
   bool unet_is_trained() const { return unet_is_trained_; }
@@ -33,7 +36,7 @@ class StartingModels {
 
  private:
   nn::Weights captioner_weights_, unet_weights_;
-  models::Blip captioner_;
+  std::unique_ptr<const caption::TokenCaptioner> captioner_;
   models::Unet unet_;
   std::vector<std::pair<at::Tensor, at::Tensor>> parameters_;  // tuned, start
   bool captioner_is_trained_ = false, unet_is_trained_ = false;

@@ -1,8 +1,6 @@
 #include <ATen/ATen.h>
 
-#include "readback/image/preprocess.h"
-#include "readback/models/blip/blip.h"
-#include "readback/models/part.h"
+#include "readback/caption/blip_captioner.h"
 #include "readback/train/batches.h"
 #include "readback/train/caption_batch.h"
 #include "readback/train/tasks.h"
@@ -18,13 +16,8 @@ class CaptionerTask : public Task {
       : options_(options),
         machine_(machine),
         repository_(options.model),
-        config_(models::BlipConfig::read(models::part_config(repository_))),
-        preprocess_(image::read_preprocess_options(repository_)),
-        tokenizer_(text::load_bert_tokenizer(repository_.path())),
         weights_(starting_weights(repository_, machine, options.seed)),
-        blip_(config_, weights_) {
-    weights_.finish();
-  }
+        captioner_(repository_, weights_) {}
 
   std::map<std::string, at::Tensor> parameters() const override { return weights_.parameters(); }
 
@@ -35,10 +28,11 @@ class CaptionerTask : public Task {
     std::vector<std::string> captions;
     for (const data::Scene& scene : scenes) captions.push_back(draw_caption(scene, options_.caption_noise, random));
     const at::Tensor images = degrade(render_scenes(scenes, options_.image_size), options_.degradation, random);
-    const at::Tensor pixels = normalise(images, preprocess_).to(machine_.device, machine_.dtype);
-    const auto [ids, labels] = caption_batch(*tokenizer_, config_.text, captions);
-    // Padding stands at the end, where the causal mask hides it from every token that counts.
-    return blip_.loss(blip_.forward(pixels, ids.to(machine_.device), {}), labels.to(machine_.device));
+    const CaptionBatch batch =
+        caption_batch(captioner_, captions, std::vector<PictureSize>(captions.size()), machine_.device);
+    const at::Tensor patches = captioner_.patches(normalise(images, captioner_.preprocessing()).to(machine_.dtype));
+    return caption_loss(captioner_.logits(one_each(patches), batch.texts), batch.labels,
+                        captioner_.about().label_smoothing);
   }
 
   void save(const std::filesystem::path& folder, const checkpoint::TensorMap& weights) const override {
@@ -49,11 +43,8 @@ class CaptionerTask : public Task {
   TaskOptions options_;
   Machine machine_;
   checkpoint::Repository repository_;
-  models::BlipConfig config_;
-  image::PreprocessOptions preprocess_;
-  std::unique_ptr<text::Tokenizer> tokenizer_;
   nn::Weights weights_;
-  models::Blip blip_;
+  caption::BlipCaptioner captioner_;
 };
 
 }  // namespace

@@ -47,17 +47,16 @@ class Pair {
               machine),
         batches_({}, {}, pair_) {}
 
-  CaptionBatch captions(const std::vector<BatchRow>& rows) const {
+  CaptionBatch captions(const std::vector<BatchRow>& rows) {
     std::vector<std::string> texts;
     for (const BatchRow& row : rows) texts.push_back(row.caption);
-    return batches_.captions(texts);
+    return batches_.captions(rows, texts);
   }
 
-  at::Tensor logits(std::vector<BatchRow> rows) {  // [B, T, V]
+  at::Tensor logits(std::vector<BatchRow> rows) {  // [B, L + 1, V]
     at::Tensor pixels;
-    const models::BlipTextDecoder& decoder = pair_.models().captioner.text_decoder;
-    models::BlipState state = decoder.prepare(batches_.images(rows, pixels));
-    return decoder.logits(decoder.hidden_states(captions(rows).ids, state, /*cache=*/false));
+    const caption::Pictures images = batches_.images(rows, pixels);
+    return pair_.models().captioner.logits(images, captions(rows).texts);
   }
 
   at::Tensor prediction(std::vector<BatchRow> rows) {  // [B, c, h, w]

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "readback/base/error.h"
-#include "readback/caption/blip_captioner.h"
 #include "readback/checkpoint/mapped_file.h"
+#include "readback/checkpoint/open_backend.h"
 #include "readback/generate/stable_diffusion.h"
 #include "readback/models/part.h"
 
@@ -29,10 +29,11 @@ checkpoint::Repository open_generator(const std::string& generator, const std::s
   return repository;
 }
 
-models::BlipConfig captioner_config(const checkpoint::Repository& repository, const ModelPairOptions& options) {
-  auto config = models::BlipConfig::read(models::part_config(repository));
-  if (options.label_smoothing) config.text.label_smoothing = *options.label_smoothing;
-  return config;
+// What of it is to be tuned, before anything is loaded. Errors: UsageError.
+TunedPart part_of(const std::string& class_name, Selection selection, const LoraOptions& lora) {
+  const Tunable& model = tunable(class_name);
+  check_selection(model, selection);
+  return {model, selection, lora};
 }
 
 }  // namespace
@@ -40,48 +41,45 @@ models::BlipConfig captioner_config(const checkpoint::Repository& repository, co
 ModelPair::ModelPair(const ModelPairOptions& options, const Machine& machine)
     : options_((check_options(options), options)),
       machine_(machine),
-      captioner_part_{Side::kCaptioner, options.train_captioner, options.lora},
-      generator_part_{Side::kGenerator, options.train_generator, options.lora},
       captioner_repository_(options.captioner, machine.variant),
       generator_repository_(open_generator(options.generator, machine.variant)),
-      captioner_tokenizer_(text::load_bert_tokenizer(captioner_repository_.vocabulary())),
+      captioner_part_(
+          part_of(checkpoint::architecture(captioner_repository_).class_name, options.train_captioner, options.lora)),
+      generator_part_(part_of("UNet2DConditionModel", options.train_generator, options.lora)),
+      backend_(caption::token_backend(captioner_repository_)),
       generator_tokenizer_(text::load_clip_tokenizer(generator_repository_.vocabulary("tokenizer"))),
-      preprocess_(image::read_preprocess_options(captioner_repository_)),
       captioner_weights_(weights_to_train(captioner_repository_, captioner_part_, machine)),
       text_weights_(models::part_weights(generator_repository_, "text_encoder", machine.device, machine.dtype)),
       unet_weights_(weights_to_train(generator_repository_, generator_part_, machine)),
       vae_weights_(
           models::part_weights(generator_repository_, "vae", machine.device, machine.dtype).keeping_order(kVaeEncoder)),
-      captioner_(captioner_config(captioner_repository_, options), captioner_weights_),
+      captioner_(backend_.make(captioner_repository_, captioner_weights_, "")),
       text_encoder_(models::ClipTextConfig::read(models::part_config(generator_repository_, "text_encoder")),
                     text_weights_),
       unet_(models::UnetConfig::read(models::part_config(generator_repository_, "unet")), unet_weights_),
       vae_(models::VaeConfig::read(models::part_config(generator_repository_, "vae")), vae_weights_) {
-  for (const nn::Weights* weights : {&captioner_weights_, &text_weights_, &unet_weights_, &vae_weights_}) {
-    weights->finish();
-  }
+  for (const nn::Weights* weights : {&text_weights_, &unet_weights_, &vae_weights_}) weights->finish();
   models_ = std::make_unique<const UnifiedModels>(make_models());
 }
 
 UnifiedModels ModelPair::make_models() const {
   const text::Tokenizer& generator = *generator_tokenizer_;
-  const models::BlipTextConfig& captions = captioner_.config.text;
-  const Vocabularies vocabularies{*captioner_tokenizer_, generator, captions.vocab_size, captions.bos_token_id,
-                                  captions.sep_token_id};
+  const caption::TokenCaptioner::About& captions = captioner_->about();
+  const Vocabularies vocabularies{captioner_->tokenizer(), generator, captions.vocabulary_size, captions.begin_token,
+                                  captions.end_tokens.front()};
   VocabularyBridge bridge =
       options_.vocabulary_map.empty() ? build_bridge(vocabularies) : load_bridge(options_.vocabulary_map, vocabularies);
   expect_coverage(bridge, options_.minimum_coverage);
   const nlohmann::json scheduler = generate::read_scheduler_config(generator_repository_);
-  return {.captioner = captioner_,
+  return {.captioner = *captioner_,
           .text_encoder = text_encoder_,
           .unet = unet_,
           .vae = vae_,
           .schedule = generate::NoiseSchedule::from_config(scheduler),
           .clip_sample = scheduler.value("clip_sample", true),  // as DDPMScheduler's default
           .scheduler = generate::pipeline_scheduler_config(scheduler, "ddim"),
-          .preprocess = preprocess_,
+          .label_smoothing = options_.label_smoothing.value_or(captions.label_smoothing),
           .bridge = std::move(bridge),
-          .prompt_tokens = prompt_tokens(*captioner_tokenizer_),
           .framing = text::clip_framing(generator, text_encoder_.config.max_position_embeddings, options_.generator),
           .release = [this](Part part) {
             switch (part) {
@@ -96,20 +94,21 @@ UnifiedModels ModelPair::make_models() const {
 }
 
 void ModelPair::release_encoders() const {
-  release(captioner_weights_, "vision_model.");
+  release(captioner_weights_, std::string(captioner_part_.model.vision));
   release(text_weights_, "");
   release(vae_weights_, kVaeEncoder);
 }
 
 std::unique_ptr<StartingModels> ModelPair::starting_models() const {
-  return std::make_unique<StartingModels>(captioner_.config, captioner_weights_, unet_.config, unet_weights_,
-                                          parameters());
+  return std::make_unique<StartingModels>(
+      [&](const nn::Weights& weights) { return backend_.make(captioner_repository_, weights, ""); }, captioner_weights_,
+      unet_.config, unet_weights_, parameters());
 }
 
 std::map<std::string, at::Tensor> ModelPair::parameters() const {
   std::map<std::string, at::Tensor> all;
   const auto add = [&](const TunedPart& part, const nn::Weights& weights) {
-    for (const auto& [key, tensor] : select_parameters(weights.parameters(), part.side, part.selection)) {
+    for (const auto& [key, tensor] : select_parameters(weights.parameters(), part.model, part.selection)) {
       all[part.prefix() + key] = tensor;
     }
   };
@@ -119,13 +118,11 @@ std::map<std::string, at::Tensor> ModelPair::parameters() const {
 }
 
 std::unique_ptr<caption::Captioner> ModelPair::captioner_with(const checkpoint::TensorMap& weights) const {
-  const nn::Weights tuned = nn::Weights(tuned_tensors(captioner_repository_, captioner_part_, weights), machine_.device,
-                                        machine_.dtype, options_.captioner)
-                                .for_inference();
-  const auto model = std::make_shared<models::Blip>(captioner_.config, tuned);
-  tuned.finish();
-  return std::make_unique<caption::BlipCaptioner>(
-      caption::BlipCaptioner::Parts{.model = model, .tokenizer = captioner_tokenizer_, .preprocessing = preprocess_});
+  return backend_.make(captioner_repository_,
+                       nn::Weights(tuned_tensors(captioner_repository_, captioner_part_, weights), machine_.device,
+                                   machine_.dtype, options_.captioner)
+                           .for_inference(),
+                       "");
 }
 
 void ModelPair::save(const fs::path& folder, const checkpoint::TensorMap& weights) const {

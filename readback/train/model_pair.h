@@ -6,7 +6,7 @@
 #include <string>
 
 #include "readback/base/machine.h"
-#include "readback/caption/captioner.h"
+#include "readback/caption/token_captioners.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/nn/weights.h"
 #include "readback/text/tokenizer.h"
@@ -25,7 +25,7 @@ class ModelPair {
 
   const ModelPairOptions& options() const { return options_; }
   c10::Device device() const { return machine_.device; }
-  const text::Tokenizer& captioner_tokenizer() const { return *captioner_tokenizer_; }
+  const Tunable& tunable_captioner() const { return captioner_part_.model; }
   const text::Tokenizer& generator_tokenizer() const { return *generator_tokenizer_; }
   // The models, and what else the objective must know of them.
   const UnifiedModels& models() const { return *models_; }
@@ -48,12 +48,12 @@ class ModelPair {
 
   ModelPairOptions options_;
   Machine machine_;
-  TunedPart captioner_part_, generator_part_;
   checkpoint::Repository captioner_repository_, generator_repository_;
-  std::shared_ptr<text::Tokenizer> captioner_tokenizer_, generator_tokenizer_;
-  image::PreprocessOptions preprocess_;
+  TunedPart captioner_part_, generator_part_;
+  const caption::TokenBackend& backend_;
+  std::shared_ptr<text::Tokenizer> generator_tokenizer_;
   nn::Weights captioner_weights_, text_weights_, unet_weights_, vae_weights_;
-  models::Blip captioner_;
+  std::unique_ptr<const caption::TokenCaptioner> captioner_;
   models::ClipTextModel text_encoder_;
   models::Unet unet_;
   models::Vae vae_;

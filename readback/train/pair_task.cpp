@@ -17,7 +17,7 @@ UnifiedTaskOptions resolved_models(UnifiedTaskOptions options, const Machine& ma
   const auto expect_given = [](const char* name, const std::string& value, const char* what) {
     if (value.empty()) throw UsageError(describe(name, what, "none"));
   };
-  expect_given("captioner", options.models.captioner, "a BLIP repository");
+  expect_given("captioner", options.models.captioner, "a captioner's repository");
   expect_given("generator", options.models.generator, "a Stable Diffusion repository");
   if (machine.dtype == at::kHalf) {
     throw UsageError(describe("dtype", "float32 or bfloat16", "float16, in which small gradients are 0"));

@@ -32,9 +32,10 @@ at::Tensor denoising_errors(const models::Unet& unet, const generate::NoiseSched
   return sum / static_cast<double>(count);
 }
 
-at::Tensor policy_loss(const models::BlipTextDecoder& decoder, models::BlipState images, const PolicyBatch& batch) {
-  const at::Tensor hidden = decoder.hidden_states(batch.captions.ids, images, /*cache=*/false);
-  const at::Tensor tokens = token_log_probabilities(decoder.logits(hidden), batch.captions.labels);
+at::Tensor policy_loss(const caption::TokenCaptioner& captioner, const caption::Pictures& images,
+                       const PolicyBatch& batch) {
+  const at::Tensor logits = captioner.logits(repeated(images, batch.advantages.size(1)), batch.captions.texts);
+  const at::Tensor tokens = token_log_probabilities(logits, batch.captions.labels);
   return -(tokens.sum(1) * batch.advantages.flatten()).mean();
 }
 

@@ -8,7 +8,6 @@
 #include <string>
 
 #include "readback/generate/noise_schedule.h"
-#include "readback/models/blip/blip.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/train/caption_batch.h"
 #include "readback/train/unified_options.h"
@@ -35,8 +34,9 @@ at::Tensor leave_one_out(const at::Tensor& rewards);
 at::Tensor denoising_errors(const models::Unet& unet, const generate::NoiseSchedule& schedule, const NoiseDraws& draws,
                             const at::Tensor& texts, const at::Tensor& pictures);
 
-// -mean of A_i log p(y_i | x), a caption's log-probability being that of its learned tokens. `images` is the decoder's
-// prepare() of the B images.
-at::Tensor policy_loss(const models::BlipTextDecoder& decoder, models::BlipState images, const PolicyBatch& batch);
+// -mean of A_i log p(y_i | x), a caption's log-probability being that of its learned tokens. `images`: the B images, as
+// the captioner's patches() gives them.
+at::Tensor policy_loss(const caption::TokenCaptioner& captioner, const caption::Pictures& images,
+                       const PolicyBatch& batch);
 
 }  // namespace readback::train

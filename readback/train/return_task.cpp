@@ -8,9 +8,9 @@
 
 #include "readback/base/error.h"
 #include "readback/generate/denoiser.h"
+#include "readback/generate/denoising_error.h"
 #include "readback/nn/differentiable.h"
 #include "readback/train/batches.h"
-#include "readback/generate/denoising_error.h"
 #include "readback/train/lessons.h"
 #include "readback/train/pair_task.h"
 #include "readback/train/preference.h"
@@ -168,26 +168,24 @@ class ReturnTask : public PairTask {
       }
     }
     at::Tensor pixels;
-    const at::Tensor images = batches_.images(rows, pixels);
-    const CaptionBatch captions = batches_.captions(texts);
+    const caption::Pictures images = batches_.images(rows, pixels);
+    const CaptionBatch captions = batches_.captions(rows, texts);
     pair_.release_encoders();
     const at::Tensor model = log_probabilities(pair_.models().captioner, images, captions);
     const at::Tensor reference = without_gradients([&] {
-      const models::Blip& start = start_->captioner();
-      return log_probabilities(start, pixels.defined() ? start.vision_model.forward(pixels) : images, captions);
+      const caption::TokenCaptioner& start = start_->captioner();
+      return log_probabilities(start, pixels.defined() ? look_at(start, pixels, images) : images, captions);
     });
     const Share share = batches_.share_of(captions);
     return dpo ? captioner_dpo(model, reference, captions, share, metrics)
                : grpo(model, reference, captions, rewards, share, metrics);
   }
 
-  // fp32 [S, T - 1]
-  static at::Tensor log_probabilities(const models::Blip& captioner, const at::Tensor& images,
+  // fp32 [S, L], of as many captions of each picture
+  static at::Tensor log_probabilities(const caption::TokenCaptioner& captioner, const caption::Pictures& images,
                                       const CaptionBatch& captions) {
-    const models::BlipTextDecoder& decoder = captioner.text_decoder;
-    models::BlipState state = decoder.prepare(images);
-    return token_log_probabilities(decoder.logits(decoder.hidden_states(captions.ids, state, /*cache=*/false)),
-                                   captions.labels);
+    const auto each = static_cast<int64_t>(captions.texts.known.size() / images.rows.size());
+    return token_log_probabilities(captioner.logits(repeated(images, each), captions.texts), captions.labels);
   }
 
   at::Tensor captioner_dpo(const at::Tensor& model, const at::Tensor& reference, const CaptionBatch& captions,

@@ -7,7 +7,6 @@
 #include <map>
 
 #include "readback/base/error.h"
-#include "readback/caption/blip_captioner.h"
 #include "readback/score/clip_embedder.h"
 #include "readback/train/batches.h"
 
@@ -15,26 +14,20 @@ namespace readback::train {
 
 namespace {
 
-std::vector<int64_t> prompt_of(const ModelPair& pair) {
-  std::vector<int64_t> prompt = {pair.models().captioner.config.text.bos_token_id};
-  for (const int64_t id : pair.captioner_tokenizer().encode(caption::kBlipPrompt)) prompt.push_back(id);
-  return prompt;
-}
-
-// Begin token, prompt, caption and, where it was reached, the end token; padded.
-CaptionBatch as_batch(const std::vector<std::vector<int64_t>>& sequences, int64_t prompt, int64_t padding) {
-  size_t longest = 0;
-  for (const auto& sequence : sequences) longest = std::max(longest, sequence.size());
-  const std::vector<int64_t> shape = {std::ssize(sequences), static_cast<int64_t>(longest)};
-  CaptionBatch batch{at::full(shape, padding, at::kLong), at::full(shape, -100, at::kLong)};
-  for (size_t row = 0; row < sequences.size(); ++row) {
-    const std::vector<int64_t>& sequence = sequences[row];
-    int64_t* id = batch.ids.data_ptr<int64_t>() + row * longest;
-    int64_t* label = batch.labels.data_ptr<int64_t>() + row * longest;
-    std::copy(sequence.begin(), sequence.end(), id);
-    std::copy(sequence.begin() + prompt, sequence.end(), label + prompt);
+// What precedes each text.
+std::vector<caption::Reading> prompts_of(const caption::Texts& texts) {
+  const at::Tensor ids = texts.ids.cpu(),
+                   source_ids = texts.source_ids.defined() ? texts.source_ids.cpu() : at::Tensor();
+  const auto values = [](const at::Tensor& row, int64_t count) {
+    const int64_t* const first = row.const_data_ptr<int64_t>();
+    return std::vector<int64_t>(first, first + count);
+  };
+  std::vector<caption::Reading> prompts;
+  for (int64_t row = 0; row < ids.size(0); ++row) {
+    prompts.push_back({.ids = values(ids[row], texts.known[static_cast<size_t>(row)])});
+    if (source_ids.defined()) prompts.back().source_ids = values(source_ids[row], source_ids.size(1));
   }
-  return batch;
+  return prompts;
 }
 
 }  // namespace
@@ -45,7 +38,6 @@ Rollouts::Rollouts(const PolicyOptions& options, const ModelPair& pair, const Un
   if (options.clip_weight != 0 && options.clip.empty()) {
     throw UsageError(describe("policy_clip_weight", "a CLIP repository, policy_clip", "none"));
   }
-  options_.max_length = std::min(options.max_length, pair.models().captioner.config.text.max_position_embeddings);
   if (options.clip_weight != 0) {
     clip_ = std::make_unique<score::EmbeddingCache>(
         std::make_shared<score::ClipEmbedder>(checkpoint::Repository(options.clip), pair.device(), at::kFloat));
@@ -54,7 +46,7 @@ Rollouts::Rollouts(const PolicyOptions& options, const ModelPair& pair, const Un
 
 PolicyBatch Rollouts::draw(const ImageCycleBatch& batch, std::vector<BatchRow>& rows, Metrics& metrics) {
   const auto images = static_cast<int64_t>(rows.size());
-  const Sampled sampled = sample(batch.images, rows);
+  const Sampled sampled = sample(batch, rows);
   const auto mean = [&](const at::Tensor& values) { return batch.share.rows * values.mean().item<double>(); };
 
   const at::Tensor error = errors(batch, rows, sampled.texts);
@@ -77,10 +69,13 @@ PolicyBatch Rollouts::draw(const ImageCycleBatch& batch, std::vector<BatchRow>& 
 
 // N captions of each image by chance, out of the whole distribution: what is sampled otherwise would need other
 // gradients.
-Rollouts::Sampled Rollouts::sample(const at::Tensor& images, std::vector<BatchRow>& rows) const {
-  const std::vector<int64_t> prompt = prompt_of(pair_);
-  const caption::DecodingOptions decoding =
-      caption::resolve({.num_captions = options_.samples, .max_length = options_.max_length, .do_sample = true}, {});
+Rollouts::Sampled Rollouts::sample(const ImageCycleBatch& batch, std::vector<BatchRow>& rows) const {
+  const caption::TokenCaptioner& captioner = pair_.models().captioner;
+  const std::vector<caption::Reading> prompts = prompts_of(batch.captions.texts);
+  const int64_t room = captioner.about().max_positions - std::ranges::max(batch.captions.texts.known);
+  const caption::DecodingOptions decoding = caption::resolve(
+      {.num_captions = options_.samples, .max_new_tokens = std::min(options_.max_new_tokens, room), .do_sample = true},
+      {});
   std::vector<Random> streams;
   for (BatchRow& row : rows) {
     const uint64_t seed = row.random.next64();
@@ -89,16 +84,16 @@ Rollouts::Sampled Rollouts::sample(const at::Tensor& images, std::vector<BatchRo
     }
   }
   Sampled sampled;
-  std::vector<std::vector<int64_t>> sequences;
-  for (auto& candidates : caption::decode(pair_.models().captioner, images, prompt, decoding, streams)) {
-    for (caption::Decoded& decoded : candidates) {
-      const std::vector<int64_t> own(decoded.token_ids.begin() + std::ssize(prompt), decoded.token_ids.end());
-      sampled.texts.push_back(pair_.captioner_tokenizer().decode(own));
-      sequences.push_back(std::move(decoded.token_ids));
+  std::vector<caption::Written> written;
+  const auto drawn = captioner.decode(batch.images, prompts, decoding, streams);
+  for (size_t row = 0; row < drawn.size(); ++row) {
+    for (const caption::Decoded& decoded : drawn[row]) {
+      written.push_back({prompts[row], std::ssize(prompts[row].ids)});
+      sampled.texts.push_back(captioner.text(decoded.token_ids, written.back().known));
+      written.back().reading.ids = decoded.token_ids;
     }
   }
-  const CaptionBatch batch = as_batch(sequences, std::ssize(prompt), pair_.models().captioner.config.text.pad_token_id);
-  sampled.captions = {batch.ids.to(pair_.device()), batch.labels.to(pair_.device())};
+  sampled.captions = caption_batch(written, pair_.device());
   return sampled;
 }
 

@@ -28,7 +28,7 @@ class Rollouts {
     CaptionBatch captions;
     std::vector<std::string> texts;
   };
-  Sampled sample(const at::Tensor& images, std::vector<BatchRow>& rows) const;
+  Sampled sample(const ImageCycleBatch& batch, std::vector<BatchRow>& rows) const;
   at::Tensor errors(const ImageCycleBatch& batch, std::vector<BatchRow>& rows,
                     const std::vector<std::string>& texts) const;
   at::Tensor cosines(const std::vector<BatchRow>& rows, const std::vector<std::string>& texts);

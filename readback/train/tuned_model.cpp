@@ -34,7 +34,7 @@ void copy_others(const fs::path& source, const fs::path& target, const std::set<
 
 // The adapters among the trained tensors; empty when whole weights are trained.
 checkpoint::LowRankMap trained_adapters(const TunedPart& part, const checkpoint::TensorMap& trained) {
-  const auto spec = adapters(part.side, part.selection, part.lora);
+  const auto spec = adapters(part.model, part.selection, part.lora);
   checkpoint::LowRankMap modules;
   if (!spec) return modules;
   for (const auto& [key, tensor] : trained) {
@@ -61,7 +61,7 @@ void expect_part_alone(const checkpoint::Repository& repository, const TunedPart
 nn::Weights weights_to_train(const checkpoint::Repository& repository, const TunedPart& part, const Machine& machine) {
   checkpoint::TensorMap tensors = repository.tensors(part.folder());
   const std::string where = (repository.path() / part.folder()).string();
-  if (auto spec = adapters(part.side, part.selection, part.lora)) {
+  if (auto spec = adapters(part.model, part.selection, part.lora)) {
     expect_part_alone(repository, part);
     return nn::Weights(std::move(tensors), machine.device, machine.dtype, where).with_adapters(std::move(*spec));
   }
@@ -75,7 +75,8 @@ nn::Weights weights_to_train(const checkpoint::Repository& repository, const Tun
                               "an adapter of that layer, which a whole model could not keep",
                               "Start from an adapter of other layers, or from the base model"));
   }
-  for (const auto& [key, tensor] : select_parameters(tensors, part.side, part.selection)) tensors[key] = tensor.clone();
+  for (const auto& [key, tensor] : select_parameters(tensors, part.model, part.selection))
+    tensors[key] = tensor.clone();
   return nn::Weights(std::move(tensors), machine.device, machine.dtype, where);
 }
 
@@ -93,13 +94,12 @@ checkpoint::TensorMap tuned_tensors(const checkpoint::Repository& repository, co
 
 void save_tuned(const checkpoint::Repository& repository, const TunedPart& part, const checkpoint::TensorMap& trained,
                 const fs::path& folder) {
-  const bool captioner = part.side == Side::kCaptioner;
   if (const checkpoint::LowRankMap modules = trained_adapters(part, trained); !modules.empty()) {
     const checkpoint::Adapter* before = repository.adapter();
     const std::string base = before != nullptr ? before->base : repository.name();
     const checkpoint::LowRankMap all =
         before != nullptr ? checkpoint::stacked(before->parts.at(part.folder()), modules) : modules;
-    if (captioner) return checkpoint::save_peft_adapter(folder, base, all);
+    if (!part.model.is_unet()) return checkpoint::save_peft_adapter(folder, base, all);
     return checkpoint::save_diffusers_adapter(folder, base, part.folder(), all);
   }
   const auto write = [&](const std::string& subfolder, checkpoint::TensorMap tensors) {

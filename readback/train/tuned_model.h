@@ -10,14 +10,14 @@
 
 namespace readback::train {
 
-// What is tuned of a repository: BLIP whole, or a pipeline's UNet.
+// What is tuned of a repository: a captioner whole, or a pipeline's UNet.
 struct TunedPart {
-  Side side;
+  const Tunable& model;
   Selection selection;
   LoraOptions lora;
 
-  std::string folder() const { return side == Side::kCaptioner ? "" : "unet"; }
-  std::string prefix() const { return side == Side::kCaptioner ? kCaptionerPrefix : kUnetPrefix; }
+  std::string folder() const { return model.folder(); }
+  std::string prefix() const { return model.prefix(); }
 };
 
 // Weights to train: copies where they are trained, since a mapped file must not be written to, or with adapters.

@@ -38,8 +38,9 @@ UnifiedBatches::UnifiedBatches(const UnifiedBatchOptions& options, const Unified
       ranks_(ranks),
       cache_(static_cast<int64_t>(options.cache_gigabytes * (1 << 30))),
       side_(generator_side(options, pair.models())) {
-  trains_vision_ = std::ranges::any_of(
-      pair.parameters(), [](const auto& entry) { return entry.first.starts_with(kCaptionerPrefix + "vision_model."); });
+  const std::string vision = kCaptionerPrefix + std::string(pair.tunable_captioner().vision);
+  trains_vision_ =
+      std::ranges::any_of(pair.parameters(), [&](const auto& entry) { return entry.first.starts_with(vision); });
 }
 
 TextCycleBatch UnifiedBatches::text_cycle(std::vector<BatchRow>& rows) {
@@ -58,7 +59,9 @@ TextCycleBatch UnifiedBatches::text_cycle(std::vector<BatchRow>& rows) {
                        .noise = stacked(noise),
                        .timesteps = at::tensor(timesteps, at::kLong),
                        .text = text_states(texts),
-                       .captions = captions(captions_of(rows)),
+                       // An estimate is one piece, whatever the captioner would make of a picture.
+                       .captions = caption_batch(pair_.models().captioner, captions_of(rows),
+                                                 std::vector<PictureSize>(rows.size()), pair_.device()),
                        .step_noise = paper ? stacked(step_noise) : at::Tensor()};
   batch.share = share_of(batch.captions);
   if (objective_.reading == Reading::kDraft && objective_.lm_weight > 0) batch.draft = draft_of(rows, latents.front());
@@ -76,7 +79,7 @@ DraftBatch UnifiedBatches::draft_of(std::vector<BatchRow>& rows, const at::Tenso
 }
 
 ImageCycleBatch UnifiedBatches::image_cycle(std::vector<BatchRow>& rows) {
-  ImageCycleBatch batch{.captions = captions(captions_of(rows))};
+  ImageCycleBatch batch{.captions = captions(rows, captions_of(rows))};
   batch.share = share_of(batch.captions);
   batch.images = images(rows, batch.pixels);
   if (objective_.diffusion_weight <= 0 && objective_.policy.weight <= 0) return batch;
@@ -95,16 +98,19 @@ ImageCycleBatch UnifiedBatches::image_cycle(std::vector<BatchRow>& rows) {
   return batch;
 }
 
-at::Tensor UnifiedBatches::images(std::vector<BatchRow>& rows, at::Tensor& pixels) {
+caption::Pictures UnifiedBatches::images(std::vector<BatchRow>& rows, at::Tensor& pixels) {
+  caption::Pictures pictures;
+  for (size_t row = 0; row < rows.size(); ++row) pictures.rows.push_back(static_cast<int64_t>(row));
   if (!trains_vision_ && options_.degradation <= 0 && options_.augmentation == Augmentation::kNone) {
-    std::vector<at::Tensor> states;
-    for (const BatchRow& row : rows) states.push_back(image_state(row.picture));
-    return at::stack(states);
+    for (const BatchRow& row : rows) pictures.sets.push_back(image_state(row.picture));
+    return pictures;
   }
-  const at::Tensor changed = changed_pictures(rows);
+  const caption::TokenCaptioner& captioner = pair_.models().captioner;
+  for (BatchRow& row : rows) pictures.sets.push_back(changed_picture(row));
+  const at::Tensor changed = normalise(at::cat(pictures.sets), captioner.preprocessing()).to(pair_.device());
   if (trains_vision_) pixels = changed;
   c10::AutoGradMode with_gradients(trains_vision_);
-  return pair_.models().captioner.vision_model.forward(changed);
+  return look_at(captioner, changed, pictures);
 }
 
 // [2, c, h, w]: mean and deviation of the scaled latents, on the CPU
@@ -117,31 +123,42 @@ at::Tensor UnifiedBatches::moments(const Picture& picture) {
   });
 }
 
-at::Tensor UnifiedBatches::image_state(const Picture& picture) {  // [P, C]
+at::Tensor UnifiedBatches::image_state(const Picture& picture) {  // [N, P, C]
   return cache_.get("image " + picture.name, [&] {
     c10::NoGradGuard no_grad;
-    const at::Tensor pixels = image::preprocess(picture.load(), pair_.models().preprocess).unsqueeze(0);
-    return pair_.models().captioner.vision_model.forward(pixels.to(pair_.device())).squeeze(0);
+    const caption::TokenCaptioner& captioner = pair_.models().captioner;
+    std::vector<at::Tensor> pixels;
+    for (const image::Image& piece : captioner.pieces(picture.load())) {
+      pixels.push_back(image::preprocess(piece, captioner.preprocessing()));
+    }
+    return captioner.patches(at::stack(pixels));
   });
 }
 
-// [B, 3, S, S], normalised
-at::Tensor UnifiedBatches::changed_pictures(std::vector<BatchRow>& rows) const {
-  std::vector<at::Tensor> pictures;
-  for (BatchRow& row : rows) pictures.push_back(changed_picture(row));
-  return normalise(at::cat(pictures), pair_.models().preprocess).to(pair_.device());
+// 0 × 0 where it does not matter.
+PictureSize UnifiedBatches::size_of(const Picture& picture) {
+  if (!pair_.models().captioner.about().reads_sizes) return {};
+  const at::Tensor size = cache_.get("size " + picture.name, [&] {
+    const image::Image image = picture.load();
+    return at::tensor({image.width, image.height}, at::kLong);
+  });
+  return {size[0].item<int64_t>(), size[1].item<int64_t>()};
 }
 
-// [1, 3, S, S] in [0, 1]: augmented and degraded, as the options say
+// [N, 3, S, S] in [0, 1]: augmented and degraded, as the options say
 at::Tensor UnifiedBatches::changed_picture(BatchRow& row) const {
-  image::PreprocessOptions unnormalised = pair_.models().preprocess;
+  const caption::TokenCaptioner& captioner = pair_.models().captioner;
+  image::PreprocessOptions unnormalised = captioner.preprocessing();
   unnormalised.do_normalize = false;
   image::Image picture = row.picture.load();
   if (options_.augmentation == Augmentation::kBlip) {
-    const int64_t side = pair_.models().captioner.config.vision.image_size;
-    picture = image::augment(picture, side, side, row.random);
+    const int64_t side = captioner.about().image_size;
+    picture = captioner.about().reads_sizes ? image::augment(picture, picture.width, picture.height, row.random)
+                                            : image::augment(picture, side, side, row.random);
   }
-  return degrade(image::preprocess(picture, unnormalised).unsqueeze(0), options_.degradation, row.random);
+  std::vector<at::Tensor> pixels;
+  for (const image::Image& piece : captioner.pieces(picture)) pixels.push_back(image::preprocess(piece, unnormalised));
+  return degrade(at::stack(pixels), options_.degradation, row.random);
 }
 
 at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& texts) {
@@ -167,9 +184,10 @@ at::Tensor UnifiedBatches::draw_latents(const Picture& picture, Random& random) 
 
 int64_t UnifiedBatches::draw_timestep(Random& random) const { return random.below(pair_.models().schedule.steps()); }
 
-CaptionBatch UnifiedBatches::captions(const std::vector<std::string>& texts) const {
-  const CaptionBatch batch = caption_batch(pair_.captioner_tokenizer(), pair_.models().captioner.config.text, texts);
-  return {batch.ids.to(pair_.device()), batch.labels.to(pair_.device())};
+CaptionBatch UnifiedBatches::captions(const std::vector<BatchRow>& rows, const std::vector<std::string>& texts) {
+  std::vector<PictureSize> sizes;
+  for (size_t i = 0; i < texts.size(); ++i) sizes.push_back(size_of(rows[i / (texts.size() / rows.size())].picture));
+  return caption_batch(pair_.models().captioner, texts, sizes, pair_.device());
 }
 
 Share UnifiedBatches::share_of(const CaptionBatch& captions) const {

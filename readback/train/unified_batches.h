@@ -21,10 +21,11 @@ class UnifiedBatches {
   TextCycleBatch text_cycle(std::vector<BatchRow>& rows);
   ImageCycleBatch image_cycle(std::vector<BatchRow>& rows);  // but for its policy
 
-  // Their parts, for other losses. What the captioner's vision model makes of the rows' pictures, [B, P, C], with
-  // gradients where it is trained; then `pixels` gets the pictures, [B, 3, S, S].
-  at::Tensor images(std::vector<BatchRow>& rows, at::Tensor& pixels);
-  CaptionBatch captions(const std::vector<std::string>& texts) const;
+  // Their parts, for other losses. What the captioner's patches() makes of the rows' pictures, with gradients where it
+  // is trained; then `pixels` gets the pictures' pieces, [N, 3, S, S].
+  caption::Pictures images(std::vector<BatchRow>& rows, at::Tensor& pixels);
+  // Of as many texts about each row's picture, side by side.
+  CaptionBatch captions(const std::vector<BatchRow>& rows, const std::vector<std::string>& texts);
   at::Tensor text_states(const std::vector<std::string>& texts);    // [B, T, D]
   at::Tensor draw_latents(const Picture& picture, Random& random);  // [c, h, w], on the CPU
   int64_t draw_timestep(Random& random) const;
@@ -36,8 +37,8 @@ class UnifiedBatches {
  private:
   at::Tensor moments(const Picture& picture);
   at::Tensor image_state(const Picture& picture);
+  PictureSize size_of(const Picture& picture);
   at::Tensor changed_picture(BatchRow& row) const;
-  at::Tensor changed_pictures(std::vector<BatchRow>& rows) const;
   DraftBatch draft_of(std::vector<BatchRow>& rows, const at::Tensor& latents);
 
   UnifiedBatchOptions options_;

@@ -70,6 +70,13 @@ UnifiedObjective::UnifiedObjective(UnifiedModels models, UnifiedOptions options,
   }
 }
 
+caption::Pictures look_at(const caption::TokenCaptioner& captioner, const at::Tensor& pixels,
+                          const caption::Pictures& images) {
+  std::vector<int64_t> counts;
+  for (const at::Tensor& set : images.sets) counts.push_back(set.size(0));
+  return {captioner.patches(pixels).split_with_sizes(counts), images.rows};
+}
+
 at::Tensor text_states_of(const UnifiedModels& models, const at::Tensor& ids) {
   c10::NoGradGuard no_grad;
   return models.text_encoder.forward(ids).last_hidden_state;
@@ -95,11 +102,9 @@ UnifiedLoss UnifiedObjective::text_cycle(const TextCycleBatch& batch) const {
 }
 
 UnifiedLoss UnifiedObjective::image_cycle(const ImageCycleBatch& batch) const {
-  const models::BlipTextDecoder& decoder = models_.captioner.text_decoder;
-  models::BlipState state = decoder.prepare(batch.images);  // its tokens are not kept
-  const at::Tensor logits = decoder.logits(decoder.hidden_states(batch.captions.ids, state, /*cache=*/false, {}));
+  const at::Tensor logits = models_.captioner.logits(batch.images, batch.captions.texts);
   UnifiedLoss loss;
-  loss.lm = batch.share.tokens * models_.captioner.loss(logits, batch.captions.labels);
+  loss.lm = batch.share.tokens * caption_loss(logits, batch.captions.labels, models_.label_smoothing);
   loss.total = loss.lm;
   if (options_.diffusion_weight > 0) {
     const int64_t draws = batch.noise.size(0) / batch.latents.size(0);
@@ -119,7 +124,7 @@ UnifiedLoss UnifiedObjective::image_cycle(const ImageCycleBatch& batch) const {
     loss.total = loss.total + options_.anchor.kl * loss.anchor;
   }
   if (options_.policy.weight > 0) {
-    loss.policy = batch.share.rows * policy_loss(decoder, state, batch.policy);
+    loss.policy = batch.share.rows * policy_loss(models_.captioner, batch.images, batch.policy);
     loss.total = loss.total + options_.policy.weight * loss.policy;
   }
   return loss;
@@ -128,10 +133,10 @@ UnifiedLoss UnifiedObjective::image_cycle(const ImageCycleBatch& batch) const {
 at::Tensor UnifiedObjective::soft_text(const at::Tensor& logits, const at::Tensor& labels) const {
   const models::ClipTextModel& encoder = models_.text_encoder;
   const bool paper = options_.objective == Objective::kPaper;
-  // The logits at the prompt's last token are those of the caption's first, which has place 1 behind the begin token.
+  // The first logits are those of the caption's first token, which has place 1 behind the begin token.
   const int64_t room = models_.framing.length - 2;
-  const int64_t count = std::min(logits.size(1) - models_.prompt_tokens, room);
-  const at::Tensor soft = soft_tokens_(logits.narrow(1, models_.prompt_tokens, count), options_.temperature);
+  const int64_t count = std::min(logits.size(1), room);
+  const at::Tensor soft = soft_tokens_(logits.narrow(1, 0, count), options_.temperature);
   const int64_t batch = soft.size(0), length = paper ? count + 2 : room + 2;
 
   // Labels are the caption and its end token.
@@ -149,10 +154,9 @@ at::Tensor UnifiedObjective::soft_text(const at::Tensor& logits, const at::Tenso
 
 // The starting captioner's logits of the very captions, [B, T, V].
 at::Tensor UnifiedObjective::start_logits(const ImageCycleBatch& batch) const {
-  const models::Blip& start = start_->captioner();
-  const at::Tensor images = batch.pixels.defined() ? start.vision_model.forward(batch.pixels) : batch.images;
-  models::BlipState state = start.text_decoder.prepare(images);
-  return start.text_decoder.logits(start.text_decoder.hidden_states(batch.captions.ids, state, /*cache=*/false));
+  const caption::TokenCaptioner& start = start_->captioner();
+  const caption::Pictures images = batch.pixels.defined() ? look_at(start, batch.pixels, batch.images) : batch.images;
+  return start.logits(images, batch.captions.texts);
 }
 
 at::Tensor UnifiedObjective::predict(const models::Unet& unet, const at::Tensor& noisy, const at::Tensor& timesteps,
@@ -183,7 +187,12 @@ at::Tensor UnifiedObjective::reading_loss(const TextCycleBatch& batch, const at:
   const at::Tensor latents = options_.objective == Objective::kPaper
                                  ? previous_sample(output, t, chosen(batch.latents), chosen(batch.step_noise))
                                  : models_.schedule.clean(chosen(noisy), output, t);
-  const CaptionBatch captions{chosen(batch.captions.ids), chosen(batch.captions.labels)};
+  const caption::Texts& texts = batch.captions.texts;
+  CaptionBatch captions{{.ids = chosen(texts.ids)}, chosen(batch.captions.labels)};
+  if (texts.source_ids.defined()) captions.texts.source_ids = chosen(texts.source_ids);
+  for (int64_t i = 0; i < rows.numel(); ++i) {
+    captions.texts.known.push_back(texts.known[static_cast<size_t>(rows[i].item<int64_t>())]);
+  }
   return read(latents, captions, chosen(weights)) / learned;
 }
 
@@ -195,11 +204,12 @@ at::Tensor UnifiedObjective::read(const at::Tensor& latents, const CaptionBatch&
   models_.release(Part::kUnet);
   const at::Tensor pixels = as_pixels(latents);
   release_after_gradient(pixels, Part::kCaptioner);
-  const at::Tensor logits = models_.captioner.forward(pixels, captions.ids, {});  // [R, T, V]
+  const at::Tensor logits =
+      models_.captioner.logits(one_each(models_.captioner.patches(pixels)), captions.texts);  // [R, L + 1, V]
   const at::Tensor predictions = logits.slice(1, 0, -1).flatten(0, 1).to(at::kFloat);
   const at::Tensor losses = at::cross_entropy_loss(predictions, labels.slice(1, 1).flatten(), {}, at::Reduction::None,
-                                                   -100, models_.captioner.config.text.label_smoothing)
-                                .view({labels.size(0), -1});  // [R, T - 1], 0 where nothing is learned
+                                                   -100, models_.label_smoothing)
+                                .view({labels.size(0), -1});  // [R, L], 0 where nothing is learned
   return (losses * weights.to(losses.device()).unsqueeze(1)).sum();
 }
 
@@ -210,9 +220,9 @@ void UnifiedObjective::release_after_gradient(const at::Tensor& x, Part part) co
 
 at::Tensor UnifiedObjective::as_pixels(const at::Tensor& latents) const {
   const at::Tensor decoded = generate::decode(models_.vae, latents).to(at::kFloat);  // [R, 3, H, W], about [-1, 1]
-  const int64_t side = models_.captioner.config.vision.image_size;
+  const int64_t side = models_.captioner.about().image_size;
   if (options_.objective == Objective::kPaper) return resize(decoded, side, /*antialias=*/false);
-  return normalise(resize(decoded / 2 + 0.5, side, /*antialias=*/true), models_.preprocess);
+  return normalise(resize(decoded / 2 + 0.5, side, /*antialias=*/true), models_.captioner.preprocessing());
 }
 
 // DDPM's step (https://arxiv.org/abs/2006.11239, formula 7) as diffusers' DDPMScheduler takes it, "fixed_small".

@@ -9,8 +9,6 @@
 #include <string>
 
 #include "readback/generate/noise_schedule.h"
-#include "readback/image/preprocess.h"
-#include "readback/models/blip/blip.h"
 #include "readback/models/clip/clip.h"
 #include "readback/models/stable_diffusion/unet.h"
 #include "readback/models/stable_diffusion/vae.h"
@@ -28,17 +26,16 @@ enum class Part { kCaptioner, kTextEncoder, kUnet };
 
 // What the objective computes with. The models live elsewhere; which parameters are trained is decided there, too.
 struct UnifiedModels {
-  const models::Blip& captioner;
+  const caption::TokenCaptioner& captioner;
   const models::ClipTextModel& text_encoder;
   const models::Unet& unet;
   const models::Vae& vae;
   generate::NoiseSchedule schedule;
-  bool clip_sample = false;             // kPaper: the scheduler configuration's
-  nlohmann::json scheduler;             // kDraft: the scheduler configuration as the generator's pipeline takes it
-  image::PreprocessOptions preprocess;  // the captioner's
+  bool clip_sample = false;    // kPaper: the scheduler configuration's
+  nlohmann::json scheduler;    // kDraft: the scheduler configuration as the generator's pipeline takes it
+  double label_smoothing = 0;  // of captions
   VocabularyBridge bridge;
-  int64_t prompt_tokens = 3;  // of "a picture of"
-  text::Framing framing;      // of what the generator reads
+  text::Framing framing;  // of what the generator reads
   // Called when the others are at work for a while: the part's frozen weights may leave memory.
   std::function<void(Part)> release = [](Part) {};
 };
@@ -62,11 +59,11 @@ struct TextCycleBatch {
 
 // I → T → I
 struct ImageCycleBatch {
-  at::Tensor images;  // [B, P, C]: what the captioner's vision model makes of the pictures
+  caption::Pictures images;  // what the captioner's patches() makes of the pictures
   CaptionBatch captions;
   at::Tensor latents;           // [B, c, h, w], scaled
   at::Tensor noise, timesteps;  // [n · B, …], int64 [n · B] on the CPU: n draws for each text, side by side
-  at::Tensor pixels;            // [B, 3, S, S], normalised, where the vision model is trained: what `images` came from
+  at::Tensor pixels;            // [N, 3, S, S], normalised, where the vision model is trained: what `images` came from
   PolicyBatch policy;           // with a policy gradient
   Share share = {};
 };
@@ -75,6 +72,10 @@ struct UnifiedLoss {
   // Scalars; a part that was not computed is undefined. anchor: the divergence without its weight.
   at::Tensor total, diffusion, lm, anchor, policy;
 };
+
+// What `captioner` makes of pixels that are those of `images`.
+caption::Pictures look_at(const caption::TokenCaptioner& captioner, const at::Tensor& pixels,
+                          const caption::Pictures& images);
 
 // The generator's token ids, int64 [B, T] → [B, T, D], without gradients: the text encoder is frozen.
 at::Tensor text_states_of(const UnifiedModels& models, const at::Tensor& ids);
@@ -88,7 +89,7 @@ class UnifiedObjective {
   UnifiedLoss text_cycle(const TextCycleBatch& batch) const;
   UnifiedLoss image_cycle(const ImageCycleBatch& batch) const;
 
-  // The captioner's logits [B, T, V] as the generator reads them: [B, T', D].
+  // The captioner's logits [B, L + 1, V] of captions as the generator reads them: [B, T', D].
   at::Tensor soft_text(const at::Tensor& logits, const at::Tensor& labels) const;
 
  private:

@@ -15,7 +15,8 @@
 
 namespace readback::train {
 
-// Query, key and value projections of the cross-attention, of BLIP's text decoder or of the UNet; or everything.
+// Query, key and value projections of the cross-attention by which a model looks at what it is given; all that stands
+// between pictures and language (trained_parameters.cpp says what that is in each model); or everything.
 // kLora…: the adapters beside those layers, kLoraAll beside every linear layer.
 enum class Selection {
   kNone,
@@ -23,14 +24,16 @@ enum class Selection {
   kXattnQ,
   kXattnKv,
   kXattnQkv,
+  kBridge,
   kLoraAll,
   kLoraXattnQ,
   kLoraXattnKv,
   kLoraXattnQkv,
+  kLoraBridge,
 };
-constexpr std::array<const char*, 9> names_of(Selection) {
-  return {"none",     "all",          "xattn_q",       "xattn_kv",      "xattn_qkv",
-          "lora:all", "lora:xattn_q", "lora:xattn_kv", "lora:xattn_qkv"};
+constexpr std::array<const char*, 11> names_of(Selection) {
+  return {"none",     "all",          "xattn_q",       "xattn_kv",       "xattn_qkv",  "bridge",
+          "lora:all", "lora:xattn_q", "lora:xattn_kv", "lora:xattn_qkv", "lora:bridge"};
 }
 
 // trained_parameters.cpp
@@ -59,7 +62,7 @@ struct ModelPairOptions {
   static constexpr auto options() {
     using O = ModelPairOptions;
     return std::tuple(
-        option(&O::captioner, "captioner", "BLIP repository to start from"),
+        option(&O::captioner, "captioner", "BLIP, BLIP-2, IDEFICS or SmolVLM repository to start from"),
         option(&O::generator, "generator", "Stable Diffusion repository to start from"),
         option(&O::train_captioner, "train_captioner", "Which parameters of the captioner learn; lora: adapters"),
         option(&O::train_generator, "train_generator", "Which parameters of the UNet learn; lora: adapters"),
@@ -172,7 +175,7 @@ struct PolicyOptions {
   double weight = 0;
   int64_t samples = 4;  // N
   int64_t draws = 1;    // D, the same for all captions of an image
-  int64_t max_length = 20;
+  int64_t max_new_tokens = 16;
   AdvantageScale scale = AdvantageScale::kBatch;
   double clip_weight = 0;
   std::string clip;
@@ -183,7 +186,7 @@ struct PolicyOptions {
         option(&O::weight, "weight", "I-T-I: of the policy gradient on sampled captions; 0: none", at_least(0)),
         option(&O::samples, "samples", "Captions sampled for each image", at_least(2)),
         option(&O::draws, "draws", "Noise draws that an image's captions are compared by", at_least(1)),
-        option(&O::max_length, "max_length", "Of a sampled caption in tokens, the prompt's counted", at_least(1)),
+        option(&O::max_new_tokens, "max_new_tokens", "Tokens of a sampled caption", at_least(1)),
         option(&O::scale, "scale", "batch: advantages by their deviation in the batch; none"),
         option(&O::clip_weight, "clip_weight", "Weight of CLIP's cosine of image and caption in the reward"),
         option(&O::clip, "clip", "CLIP repository of that cosine"));

@@ -54,13 +54,14 @@ struct Training {
   Case test;
   Tiny tiny;
   std::map<std::string, at::Tensor> parameters;
+  std::shared_ptr<const models::Blip> start_blip;
   StartingModels start;
   UnifiedObjective objective;
 
   explicit Training(const std::string& name, const std::function<void(UnifiedOptions&)>& change = {})
       : test(case_of(name)),
         parameters(tiny.trained(test.trained(), test.trained())),
-        start(tiny.blip_config, tiny.blip_weights, tiny.unet.config, tiny.unet_weights, parameters),
+        start(tiny.maker(&start_blip), tiny.blip_weights, tiny.unet.config, tiny.unet_weights, parameters),
         objective(models_of(test, tiny), changed(change), &start) {}
   UnifiedOptions changed(const std::function<void(UnifiedOptions&)>& change) const {
     UnifiedOptions options = options_of(test);
@@ -98,7 +99,7 @@ struct Training {
     EXPECT_LE((reward - truth).abs().max().item<double>(), 1e-5 * truth.abs().max().item<double>());
     at::Tensor advantages = leave_one_out(reward);
     if (test.json["policy_scale"] == "batch") advantages = advantages / advantages.square().mean().sqrt();
-    batch.policy = {{test.at_step(step, "sampled_ids"), test.at_step(step, "sampled_labels")}, advantages};
+    batch.policy = {behind_prompt(test.at_step(step, "sampled_ids"), test.at_step(step, "sampled_labels")), advantages};
     return batch;
   }
 
@@ -184,7 +185,7 @@ TEST(Anchor, IsZeroAtTheStartWithoutGradientAndGrowsFromThere) {
 TEST(Anchor, StartingModelsShareWhatIsNotTrained) {
   const Training training("anchor");
   const auto shares = [](const at::Tensor& a, const at::Tensor& b) { return a.data_ptr() == b.data_ptr(); };
-  const models::Blip &tuned = training.tiny.blip, &start = training.start.captioner();
+  const models::Blip &tuned = *training.tiny.blip, &start = *training.start_blip;
   EXPECT_TRUE(shares(start.vision_model.patch_embedding.weight, tuned.vision_model.patch_embedding.weight));
   EXPECT_TRUE(shares(start.text_decoder.layers[0].crossattention.key.weight,
                      tuned.text_decoder.layers[0].crossattention.key.weight));

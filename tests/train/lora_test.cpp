@@ -96,11 +96,13 @@ void expect_saved_reads_as_trained(const Folder& folder, const UnifiedTaskOption
   const checkpoint::TensorMap state = checkpoint::load_safetensors(folder / "training/state.safetensors");
   c10::NoGradGuard no_grad;
   const at::Tensor pixels = at::linspace(-1, 1, 3 * 32 * 32).view({1, 3, 32, 32});
-  const at::Tensor ids = at::tensor(std::vector<int64_t>{3, 7, 9, 11}).unsqueeze(0);
+  const caption::Texts texts{.ids = at::tensor(std::vector<int64_t>{3, 7, 9, 11}).unsqueeze(0), .known = {1}};
   const at::Tensor sample = at::linspace(-2, 2, 4 * 8 * 8).view({1, 4, 8, 8}), timesteps = at::tensor({300});
   const UnifiedModels& models = pair.models();
   const at::Tensor text = at::linspace(-1, 1, 5 * models.unet.config.cross_attention_dim).view({1, 5, -1});
-  const auto captions = [&](const models::Blip& blip) { return blip.forward(pixels, ids, {}); };
+  const auto captions = [&](const caption::TokenCaptioner& captioner) {
+    return captioner.logits(one_each(captioner.patches(pixels)), texts);
+  };
   const auto denoised = [&](const models::Unet& unet) {
     return unet.forward(sample, timesteps, unet.prepare({.text = text}));
   };
@@ -113,7 +115,7 @@ void expect_saved_reads_as_trained(const Folder& folder, const UnifiedTaskOption
   const auto weights = [&](const char* name, const char* part) {
     return nn::Weights(checkpoint::Repository(folder / name).tensors(part), at::kCPU, at::kFloat, name);
   };
-  const models::Blip captioner(models.captioner.config, weights("captioner", ""));
+  const caption::BlipCaptioner captioner(checkpoint::Repository(folder / "captioner"), weights("captioner", ""));
   const models::Unet unet(models.unet.config, weights("generator", "unet"));
   EXPECT_LT(relative_error(captions(captioner), logits), 1e-5);
   EXPECT_LT(relative_error(denoised(unet), noise), 1e-5);

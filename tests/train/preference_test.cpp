@@ -49,23 +49,24 @@ struct Training {
         captioner(test.json["method"] != "diffusion_dpo"),
         parameters(
             tiny.trained(captioner ? test.trained() : Selection::kNone, captioner ? Selection::kNone : test.trained())),
-        start(tiny.blip_config, tiny.blip_weights, tiny.unet.config, tiny.unet_weights, parameters) {}
+        start(tiny.maker(), tiny.blip_weights, tiny.unet.config, tiny.unet_weights, parameters) {}
 
   at::Tensor stored(const std::string& what, int64_t step) const { return test[what][step]; }
 };
 
-at::Tensor log_probabilities(const models::Blip& blip, const at::Tensor& pixels, const at::Tensor& ids,
+at::Tensor log_probabilities(const caption::TokenCaptioner& captioner, const at::Tensor& pixels, const at::Tensor& ids,
                              const at::Tensor& labels) {
-  models::BlipState state = blip.text_decoder.prepare(blip.vision_model.forward(pixels));
-  return token_log_probabilities(blip.text_decoder.logits(blip.text_decoder.hidden_states(ids, state, false)), labels);
+  const CaptionBatch captions = behind_prompt(ids, labels);
+  const caption::Pictures images = repeated(one_each(captioner.patches(pixels)), ids.size(0) / pixels.size(0));
+  return token_log_probabilities(captioner.logits(images, captions.texts), captions.labels);
 }
 
 at::Tensor dpo_micro_step(const Training& training, int64_t step) {
   const nlohmann::json& json = training.test.json;
   const at::Tensor pixels = Case::draw("blip pixels", step, {kPairs, 3, kReaderSize, kReaderSize});
-  const auto sums = [&](const models::Blip& blip) {
+  const auto sums = [&](const caption::TokenCaptioner& captioner) {
     const auto of = [&](const std::string& which) {
-      return log_probabilities(blip, pixels, at_step("pairs." + which + "_ids", step),
+      return log_probabilities(captioner, pixels, at_step("pairs." + which + "_ids", step),
                                at_step("pairs." + which + "_labels", step))
           .sum(1);
     };
@@ -74,7 +75,7 @@ at::Tensor dpo_micro_step(const Training& training, int64_t step) {
   const auto tokens = [&](const std::string& which) {
     return at_step("pairs." + which + "_labels", step).slice(1, 1).ge(0).sum(1);
   };
-  const Compared model = sums(training.tiny.blip);
+  const Compared model = sums(training.tiny.captioner);
   Compared reference;
   {
     c10::NoGradGuard no_grad;
@@ -105,13 +106,13 @@ at::Tensor grpo_micro_step(const Training& training, int64_t step) {
   const at::Tensor ids = at_step("groups.ids", group), labels = at_step("groups.labels", group);
   const at::Tensor advantages = group_advantages(at_step("groups.rewards", group), options.scale);
   expect_near(advantages, training.stored("advantages", group), "advantages");
-  TokenLogProbabilities tokens{.model = log_probabilities(training.tiny.blip, pixels, ids, labels),
-                               .old = training.stored("old", group).to(test_device())};
+  TokenLogProbabilities tokens{.model = log_probabilities(training.tiny.captioner, pixels, ids, labels),
+                               .old = training.stored("old", group).slice(1, kKnown - 1).to(test_device())};
   if (options.kl > 0) {
     c10::NoGradGuard no_grad;
     tokens.reference = log_probabilities(training.start.captioner(), pixels, ids, labels);
   }
-  const GrpoLoss loss = grpo_loss(tokens, advantages.flatten(), labels.slice(1, 1).ge(0), options);
+  const GrpoLoss loss = grpo_loss(tokens, advantages.flatten(), labels.slice(1, kKnown).ge(0), options);
   const at::Tensor parts = training.stored("losses", step);  // loss, kl, clipped low, high, both
   if (options.kl > 0) expect_near(loss.divergence, parts[1], "divergence of step " + std::to_string(step));
   expect_near(loss.clipped, parts[4], "clipped share of step " + std::to_string(step));

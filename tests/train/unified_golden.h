@@ -14,6 +14,7 @@
 #include "../device.h"
 #include "readback/base/files.h"
 #include "readback/base/random.h"
+#include "readback/caption/blip_captioner.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/train/batches.h"
 #include "readback/train/trained_parameters.h"
@@ -33,18 +34,31 @@ inline nn::Weights load(const std::string& folder, const std::string& part = "")
 
 inline checkpoint::ConfigReader config(const std::string& path) { return {read_json(kGoldens + path), path}; }
 
+// Captions whose begin token and prompt are four tokens.
+constexpr int64_t kKnown = 4;
+inline CaptionBatch behind_prompt(const at::Tensor& ids, const at::Tensor& labels) {
+  return {{.ids = ids, .known = std::vector<int64_t>(static_cast<size_t>(ids.size(0)), kKnown)},
+          labels.slice(1, kKnown - 1)};
+}
+
+inline caption::BlipCaptioner captioner_of(std::shared_ptr<const models::Blip> model) {
+  return caption::BlipCaptioner(caption::BlipCaptioner::Parts{.model = std::move(model)});
+}
+
 // The tiny models of the goldens: models/blip and generate/pipeline.
 struct Tiny {
   nn::Weights blip_weights = load("models/blip"), text_weights = load("generate/pipeline", "text_encoder"),
               unet_weights = load("generate/pipeline", "unet"), vae_weights = load("generate/pipeline", "vae");
   models::BlipConfig blip_config = models::BlipConfig::read(config("models/blip/config.json"));
-  models::Blip blip;
+  std::shared_ptr<const models::Blip> blip;
+  caption::BlipCaptioner captioner;
   models::ClipTextModel text{models::ClipTextConfig::read(config("generate/pipeline/text_encoder/config.json")),
                              text_weights};
   models::Unet unet{models::UnetConfig::read(config("generate/pipeline/unet/config.json")), unet_weights};
   models::Vae vae{models::VaeConfig::read(config("generate/pipeline/vae/config.json")), vae_weights};
 
-  explicit Tiny(double label_smoothing = 0) : blip(smoothed(label_smoothing), blip_weights) {
+  explicit Tiny(double label_smoothing = 0)
+      : blip(std::make_shared<models::Blip>(smoothed(label_smoothing), blip_weights)), captioner(captioner_of(blip)) {
     at::set_num_threads(1);  // the models are tiny
     for (const nn::Weights* weights : {&blip_weights, &text_weights, &unet_weights, &vae_weights}) weights->finish();
   }
@@ -56,13 +70,24 @@ struct Tiny {
   // What is trained, under "captioner." and "unet.".
   std::map<std::string, at::Tensor> trained(Selection captioner, Selection generator) const {
     std::map<std::string, at::Tensor> all;
-    for (const auto& [key, tensor] : select_parameters(blip_weights.parameters(), Side::kCaptioner, captioner)) {
+    for (const auto& [key, tensor] :
+         select_parameters(blip_weights.parameters(), tunable("BlipForConditionalGeneration"), captioner)) {
       all["captioner." + key] = tensor;
     }
-    for (const auto& [key, tensor] : select_parameters(unet_weights.parameters(), Side::kGenerator, generator)) {
+    for (const auto& [key, tensor] :
+         select_parameters(unet_weights.parameters(), tunable("UNet2DConditionModel"), generator)) {
       all["unet." + key] = tensor;
     }
     return all;
+  }
+
+  // Captioners of other weights; `made` gets the model of the latest.
+  StartingModels::MakeCaptioner maker(std::shared_ptr<const models::Blip>* made = nullptr) const {
+    return [config = blip_config, made](const nn::Weights& weights) {
+      const auto model = std::make_shared<models::Blip>(config, weights);
+      if (made != nullptr) *made = model;
+      return std::make_unique<caption::BlipCaptioner>(captioner_of(model));
+    };
   }
 
   at::Tensor latents(const at::Tensor& pixels, const at::Tensor& noise) const {
@@ -72,14 +97,14 @@ struct Tiny {
   }
 
   UnifiedModels models(const at::Tensor& map, generate::NoiseSchedule schedule, bool clip_sample = false) const {
-    return {.captioner = blip,
+    return {.captioner = captioner,
             .text_encoder = text,
             .unet = unet,
             .vae = vae,
             .schedule = std::move(schedule),
             .clip_sample = clip_sample,
+            .label_smoothing = blip_config.text.label_smoothing,
             .bridge = {map, kUnknown, blip_config.text.vocab_size},
-            .prompt_tokens = 3,
             .framing = {.begin = 194, .end = 195, .padding = 195, .length = 16}};
   }
 };
@@ -130,15 +155,16 @@ struct Case {
             .noise = draw("noise", step, {batch(), 4, kLatent, kLatent}),
             .timesteps = at_step(step, "timesteps"),
             .text = text_states_of(objective.models(), at_step(step, "text_ids")),
-            .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
+            .captions = behind_prompt(at_step(step, "caption_ids"), at_step(step, "caption_labels")),
             .step_noise = draw("step noise", step, {batch(), 4, kLatent, kLatent})};
   }
   ImageCycleBatch image_cycle(const Tiny& tiny, int64_t step) const {
-    return {.images = tiny.blip.vision_model.forward(draw("blip pixels", step, {batch(), 3, kReaderSize, kReaderSize})),
-            .captions = {at_step(step, "caption_ids"), at_step(step, "caption_labels")},
-            .latents = latents(tiny, step),
-            .noise = draw("noise", step, {batch() * json["draws"].get<int64_t>(), 4, kLatent, kLatent}),
-            .timesteps = at_step(step, "timesteps")};
+    return {
+        .images = one_each(tiny.captioner.patches(draw("blip pixels", step, {batch(), 3, kReaderSize, kReaderSize}))),
+        .captions = behind_prompt(at_step(step, "caption_ids"), at_step(step, "caption_labels")),
+        .latents = latents(tiny, step),
+        .noise = draw("noise", step, {batch() * json["draws"].get<int64_t>(), 4, kLatent, kLatent}),
+        .timesteps = at_step(step, "timesteps")};
   }
 };
 

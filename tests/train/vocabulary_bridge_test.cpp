@@ -117,17 +117,21 @@ TEST(TrainedParameters, ByNameOrAnError) {
       {"text_decoder.bert.encoder.layer.0.crossattention.self.value.bias", {}},
       {"text_decoder.bert.encoder.layer.0.crossattention.output.dense.bias", {}}};
   const auto count = [&](const char* name) {
-    return select_parameters(captioner, Side::kCaptioner, parse_enum<Selection>("train_captioner", name)).size();
+    return select_parameters(captioner, tunable("BlipForConditionalGeneration"),
+                             parse_enum<Selection>("train_captioner", name))
+        .size();
   };
   EXPECT_EQ(count("xattn_q"), 1u);
   EXPECT_EQ(count("xattn_kv"), 2u);
   EXPECT_EQ(count("xattn_qkv"), 3u);
   EXPECT_EQ(count("all"), 5u);
   EXPECT_EQ(count("none"), 0u);
+  EXPECT_EQ(count("bridge"), 4u);
   EXPECT_THROW(count("xattn"), UsageError);
-  EXPECT_THROW(select_parameters({{"vision_model.layer.0.query.weight", {}}}, Side::kCaptioner, Selection::kXattnQ),
+  EXPECT_THROW(select_parameters({{"vision_model.layer.0.query.weight", {}}}, tunable("BlipForConditionalGeneration"),
+                                 Selection::kXattnQ),
                CheckpointError);
-  EXPECT_THROW(select_parameters(captioner, Side::kGenerator, Selection::kXattnQ), CheckpointError);
+  EXPECT_THROW(select_parameters(captioner, tunable("UNet2DConditionModel"), Selection::kXattnQ), CheckpointError);
 }
 
 }  // namespace
