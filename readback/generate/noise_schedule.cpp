@@ -89,8 +89,11 @@ NoiseSchedule NoiseSchedule::read(checkpoint::ConfigReader& config, bool can_res
 
 NoiseSchedule NoiseSchedule::from_config(const nlohmann::json& scheduler_config) {
   checkpoint::ConfigReader config(scheduler_config, "scheduler_config.json");
-  const bool is_lcm = config.get<nlohmann::json>("_class_name", nullptr) == "LCMScheduler";
-  return read(config, /*can_rescale=*/true, is_lcm ? kLcmNoise : NoiseDefaults());
+  const nlohmann::json of = config.get<nlohmann::json>("_class_name", nullptr);
+  return read(config, /*can_rescale=*/true,
+              of == "LCMScheduler"      ? kLcmNoise
+              : of == "UnCLIPScheduler" ? kUnclipNoise
+                                        : NoiseDefaults());
 }
 
 at::Tensor NoiseSchedule::add_noise(const at::Tensor& x0, const at::Tensor& noise, const at::Tensor& t) const {

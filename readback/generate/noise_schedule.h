@@ -17,12 +17,13 @@ enum class Prediction {
   kVelocity,  // v = √ᾱ_t ε - √(1 - ᾱ_t) x_0 (Salimans and Ho, https://arxiv.org/abs/2202.00512)
 };
 
-// What a scheduler's class takes where a configuration states no noise: LCM's and the others'.
+// What a scheduler's class takes where a configuration states no noise: LCM's, unCLIP's and the others'.
 struct NoiseDefaults {
   double beta_start = 1e-4, beta_end = 0.02;
   const char* beta_schedule = "linear";
 };
 inline constexpr NoiseDefaults kLcmNoise = {0.00085, 0.012, "scaled_linear"};
+inline constexpr NoiseDefaults kUnclipNoise = {.beta_schedule = "squaredcos_cap_v2"};
 
 // B latents of any shape; timesteps t are int64 [B] (or a single one for all), 0 … steps() - 1.
 struct NoiseSchedule {

@@ -84,17 +84,37 @@ struct ConsistencyOptions {
   }
 };
 
-enum class TaskKind { kVae, kClip, kCaptioner, kDiffusion, kConsistency, kLanguageModel, kFlamingo };
-constexpr std::array<const char*, 7> names_of(TaskKind) {
-  return {"vae", "clip", "captioner", "diffusion", "consistency", "language-model", "flamingo"};
+enum class TaskKind {
+  kVae,
+  kClip,
+  kCaptioner,
+  kDiffusion,
+  kConsistency,
+  kLanguageModel,
+  kFlamingo,
+  kUnclipPrior,
+  kUnclipDecoder,
+  kUnclipSuperResolution
+};
+constexpr std::array<const char*, 10> names_of(TaskKind) {
+  return {"vae",
+          "clip",
+          "captioner",
+          "diffusion",
+          "consistency",
+          "language-model",
+          "flamingo",
+          "unclip-prior",
+          "unclip-decoder",
+          "unclip-super-resolution"};
 }
 
 // A model of the small world, for train alone. vae_task.cpp, clip_task.cpp, captioner_task.cpp, diffusion_task.cpp,
-// consistency_task.cpp, flamingo_task.cpp
+// consistency_task.cpp, flamingo_task.cpp, unclip_task.cpp
 struct TaskOptions {
   std::optional<TaskKind> task;
   std::string model;
-  std::string vae, text_encoder;
+  std::string vae, text_encoder, clip;
   int64_t image_size = 32;
   int64_t batch_size = 64;
   int64_t first_scene = 0, scenes = 50000;
@@ -115,6 +135,7 @@ struct TaskOptions {
             "Folder of configuration files; weights in it are the start, else a fresh model. consistency: the teacher"),
         option(&O::vae, "vae", "diffusion: the trained VAE's folder"),
         option(&O::text_encoder, "text_encoder", "diffusion: CLIP repository whose text model is the start"),
+        option(&O::clip, "clip", "unclip-…: CLIP repository that the model is made for, unless it has one in it"),
         option(&O::image_size, "image_size", "Side of a scene in pixels", at_least(1)),
         option(&O::batch_size, "batch_size", "Scenes", at_least(1)),
         option(&O::first_scene, "first_scene", "Of the training split's: the first that is seen", at_least(0)),

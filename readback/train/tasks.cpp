@@ -17,8 +17,10 @@ namespace fs = std::filesystem;
 std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machine, const Context& context) {
   check_options(options);
   if (!options.task)
-    throw UsageError(
-        describe("task", "vae, clip, captioner, diffusion, consistency, language-model or flamingo", "none"));
+    throw UsageError(describe("task",
+                              "vae, clip, captioner, diffusion, consistency, language-model, flamingo, unclip-prior, "
+                              "unclip-decoder or unclip-super-resolution",
+                              "none"));
   if (options.model.empty()) throw UsageError(describe("model", "a folder of configuration files", "none"));
   switch (*options.task) {
     case TaskKind::kVae:
@@ -33,6 +35,10 @@ std::unique_ptr<Task> make_task(const TaskOptions& options, const Machine& machi
       return make_flamingo_task(options, machine, context);
     case TaskKind::kConsistency:
       return make_consistency_task(options, machine, context);
+    case TaskKind::kUnclipPrior:
+    case TaskKind::kUnclipDecoder:
+    case TaskKind::kUnclipSuperResolution:
+      return make_unclip_task(options, machine, context);
     case TaskKind::kDiffusion:
       break;
   }

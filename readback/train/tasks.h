@@ -17,6 +17,8 @@ std::unique_ptr<Task> make_language_model_task(const TaskOptions& options, const
 std::unique_ptr<Task> make_flamingo_task(const TaskOptions& options, const Machine& machine, const Context& context);
 std::unique_ptr<Task> make_diffusion_task(const TaskOptions& options, const Machine& machine, const Context& context);
 std::unique_ptr<Task> make_consistency_task(const TaskOptions& options, const Machine& machine, const Context& context);
+// One of unCLIP's three stages.
+std::unique_ptr<Task> make_unclip_task(const TaskOptions& options, const Machine& machine, const Context& context);
 
 // The parameters in `subfolder` of `repository` to start from, or fresh ones where it has no weights.
 nn::Weights starting_weights(const checkpoint::Repository& repository, const Machine& machine, uint64_t seed,
