@@ -15,6 +15,7 @@
 #include "readback/models/part.h"
 #include "readback/train/batches.h"
 #include "readback/train/tasks.h"
+#include "readback/train/unclip_loss.h"
 
 namespace readback::train {
 
@@ -307,7 +308,9 @@ class DecoderTask final : public UnclipTask {
         unet_.forward(noised.sample.to(machine_.dtype), noised.t.to(machine_.device), context).to(at::kFloat);
     const std::vector<at::Tensor> halves = output.chunk(2, 1);
     const at::Tensor denoising = denoising_loss(noised, halves[0]);
-    const at::Tensor variance = variance_loss(noised, halves[0].detach(), halves[1]);
+    // Of the variance's loss the picture learns nothing.
+    const at::Tensor estimate = schedule_.clean(noised.sample, halves[0].detach(), noised.t).clamp(-1, 1);
+    const at::Tensor variance = variance_divergence(schedule_, noised.clean, estimate, halves[1], noised.t);
     metrics = {{"denoising", denoising.item<double>()}, {"variance", variance.item<double>()}};
     return denoising + kVarianceWeight * variance;
   }
@@ -317,24 +320,6 @@ class DecoderTask final : public UnclipTask {
     const models::DecoderConditions conditions = projection_.forward(embeds, texts.embeds, texts.states);
     const at::Tensor seen = at::constant_pad_nd(texts.tokens, {projection_.config.clip_extra_context_tokens, 0}, 1);
     return unet_.prepare(conditions.states, seen, conditions.time);
-  }
-
-  // The divergence of the step that the network would take from the one that knows the clean picture, where only the
-  // variance learns. `place`: where its logarithm lies between its least value, at -1, and its greatest, at 1.
-  at::Tensor variance_loss(const Noised& noised, const at::Tensor& output, const at::Tensor& place) const {
-    const auto at_step = [&](const at::Tensor& t) {
-      return schedule_.alphas_cumprod.index_select(0, t).view({-1, 1, 1, 1}).to(output.device());
-    };
-    // The step from 0 adds nothing.
-    const at::Tensor adds = noised.t.gt(0).view({-1, 1, 1, 1}).to(output.device());
-    const at::Tensor t = noised.t.clamp_min(1), alpha = at_step(t), previous = at_step(t - 1);
-    const at::Tensor beta = 1 - alpha / previous, least = beta * (1 - previous) / (1 - alpha);
-    const at::Tensor log_variance = least.log() + (place + 1) / 2 * (beta.log() - least.log());
-    const at::Tensor estimate = schedule_.clean(noised.sample, output, noised.t).clamp(-1, 1);
-    const at::Tensor error = previous.sqrt() * beta / (1 - alpha) * (noised.clean - estimate);
-    const at::Tensor divergence =
-        0.5 * (log_variance - least.log() - 1 + (least + error.square()) * (-log_variance).exp());
-    return divergence.mul(adds).mean();
   }
 
   models::TextProjection projection_;
