@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -19,7 +18,6 @@
 #include "readback/generate/open.h"
 #include "readback/train/task.h"
 #include "readback/train/trainer.h"
-#include "readback/train/unclip_loss.h"
 #include "tests/source_dir.h"
 #include "training_folder.h"
 
@@ -69,37 +67,6 @@ void learn(const TaskOptions& task, int64_t steps, const fs::path& folder, const
   train(*make_task(task, {}, context), train_options(steps, learning_rate), {}, folder, context);
 }
 
-// Against the divergence of two normal distributions as torch.distributions writes it, with the steps' figures of
-// diffusers' UnCLIPScheduler (1,000 training steps, cosine).
-TEST(Unclip, VarianceLearnsHowFarThePictureIsFromTheTruth) {
-  const auto schedule =
-      generate::NoiseSchedule::from_config({{"_class_name", "UnCLIPScheduler"}, {"num_train_timesteps", 1000}});
-  const at::Tensor clean = at::tensor({0.5, -0.25}, at::kFloat).view({1, 2});
-  const auto divergence = [&](int64_t t, double error, const at::Tensor& place) {
-    return variance_divergence(schedule, clean, clean + error, place, at::tensor({t}));
-  };
-  for (const int64_t t : {1, 20, 600}) {
-    const at::Tensor alphas = schedule.alphas_cumprod.to(at::kDouble);
-    const double alpha = alphas[t].item<double>(), previous = alphas[t - 1].item<double>();
-    const double beta = 1 - alpha / previous, least = beta * (1 - previous) / (1 - alpha);
-    for (const double place : {-1.0, 0.5, 1.0}) {
-      const double share = (place + 1) / 2, deviation = std::sqrt(std::pow(beta, share) * std::pow(least, 1 - share));
-      const double gap = std::sqrt(previous) * beta / (1 - alpha) * 0.1, ratio = std::sqrt(least) / deviation;
-      const double expected = 0.5 * (ratio * ratio + gap * gap / (deviation * deviation) - 1 - 2 * std::log(ratio));
-      const double got = divergence(t, 0.1, at::full({1, 2}, place)).item<double>();
-      EXPECT_NEAR(got, expected, 1e-4 * expected + 1e-6) << t << ", " << place;
-    }
-  }
-  EXPECT_NEAR(divergence(20, 0, at::full({1, 2}, -1.0)).item<double>(), 0, 1e-6) << "the truth and its variance";
-  EXPECT_EQ(divergence(0, 0.1, at::zeros({1, 2})).item<double>(), 0) << "a step that adds nothing";
-  for (const double error : {0.0, 0.5}) {  // who errs asks for more noise, who does not for less
-    const at::Tensor place = at::zeros({1, 2}).requires_grad_();
-    divergence(1, error, place).backward();
-    EXPECT_EQ(place.grad().gt(0).all().item<bool>(), error == 0);
-    EXPECT_EQ(place.grad().lt(0).all().item<bool>(), error > 0);
-  }
-}
-
 constexpr TaskKind kStages[] = {TaskKind::kUnclipPrior, TaskKind::kUnclipDecoder, TaskKind::kUnclipSuperResolution};
 
 // The median of a figure in the first and in the last twenty steps: a single step's is mostly its timesteps'.
@@ -119,7 +86,7 @@ TEST(Unclip, LossesFall) {
   write_configs(configs);
   const std::map<TaskKind, std::vector<const char*>> figures = {
       {TaskKind::kUnclipPrior, {"loss"}},
-      {TaskKind::kUnclipDecoder, {"loss", "denoising"}},
+      {TaskKind::kUnclipDecoder, {"loss", "denoising", "variance"}},
       {TaskKind::kUnclipSuperResolution, {"loss", "first", "last"}}};
   for (const auto& [kind, names] : figures) {
     Folder folder;
