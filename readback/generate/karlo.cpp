@@ -103,20 +103,32 @@ Karlo::Karlo(const checkpoint::Repository& repository, c10::Device device, c10::
                                    fmt::format("{}, the tokens of a text", text_encoder_.max_tokens()),
                                    std::to_string(texts)));
   }
+  read_defaults(repository);
 }
 
 Capabilities Karlo::capabilities() const {
   return {.honours_seeds = true, .concurrent = true, .max_prompt_tokens = text_encoder_.max_tokens()};
 }
 
-GenerationOptions Karlo::defaults() const {
-  return {.num_inference_steps = 25,
-          .guidance_scale = 8.0,
-          .height = super_resolution_.side(),
-          .width = super_resolution_.side(),
-          .prior_num_inference_steps = 25,
-          .super_res_num_inference_steps = 7,
-          .prior_guidance_scale = 4.0};
+void Karlo::read_defaults(const checkpoint::Repository& repository) {
+  defaults_ = {.num_inference_steps = 25,
+               .guidance_scale = 8.0,
+               .height = super_resolution_.side(),
+               .width = super_resolution_.side(),
+               .prior_num_inference_steps = 25,
+               .super_res_num_inference_steps = 7,
+               .prior_guidance_scale = 4.0};
+  constexpr const char* kFile = "generation_config.json";
+  if (!repository.has(kFile)) return;
+  checkpoint::ConfigReader config(repository.json(kFile), (repository.path() / kFile).string());
+  const auto read = [&](const char* key, auto& option) { option = config.get(key, *option); };
+  read("num_inference_steps", defaults_.num_inference_steps);
+  read("guidance_scale", defaults_.guidance_scale);
+  read("prior_num_inference_steps", defaults_.prior_num_inference_steps);
+  read("super_res_num_inference_steps", defaults_.super_res_num_inference_steps);
+  read("prior_guidance_scale", defaults_.prior_guidance_scale);
+  config.finish();
+  defaults_rule_ = "the repository's generation_config.json";
 }
 
 std::vector<Result<Picture>> Karlo::generate(std::span<const Request> requests, const GenerationOptions& options,

@@ -16,7 +16,8 @@ namespace readback::generate {
 class Karlo final : public Generator {
  public:
   // A diffusers folder with model_index.json, tokenizer, text_encoder, text_proj, prior, decoder, super_res_first,
-  // super_res_last and a scheduler of each stage. Errors: CheckpointError, also when a part is of another class.
+  // super_res_last and a scheduler of each stage; generation_config.json, where there is one, says what defaults() has
+  // instead of the pipeline's. Errors: CheckpointError, also when a part is of another class.
   Karlo(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
 
   // Stage by stage, in each as many requests at once as suit the machine. What each stage starts from and what its
@@ -28,14 +29,17 @@ class Karlo final : public Generator {
   std::string identity() const override { return identity_; }
   Capabilities capabilities() const override;
   // 25 steps of the prior and of the decoder, 7 of super-resolution, guidance 4 and 8; the size is the repository's.
-  GenerationOptions defaults() const override;
+  GenerationOptions defaults() const override { return defaults_; }
+  std::string defaults_rule() const override { return defaults_rule_; }
 
  private:
-  std::string description_, identity_;
+  void read_defaults(const checkpoint::Repository& repository);
+  std::string description_, identity_, defaults_rule_;
   KarloTextEncoder text_encoder_;
   KarloPrior prior_;
   KarloDecoder decoder_;
   KarloSuperResolution super_resolution_;
+  GenerationOptions defaults_;
 };
 
 }  // namespace readback::generate

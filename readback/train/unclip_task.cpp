@@ -187,7 +187,9 @@ class UnclipTask : public Task {
         write_file(folder / part / entry.path().filename(), read_file(entry.path()));
       }
     }
-    write_file(folder / "model_index.json", read_file(repository_.path() / "model_index.json"));
+    for (const char* file : {"model_index.json", "generation_config.json"}) {
+      if (repository_.has(file)) write_file(folder / file, read_file(repository_.path() / file));
+    }
   }
 
  protected:

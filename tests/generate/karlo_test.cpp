@@ -389,6 +389,29 @@ TEST_F(BrokenKarlo, PartsThatDoNotFit) {
   refuses("super_res_scheduler/scheduler_config.json", "variance_type", "learned_range", "super_res_scheduler");
 }
 
+TEST_F(BrokenKarlo, ARepositorySaysHowItIsDrawnFrom) {
+  const fs::path file = folder_ / "generation_config.json";
+  write_file(file, R"({"num_inference_steps": 10, "prior_guidance_scale": 1})");
+  Karlo karlo(checkpoint::Repository(folder_.string()), test_device(), at::kFloat);
+  EXPECT_EQ(karlo.defaults().num_inference_steps, 10);
+  EXPECT_EQ(karlo.defaults().prior_guidance_scale, 1.0);
+  EXPECT_EQ(karlo.defaults().guidance_scale, 8.0) << "what it does not say is the pipeline's";
+  EXPECT_NE(karlo.defaults_rule().find("generation_config.json"), std::string::npos);
+  EXPECT_EQ(pipeline().defaults_rule(), "");
+  GenerationOptions asked = quick();
+  asked.num_inference_steps.reset();
+  asked.prior_guidance_scale.reset();
+  const auto drawn = values_of(karlo.generate(requests_for({"a cat"}), asked));
+  asked.num_inference_steps = 10;
+  asked.prior_guidance_scale = 1;
+  EXPECT_EQ(drawn[0].image, values_of(pipeline().generate(requests_for({"a cat"}), asked))[0].image);
+
+  write_file(file, R"({"prior_steps": 10})");
+  EXPECT_NE(error().find("prior_steps"), std::string::npos) << error();
+  write_file(file, R"({"num_inference_steps": "ten"})");
+  EXPECT_NE(error().find("num_inference_steps"), std::string::npos) << error();
+}
+
 TEST_F(BrokenKarlo, TruncatedWeights) {
   fs::resize_file(folder_ / "super_res_last/diffusion_pytorch_model.safetensors", 1000);
   EXPECT_NE(error().find("super_res_last"), std::string::npos);

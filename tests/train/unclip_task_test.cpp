@@ -152,7 +152,7 @@ TEST(Unclip, WhatStageAfterStageLearnedIsDrawn) {
 
   const auto generator = generate::open(fs::path(whole).string(), {});
   generate::GenerationOptions options = generator->defaults();
-  options.num_inference_steps = options.prior_num_inference_steps = options.super_res_num_inference_steps = 7;
+  EXPECT_EQ(options.prior_guidance_scale, 1.0) << "generation_config.json";
   const data::Scene scene = data::make_scene(data::Split::kTrain, index);
   const generate::Request request{.prompt = data::captions(scene)[0], .sample = "a"};
   auto pictures = generator->generate({{request}}, options);
