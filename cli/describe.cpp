@@ -50,10 +50,15 @@ std::string command(const ModelDescription& model, const std::string& variant) {
   return "readback run … " + flag(model.option) + " " + name;
 }
 
-std::string millions(int64_t count) { return fmt::format("{:.2f} M", static_cast<double>(count) / 1e6); }
+std::string counted(int64_t parameters) {
+  const auto count = static_cast<double>(parameters);
+  return parameters >= 1'000'000'000 ? fmt::format("{:.2f} billion", count / 1e9)
+                                     : fmt::format("{:.2f} million", count / 1e6);
+}
 
-std::string gigabytes(double bytes) {
-  return bytes >= 1e9 ? fmt::format("{:.1f} GB", bytes / 1e9) : fmt::format("{:.1f} MB", bytes / 1e6);
+std::string size_of(double bytes) {
+  if (bytes >= 1e9) return fmt::format("{:.1f} GB", bytes / 1e9);
+  return bytes >= 1e6 ? fmt::format("{:.1f} MB", bytes / 1e6) : fmt::format("{:.0f} kB", bytes / 1e3);
 }
 
 void print_json(const ModelDescription& model, const std::string& variant) {
@@ -106,7 +111,7 @@ void print(const ModelDescription& model, const std::string& variant) {
   line("licence", model.licence);
   for (const ModelPart& part : model.parts) {
     line("part", fmt::format("{}{}, {} parameters, {}, {}", part.folder.empty() ? "" : part.folder + ": ",
-                             part.class_name, millions(part.parameters), gigabytes(static_cast<double>(part.bytes)),
+                             part.class_name, counted(part.parameters), size_of(static_cast<double>(part.bytes)),
                              fmt::join(part.types, " and ")));
   }
   for (const ModelVocabulary& vocabulary : model.vocabularies) {
@@ -115,7 +120,7 @@ void print(const ModelDescription& model, const std::string& variant) {
   }
   const auto parameters = static_cast<double>(model.parameters());
   line("memory",
-       fmt::format("{} of weights in float32, {} in bfloat16", gigabytes(4 * parameters), gigabytes(2 * parameters)));
+       fmt::format("{} of weights in float32, {} in bfloat16", size_of(4 * parameters), size_of(2 * parameters)));
   if (model.picture_height > 0) {
     line("pictures", fmt::format("{} × {} pixels{}", model.picture_width, model.picture_height,
                                  model.cuts_tiles                      ? ", tiles of larger ones"

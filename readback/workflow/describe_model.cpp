@@ -67,7 +67,8 @@ void describe_parts(const Repository& repository, const std::string& model_type,
     }
     return;
   }
-  for (const auto& [folder, entry] : repository.json("model_index.json").items()) {
+  const nlohmann::json index = repository.json("model_index.json");
+  for (const auto& [folder, entry] : index.items()) {
     if (!entry.is_array() || entry.size() != 2 || !entry[1].is_string()) continue;
     const std::string class_name = entry[1];
     if (class_name.find("Tokenizer") != std::string::npos) {
@@ -106,8 +107,8 @@ std::string licence_of(const std::filesystem::path& folder) {
 // The options that have a value, and the names of those that have none.
 template <typename Options>
 void describe_options(const Options& defaults, ModelDescription& description) {
-  for (const auto& [name, value] :
-       options_to_json(defaults, [](Scope scope) { return scope != Scope::kCall; }).items()) {
+  const nlohmann::json values = options_to_json(defaults, [](Scope scope) { return scope != Scope::kCall; });
+  for (const auto& [name, value] : values.items()) {
     if (value.is_null()) {
       description.lacks.push_back(name);
     } else {
@@ -124,10 +125,8 @@ void describe_captioner(const Repository& repository, const caption::Captioner& 
                         ModelDescription& description) {
   const caption::DecodingOptions own = captioner.defaults();
   describe_options(caption::resolve({}, own), description);
-  description.lacks.clear();  // the other ways to say how long, …
-  for (const auto& [name, value] : options_to_json(own, [](Scope scope) { return scope != Scope::kCall; }).items()) {
-    if (!value.is_null()) description.defaults[name] = value;  // … and what holds when sampling
-  }
+  describe_options(own, description);  // and what holds when sampling
+  description.lacks.clear();           // the other ways to say how long
   const caption::Capabilities can = captioner.capabilities();
   add_capability(description, can.honours_seeds, "equal seeds give equal captions");
   add_capability(description, can.log_probabilities, "says how probable its captions are");
