@@ -72,7 +72,7 @@ class Pair {
     const at::Tensor t = at::tensor(timesteps, at::kLong);
     const UnifiedModels& models = pair_.models();
     const at::Tensor noisy = models.schedule.add_noise(batches_.stacked(latents), batches_.stacked(noise), t);
-    return generate::UnetDenoiser(models.unet, batches_.text_states(texts)).predict(noisy, t);
+    return generate::UnetDenoiser(models.unet, batches_.conditions(texts)).predict(noisy, t);
   }
 
  private:

@@ -23,12 +23,6 @@ void release(const nn::Weights& weights, const std::string& prefix) {
   }
 }
 
-checkpoint::Repository open_generator(const std::string& generator, const std::string& variant) {
-  checkpoint::Repository repository(generator, variant);
-  generate::stable_diffusion_index(repository);
-  return repository;
-}
-
 // What of it is to be tuned, before anything is loaded. Errors: UsageError.
 TunedPart part_of(const std::string& class_name, Selection selection, const LoraOptions& lora) {
   const Tunable& model = tunable(class_name);
@@ -38,15 +32,39 @@ TunedPart part_of(const std::string& class_name, Selection selection, const Lora
 
 }  // namespace
 
+const generate::StableDiffusionKind& tunable_generator(const checkpoint::Repository& repository) {
+  const std::string found = checkpoint::architecture(repository).class_name;
+  std::string known;
+  for (const generate::StableDiffusionKind& kind : generate::kStableDiffusionKinds) {
+    known += (known.empty() ? "" : ", ") + std::string(kind.pipeline);
+  }
+  if (found == "UnCLIPPipeline") {
+    throw CheckpointError(describe(repository.name(), "a generator that can be tuned: " + known,
+                                   found + ", Karlo's, of a prior and decoders over image embeddings",
+                                   "Tune the captioner alone (losses lm), or train_generator with one of these"));
+  }
+  return generate::kind_of(generate::stable_diffusion_family_index(repository));
+}
+
+void expect_soft_texts(const ModelPairOptions& options, const Machine& machine, const char* option) {
+  const generate::StableDiffusionKind& kind =
+      tunable_generator(checkpoint::Repository(options.generator, machine.variant));
+  if (!kind.is_xl && !kind.is_told_guidance) return;
+  throw UsageError(describe(option, "a StableDiffusionPipeline, whose one text encoder reads soft texts",
+                            std::string("a ") + kind.pipeline,
+                            "It learns by losses diffusion and return; or take a Stable Diffusion 1.x or 2.x"));
+}
+
 ModelPair::ModelPair(const ModelPairOptions& options, const Machine& machine)
     : options_((check_options(options), options)),
       machine_(machine),
       captioner_repository_(options.captioner, machine.variant),
-      generator_repository_(open_generator(options.generator, machine.variant)),
+      generator_repository_(options.generator, machine.variant),
       captioner_part_(
           part_of(checkpoint::architecture(captioner_repository_).class_name, options.train_captioner, options.lora)),
       generator_part_(part_of("UNet2DConditionModel", options.train_generator, options.lora)),
       backend_(caption::token_backend(captioner_repository_)),
+      kind_(tunable_generator(generator_repository_)),
       generator_tokenizer_(text::load_clip_tokenizer(generator_repository_.vocabulary("tokenizer"))),
       captioner_weights_(weights_to_train(captioner_repository_, captioner_part_, machine)),
       text_weights_(models::part_weights(generator_repository_, "text_encoder", machine.device, machine.dtype)),
@@ -58,6 +76,12 @@ ModelPair::ModelPair(const ModelPairOptions& options, const Machine& machine)
                     text_weights_),
       unet_(models::UnetConfig::read(models::part_config(generator_repository_, "unet")), unet_weights_),
       vae_(models::VaeConfig::read(models::part_config(generator_repository_, "vae")), vae_weights_) {
+  if (kind_.is_xl) {
+    second_tokenizer_ = text::load_clip_tokenizer(generator_repository_.vocabulary("tokenizer_2"));
+    second_text_encoder_ = models::load_part<models::ClipTextModelWithProjection>(
+                               generator_repository_, "text_encoder_2", machine.device, machine.dtype)
+                               .model;
+  }
   for (const nn::Weights* weights : {&text_weights_, &unet_weights_, &vae_weights_}) weights->finish();
   models_ = std::make_unique<const UnifiedModels>(make_models());
 }
@@ -71,26 +95,36 @@ UnifiedModels ModelPair::make_models() const {
       options_.vocabulary_map.empty() ? build_bridge(vocabularies) : load_bridge(options_.vocabulary_map, vocabularies);
   expect_coverage(bridge, options_.minimum_coverage);
   const nlohmann::json scheduler = generate::read_scheduler_config(generator_repository_);
-  return {.captioner = *captioner_,
-          .text_encoder = text_encoder_,
-          .unet = unet_,
-          .vae = vae_,
-          .schedule = generate::NoiseSchedule::from_config(scheduler),
-          .clip_sample = scheduler.value("clip_sample", true),  // as DDPMScheduler's default
-          .scheduler = generate::pipeline_scheduler_config(scheduler, "ddim"),
-          .label_smoothing = options_.label_smoothing.value_or(captions.label_smoothing),
-          .bridge = std::move(bridge),
-          .framing = text::clip_framing(generator, text_encoder_.config.max_position_embeddings, options_.generator),
-          .release = [this](Part part) {
-            switch (part) {
-              case Part::kCaptioner:
-                return release(captioner_weights_, "");
-              case Part::kTextEncoder:
-                return release(text_weights_, "");
-              case Part::kUnet:
-                return release(unet_weights_, "");
-            }
-          }};
+  UnifiedModels models{
+      .captioner = *captioner_,
+      .text_encoder = text_encoder_,
+      .unet = unet_,
+      .vae = vae_,
+      .schedule = generate::NoiseSchedule::from_config(scheduler),
+      .clip_sample = scheduler.value("clip_sample", true),  // as DDPMScheduler's default
+      .scheduler = generate::pipeline_scheduler_config(scheduler, "ddim"),
+      .label_smoothing = options_.label_smoothing.value_or(captions.label_smoothing),
+      .bridge = std::move(bridge),
+      .framing = text::clip_framing(generator, text_encoder_.config.max_position_embeddings, options_.generator),
+      .guidance = generate::step_defaults(kind_, options_.generator, scheduler).guidance_scale,
+      .release = [this](Part part) {
+        switch (part) {
+          case Part::kCaptioner:
+            return release(captioner_weights_, "");
+          case Part::kTextEncoder:
+            return release(text_weights_, "");
+          case Part::kUnet:
+            return release(unet_weights_, "");
+        }
+      }};
+  if (kind_.is_xl) {
+    models.second_text_encoder = second_text_encoder_.get();
+    models.second_framing = text::clip_framing(
+        *second_tokenizer_, second_text_encoder_->text_model.config.max_position_embeddings, options_.generator);
+    models.zeros_for_empty_text =
+        generator_repository_.json("model_index.json").value("force_zeros_for_empty_prompt", true);
+  }
+  return models;
 }
 
 void ModelPair::release_encoders() const {

@@ -8,6 +8,7 @@
 #include "readback/base/machine.h"
 #include "readback/caption/token_captioners.h"
 #include "readback/checkpoint/repository.h"
+#include "readback/generate/stable_diffusion_index.h"
 #include "readback/nn/weights.h"
 #include "readback/text/tokenizer.h"
 #include "readback/train/tuned_model.h"
@@ -15,6 +16,11 @@
 #include "readback/train/unified_options.h"
 
 namespace readback::train {
+
+// Errors: CheckpointError for a generator that cannot be tuned, UsageError for one that reads no soft texts where these
+// are needed; before anything is loaded.
+const generate::StableDiffusionKind& tunable_generator(const checkpoint::Repository& repository);
+void expect_soft_texts(const ModelPairOptions& options, const Machine& machine, const char* option);
 
 class ModelPair {
  public:
@@ -27,6 +33,7 @@ class ModelPair {
   c10::Device device() const { return machine_.device; }
   const Tunable& tunable_captioner() const { return captioner_part_.model; }
   const text::Tokenizer& generator_tokenizer() const { return *generator_tokenizer_; }
+  const text::Tokenizer& second_tokenizer() const { return *second_tokenizer_; }  // Stable Diffusion XL's
   // The models, and what else the objective must know of them.
   const UnifiedModels& models() const { return *models_; }
 
@@ -51,10 +58,13 @@ class ModelPair {
   checkpoint::Repository captioner_repository_, generator_repository_;
   TunedPart captioner_part_, generator_part_;
   const caption::TokenBackend& backend_;
+  const generate::StableDiffusionKind& kind_;
   std::shared_ptr<text::Tokenizer> generator_tokenizer_;
   nn::Weights captioner_weights_, text_weights_, unet_weights_, vae_weights_;
   std::unique_ptr<const caption::TokenCaptioner> captioner_;
   models::ClipTextModel text_encoder_;
+  std::unique_ptr<text::Tokenizer> second_tokenizer_;                               // of Stable Diffusion XL, as …
+  std::unique_ptr<const models::ClipTextModelWithProjection> second_text_encoder_;  // … this
   models::Unet unet_;
   models::Vae vae_;
   std::unique_ptr<const UnifiedModels> models_;

@@ -243,7 +243,7 @@ class ReturnTask : public PairTask {
     }
     const generate::NoisyPictures pictures{
         .latents = batches_.stacked(latents), .noise = batches_.stacked(noise), .timesteps = at::tensor(timesteps)};
-    const at::Tensor text = batches_.text_states(texts);
+    const models::UnetConditions text = batches_.conditions(texts);
     pair_.release_encoders();
     const auto errors = [&](const models::Unet& unet) {  // [2 B]
       return denoising_error(generate::UnetDenoiser(unet, text), pair_.models().schedule, pictures);

@@ -58,7 +58,7 @@ TextCycleBatch UnifiedBatches::text_cycle(std::vector<BatchRow>& rows) {
   TextCycleBatch batch{.latents = stacked(latents),
                        .noise = stacked(noise),
                        .timesteps = at::tensor(timesteps, at::kLong),
-                       .text = text_states(texts),
+                       .text = conditions(texts),
                        // An estimate is one piece, whatever the captioner would make of a picture.
                        .captions = caption_batch(pair_.models().captioner, captions_of(rows),
                                                  std::vector<PictureSize>(rows.size()), pair_.device()),
@@ -159,6 +159,42 @@ at::Tensor UnifiedBatches::changed_picture(BatchRow& row) const {
   std::vector<at::Tensor> pixels;
   for (const image::Image& piece : captioner.pieces(picture)) pixels.push_back(image::preprocess(piece, unnormalised));
   return degrade(at::stack(pixels), options_.degradation, row.random);
+}
+
+models::UnetConditions UnifiedBatches::conditions(const std::vector<std::string>& texts) {
+  const UnifiedModels& models = pair_.models();
+  const int64_t rows = std::ssize(texts);
+  models::UnetConditions conditions{.guidance = at::full({rows}, models.guidance, at::kFloat).to(pair_.device())};
+  if (models.second_text_encoder == nullptr) {
+    conditions.text = text_states(texts);
+    return conditions;
+  }
+  // Both readers' states before their last layers, side by side, and the second's projection as one vector.
+  std::vector<at::Tensor> states, pooled;
+  for (const std::string& text : texts) {
+    const at::Tensor both = cache_.get("pair " + text, [&] {  // [T + 1, D], the vector padded to their width
+      c10::NoGradGuard no_grad;
+      const auto read = [&](const models::ClipTextModel& reader, const text::Tokenizer& tokenizer,
+                            const text::Framing& framing) {
+        return reader.forward(at::tensor(framing(tokenizer.encode(text)).ids).unsqueeze(0).to(pair_.device()));
+      };
+      const models::ClipTextModelWithProjection& second = *models.second_text_encoder;
+      const models::ClipOutput one = read(models.text_encoder, pair_.generator_tokenizer(), models.framing),
+                               two = read(second.text_model, pair_.second_tokenizer(), models.second_framing);
+      const at::Tensor side_by_side = at::cat({one.penultimate, two.penultimate}, -1).squeeze(0);
+      const at::Tensor vector = second.text_projection(two.pooler_output);  // [1, P]
+      const at::Tensor all =
+          at::cat({side_by_side, at::constant_pad_nd(vector, {0, side_by_side.size(1) - vector.size(1)})});
+      return text.empty() && models.zeros_for_empty_text ? at::zeros_like(all) : all;
+    });
+    states.push_back(both.slice(0, 0, -1));
+    pooled.push_back(both.select(0, -1).slice(0, 0, models.second_text_encoder->config.projection_dim));
+  }
+  conditions.text = at::stack(states);
+  conditions.pooled_text = at::stack(pooled);
+  // A picture counts as one whose original had its size and was not cropped, as generating asks for it.
+  conditions.sizes = at::tensor({side_, side_, int64_t{0}, int64_t{0}, side_, side_}).expand({rows, 6});
+  return conditions;
 }
 
 at::Tensor UnifiedBatches::text_states(const std::vector<std::string>& texts) {

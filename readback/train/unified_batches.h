@@ -26,8 +26,8 @@ class UnifiedBatches {
   caption::Pictures images(std::vector<BatchRow>& rows, at::Tensor& pixels);
   // Of as many texts about each row's picture, side by side.
   CaptionBatch captions(const std::vector<BatchRow>& rows, const std::vector<std::string>& texts);
-  at::Tensor text_states(const std::vector<std::string>& texts);    // [B, T, D]
-  at::Tensor draw_latents(const Picture& picture, Random& random);  // [c, h, w], on the CPU
+  models::UnetConditions conditions(const std::vector<std::string>& texts);  // what the UNet is told
+  at::Tensor draw_latents(const Picture& picture, Random& random);           // [c, h, w], on the CPU
   int64_t draw_timestep(Random& random) const;
   at::Tensor stacked(const std::vector<at::Tensor>& rows) const;  // on the models' device
 
@@ -36,6 +36,7 @@ class UnifiedBatches {
 
  private:
   at::Tensor moments(const Picture& picture);
+  at::Tensor text_states(const std::vector<std::string>& texts);  // [B, T, D]
   at::Tensor image_state(const Picture& picture);
   PictureSize size_of(const Picture& picture);
   at::Tensor changed_picture(BatchRow& row) const;

@@ -114,8 +114,8 @@ UnifiedLoss UnifiedObjective::image_cycle(const ImageCycleBatch& batch) const {
     release_after_gradient(text, Part::kUnet);
     const at::Tensor latents = batch.latents.repeat_interleave(draws, 0);
     const at::Tensor noisy = models_.schedule.add_noise(latents, batch.noise, batch.timesteps);
-    loss.diffusion = batch.share.rows * diffusion_loss(predict(models_.unet, noisy, batch.timesteps, text), latents,
-                                                       batch.noise, batch.timesteps);
+    loss.diffusion = batch.share.rows * diffusion_loss(predict(models_.unet, noisy, batch.timesteps, {.text = text}),
+                                                       latents, batch.noise, batch.timesteps);
     loss.total = loss.lm + options_.diffusion_weight * loss.diffusion;
   }
   if (options_.anchor.kl > 0 && start_->captioner_is_trained()) {
@@ -160,8 +160,8 @@ at::Tensor UnifiedObjective::start_logits(const ImageCycleBatch& batch) const {
 }
 
 at::Tensor UnifiedObjective::predict(const models::Unet& unet, const at::Tensor& noisy, const at::Tensor& timesteps,
-                                     const at::Tensor& text) const {
-  return generate::UnetDenoiser(unet, text).predict(noisy, timesteps);
+                                     const models::UnetConditions& conditions) const {
+  return generate::UnetDenoiser(unet, conditions).predict(noisy, timesteps);
 }
 
 at::Tensor UnifiedObjective::diffusion_loss(const at::Tensor& predicted, const at::Tensor& latents,

@@ -36,6 +36,11 @@ struct UnifiedModels {
   double label_smoothing = 0;  // of captions
   VocabularyBridge bridge;
   text::Framing framing;  // of what the generator reads
+  // Stable Diffusion XL's second reader; null: there is one, and soft texts can be read.
+  const models::ClipTextModelWithProjection* second_text_encoder = nullptr;
+  text::Framing second_framing;
+  bool zeros_for_empty_text = false;  // as Stable Diffusion XL's pipeline may read it
+  double guidance = 0;                // of which the UNet is told, where it is
   // Called when the others are at work for a while: the part's frozen weights may leave memory.
   std::function<void(Part)> release = [](Part) {};
 };
@@ -47,10 +52,10 @@ struct Share {
 
 // T → I → T
 struct TextCycleBatch {
-  at::Tensor latents;    // [B, c, h, w], scaled
-  at::Tensor noise;      // as latents
-  at::Tensor timesteps;  // int64 [B], on the CPU
-  at::Tensor text;       // [B, T, D]: text_states_of() the captions
+  at::Tensor latents;           // [B, c, h, w], scaled
+  at::Tensor noise;             // as latents
+  at::Tensor timesteps;         // int64 [B], on the CPU
+  models::UnetConditions text;  // the captions, as UnifiedBatches::conditions() makes them; or text_states_of() alone
   CaptionBatch captions;
   at::Tensor step_noise;  // kPaper: what the scheduler's step adds, as latents
   DraftBatch draft;       // kDraft
@@ -94,7 +99,7 @@ class UnifiedObjective {
 
  private:
   at::Tensor predict(const models::Unet& unet, const at::Tensor& noisy, const at::Tensor& timesteps,
-                     const at::Tensor& text) const;
+                     const models::UnetConditions& conditions) const;
   at::Tensor diffusion_loss(const at::Tensor& predicted, const at::Tensor& latents, const at::Tensor& noise,
                             const at::Tensor& timesteps) const;
   at::Tensor reading_loss(const TextCycleBatch& batch, const at::Tensor& noisy, const at::Tensor& predicted) const;

@@ -29,6 +29,8 @@ UnifiedTaskOptions resolved(UnifiedTaskOptions options, const Machine& machine) 
   if (options.batches.samples.dataset.empty()) {
     throw UsageError(describe("dataset", "a data set with captions", "none"));
   }
+  if (options.losses == Losses::kUnified) expect_soft_texts(options.models, machine, "losses unified");
+  if (options.objective.policy.weight > 0) expect_soft_texts(options.models, machine, "policy_weight");
   if (options.objective.policy.weight > 0 && options.models.train_captioner == Selection::kNone) {
     throw UsageError(describe("policy_weight", "a captioner that is trained", "train_captioner none"));
   }

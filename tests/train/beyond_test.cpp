@@ -74,7 +74,7 @@ struct Training {
     const at::Tensor empty = at::full({1, 16}, 195, at::TensorOptions(at::kLong).device(test_device()));
     empty.select(1, 0).fill_(194);
     batch.draft = {.noise = Case::draw("draft noise", step, {test.batch(), 4, kLatent, kLatent}),
-                   .text = batch.text,
+                   .text = batch.text.text,
                    .empty = text_states_of(objective.models(), empty)};
     return batch;
   }

@@ -154,7 +154,7 @@ struct Case {
     return {.latents = latents(tiny, step),
             .noise = draw("noise", step, {batch(), 4, kLatent, kLatent}),
             .timesteps = at_step(step, "timesteps"),
-            .text = text_states_of(objective.models(), at_step(step, "text_ids")),
+            .text = {.text = text_states_of(objective.models(), at_step(step, "text_ids"))},
             .captions = behind_prompt(at_step(step, "caption_ids"), at_step(step, "caption_labels")),
             .step_noise = draw("step noise", step, {batch(), 4, kLatent, kLatent})};
   }
