@@ -127,7 +127,8 @@ class HugeBlip {
       tensor["data_offsets"] = {offset, offset + elements * element};
       offset += elements * element;
     }
-    const std::string text = header.dump();
+    std::string text = header.dump();
+    text.resize((text.size() + 63) / 64 * 64, ' ');  // aligned, as writers do it: what is not is copied
     length = text.size();
     std::ofstream file(folder_ / "model.safetensors", std::ios::binary);
     file.write(reinterpret_cast<const char*>(&length), sizeof length);
