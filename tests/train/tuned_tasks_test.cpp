@@ -26,7 +26,7 @@ UnifiedTaskOptions options_of(const std::string& captioner, Selection selection)
   options.models.train_captioner = selection;
   options.models.lora.rank = 2;
   options.batches.degradation = 0;
-  options.evaluation.decoding.max_new_tokens = 4;
+  options.evaluation.decoding.max_new_tokens = 9;  // BLIP-2 says eight at least
   return options;
 }
 
