@@ -128,7 +128,7 @@ class HugeBlip {
       offset += elements * element;
     }
     std::string text = header.dump();
-    text.resize((text.size() + 63) / 64 * 64, ' ');  // aligned, as writers do it: what is not is copied
+    text.resize((text.size() + 7) / 8 * 8, ' ');  // as writers do: what is not aligned cannot be mapped
     length = text.size();
     std::ofstream file(folder_ / "model.safetensors", std::ios::binary);
     file.write(reinterpret_cast<const char*>(&length), sizeof length);
