@@ -120,7 +120,8 @@ std::string other_format(const fs::path& file) {
   if (bytes.starts_with("GGUF")) return "a GGUF file, whose weights are quantised for llama.cpp";
   if (bytes.starts_with("\x89HDF")) return "an HDF5 file, as Keras and TensorFlow write";
   if (bytes.starts_with("version h")) return "a pointer of Git LFS, whose file was not fetched";
-  // Pickles of protocol 2 to 5 that torch.save did not write. A header's length may begin like one: then '{' follows it.
+  // Pickles of protocol 2 to 5 that torch.save did not write. A safetensors file's length of its header may look so,
+  // and the header stands behind it.
   if (bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5 && bytes[8] != '{' && !is_pickle(file)) {
     return "a pickle that torch.save did not write; nothing of it was run";
   }

@@ -82,7 +82,10 @@ TEST(StableDiffusion, RunsEqualDiffusers) {
   for (size_t i = 0; i < described["runs"].size(); ++i) {
     const nlohmann::json& run = described["runs"][i];
     SCOPED_TRACE(run.dump());
-    expect_pictures(values_of(pipeline().generate(requests, options_of(run))), golden.at(fmt::format("{}.latents", i)),
+    GenerationOptions options = options_of(run);
+    // diffusers drops a negative prompt without guidance; here it is refused (stable_diffusion_family_test).
+    if (*options.guidance_scale <= 1) options.negative_prompt.clear();
+    expect_pictures(values_of(pipeline().generate(requests, options)), golden.at(fmt::format("{}.latents", i)),
                     golden.at(fmt::format("{}.images", i)));
   }
 }
