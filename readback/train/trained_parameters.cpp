@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "readback/base/error.h"
 
 namespace readback::train {
@@ -92,6 +94,10 @@ const Tunable& tunable(const std::string& class_name) {
     if (!model.is_unet()) known += (known.empty() ? "" : ", ") + std::string(model.class_name);
   }
   throw CheckpointError(describe("fine-tuning", "a captioner that can be tuned: " + known, class_name));
+}
+
+bool is_tunable(const std::string& class_name) {
+  return std::ranges::any_of(table(), [&](const Tunable& model) { return model.class_name == class_name; });
 }
 
 void check_selection(const Tunable& model, Selection selection) {

@@ -31,6 +31,7 @@ struct Tunable {
 
 // The table of all that can be tuned. Errors: CheckpointError that names what is known.
 const Tunable& tunable(const std::string& class_name);
+bool is_tunable(const std::string& class_name);
 
 // Errors: UsageError that says what would work, for a selection that trains nothing of the model.
 void check_selection(const Tunable& model, Selection selection);

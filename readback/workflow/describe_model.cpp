@@ -20,6 +20,7 @@
 #include "readback/image/tiles.h"
 #include "readback/score/open_embedder.h"
 #include "readback/text/tokenizer.h"
+#include "readback/train/trained_parameters.h"
 
 namespace readback::workflow {
 
@@ -134,7 +135,7 @@ void describe_captioner(const Repository& repository, const caption::Captioner& 
   add_capability(description, can.examples, "learns from examples before the picture (shots)");
   if (!can.examples) description.lacks.emplace_back("shots");
   description.max_prompt_tokens = can.max_prompt_tokens;
-  description.can_be_tuned = description.class_name == "BlipForConditionalGeneration";
+  description.can_be_tuned = train::is_tunable(description.class_name);
   const bool tiles = description.title.starts_with("SmolVLM");
   if (tiles) {
     description.cuts_tiles = true;
@@ -160,7 +161,9 @@ void describe_generator(const generate::Generator& generator, ModelDescription& 
   description.max_prompt_tokens = can.max_prompt_tokens;
   description.picture_height = own.height.value_or(0);
   description.picture_width = own.width.value_or(0);
-  description.can_be_tuned = description.class_name == "StableDiffusionPipeline";
+  description.can_be_tuned = std::ranges::any_of(
+      generate::kStableDiffusionKinds,
+      [&](const generate::StableDiffusionKind& kind) { return kind.pipeline == description.class_name; });
 }
 
 struct Embedder {
