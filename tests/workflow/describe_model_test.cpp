@@ -72,7 +72,7 @@ TEST(DescribeModel, EveryBackendIsKnown) {
   EXPECT_TRUE(contains(karlo.lacks, "scheduler"));
   const ModelDescription lcm = describe_model(golden("generate/pipeline-lcm"));
   EXPECT_EQ(lcm.defaults["num_inference_steps"], 4);
-  EXPECT_FALSE(lcm.can_be_tuned);
+  EXPECT_TRUE(lcm.can_be_tuned);
   EXPECT_EQ(describe_model(golden("generate/pipeline-xl")).vocabularies.size(), 2u);
   const ModelDescription idefics = describe_model(golden("multimodal/idefics-instruct"));
   EXPECT_EQ(idefics.defaults["prompt"], "Describe this image.");
