@@ -24,7 +24,7 @@ struct GenerateFlags {
   generate::GenerationOptions generation;
   std::string generator = "emoji-scenes/generator", prompts_file, latents_file, output_type = "image", output,
               format = "text";
-  std::vector<std::string> prompts;
+  std::vector<std::string> prompts, pictures;
   int64_t num_images = 1, batch_size = 4;
 };
 
@@ -36,12 +36,23 @@ std::vector<std::string> read_prompts(const GenerateFlags& flags) {
       if (!is_blank(line)) prompts.emplace_back(line);
     }
   }
-  if (prompts.empty()) throw UsageError(describe("readback generate", "--prompt or --prompts", "no prompt"));
+  if (prompts.empty() && flags.pictures.empty()) {
+    throw UsageError(describe("readback generate", "--prompt, --prompts or --picture", "nothing to draw"));
+  }
   return prompts;
 }
 
-// One request for every (prompt, candidate); `latents` of [N, C, h, w] are handed out in that order.
-std::vector<generate::Request> make_requests(const GenerateFlags& flags, const std::vector<std::string>& prompts) {
+// What is drawn, and how it is called where its pictures are listed.
+struct Work {
+  std::vector<generate::Request> requests;
+  std::vector<std::string> names;  // of each request: its prompt, or its picture's file
+};
+
+// Every prompt, then every picture, each with all its candidates. `latents` of [N, C, h, w] are handed out in that
+// order.
+Work make_work(const GenerateFlags& flags) {
+  const std::vector<std::string> prompts = read_prompts(flags);
+  const size_t all = prompts.size() + flags.pictures.size();
   at::Tensor latents;
   if (!flags.latents_file.empty()) {
     const checkpoint::TensorMap tensors = checkpoint::load_safetensors(flags.latents_file);
@@ -49,26 +60,29 @@ std::vector<generate::Request> make_requests(const GenerateFlags& flags, const s
       throw DataError(describe(flags.latents_file, "a tensor \"latents\" of [N, C, h, w]", "none"));
     }
     latents = tensors.at("latents");
-    const int64_t wanted = static_cast<int64_t>(prompts.size()) * flags.num_images;
+    const int64_t wanted = static_cast<int64_t>(all) * flags.num_images;
     if (latents.size(0) != wanted) {
       throw UsageError(describe(flags.latents_file, fmt::format("latents for {} pictures", wanted),
                                 fmt::format("{}", latents.size(0))));
     }
   }
-  std::vector<generate::Request> requests;
-  for (size_t p = 0; p < prompts.size(); ++p) {
-    for (int64_t candidate = 0; candidate < flags.num_images; ++candidate) {
-      generate::Request request{prompts[p], fmt::format("prompt-{:05}", p), candidate, {}};
-      if (latents.defined()) request.latents = generate::to_latents(latents[static_cast<int64_t>(requests.size())]);
-      requests.push_back(std::move(request));
+  Work work;
+  for (size_t p = 0; p < all; ++p) {
+    const bool is_text = p < prompts.size();
+    generate::Request request{.prompt = is_text ? prompts[p] : "", .sample = fmt::format("prompt-{:05}", p)};
+    if (!is_text) request.picture = image::load(flags.pictures[p - prompts.size()]);
+    for (request.candidate = 0; request.candidate < flags.num_images; ++request.candidate) {
+      if (latents.defined()) request.latents = generate::to_latents(latents[std::ssize(work.requests)]);
+      work.requests.push_back(request);
+      work.names.push_back(is_text ? prompts[p] : flags.pictures[p - prompts.size()]);
     }
   }
-  return requests;
+  return work;
 }
 
 void run(GenerateFlags& flags) {
   flags.generation.latents_only = flags.output_type == "latent";
-  const std::vector<generate::Request> requests = make_requests(flags, read_prompts(flags));
+  const auto [requests, names] = make_work(flags);
   const auto generator = generate::open(flags.generator, flags.machine.open());
   const auto progress = make_progress();
   const Context context = context_with(*progress);
@@ -83,15 +97,14 @@ void run(GenerateFlags& flags) {
     const auto results = generator->generate(batch, flags.generation, context);
     const double seconds = clock.seconds() / static_cast<double>(count);
     for (size_t i = 0; i < batch.size(); ++i) {
+      const std::string& name = names[static_cast<size_t>(begin) + i];
+      nlohmann::ordered_json line = {{batch[i].picture ? "picture" : "prompt", name},
+                                     {"candidate", batch[i].candidate}};
       if (!results[i].ok()) {
         ++failed;
-        progress->note(fmt::format("\"{}\": {}", batch[i].prompt, results[i].failure()));
-        if (flags.format == "jsonl") {
-          fmt::print("{}\n", nlohmann::ordered_json{{"prompt", batch[i].prompt},
-                                                    {"candidate", batch[i].candidate},
-                                                    {"error", results[i].failure()}}
-                                 .dump());
-        }
+        progress->note(fmt::format("\"{}\": {}", name, results[i].failure()));
+        line["error"] = results[i].failure();
+        if (flags.format == "jsonl") fmt::print("{}\n", line.dump());
         continue;
       }
       const generate::Picture& picture = results[i].value();
@@ -103,22 +116,20 @@ void run(GenerateFlags& flags) {
         image::save(picture.image, file);
       }
       if (picture.truncated_tokens > 0) {
-        progress->note(fmt::format("\"{}\": the last {} tokens do not fit the text encoder and were cut",
-                                   batch[i].prompt, picture.truncated_tokens));
+        progress->note(fmt::format("\"{}\": the last {} tokens do not fit the text encoder and were cut", name,
+                                   picture.truncated_tokens));
       }
       if (picture.flagged) progress->note(fmt::format("{}: blanked by the repository's safety checker", file.string()));
-      if (flags.format == "jsonl") {
-        nlohmann::ordered_json line = {{"prompt", batch[i].prompt},
-                                       {"candidate", batch[i].candidate},
-                                       {"file", file.string()},
-                                       {"seconds", seconds}};
-        if (picture.seed) line["seed"] = *picture.seed;
-        if (picture.truncated_tokens > 0) line["truncated_tokens"] = picture.truncated_tokens;
-        if (picture.flagged) line["flagged"] = true;
-        fmt::print("{}\n", line.dump());
-      } else {
-        fmt::print("{}\t{}\n", file.string(), batch[i].prompt);
+      if (flags.format == "text") {
+        fmt::print("{}\t{}\n", file.string(), name);
+        continue;
       }
+      line["file"] = file.string();
+      line["seconds"] = seconds;
+      if (picture.seed) line["seed"] = *picture.seed;
+      if (picture.truncated_tokens > 0) line["truncated_tokens"] = picture.truncated_tokens;
+      if (picture.flagged) line["flagged"] = true;
+      fmt::print("{}\n", line.dump());
     }
     progress->advance(count);
   }
@@ -136,9 +147,12 @@ void add_generate(CLI::App& app) {
       "  readback generate --prompt \"a rocket to the left of a fox on a blue background\" --output pictures\n"
       "  readback generate --generator CompVis/stable-diffusion-v1-4 --prompts prompts.txt --num-images 4 --output "
       "out\n"
-      "  readback generate --prompt \"a panda\" --latents noise.safetensors --output-type latent --output out");
+      "  readback generate --prompt \"a panda\" --latents noise.safetensors --output-type latent --output out\n"
+      "  readback generate --generator kakaobrain/karlo-v1-alpha-image-variations --picture photo.jpg --output anew");
   verb->add_option("--prompt", flags->prompts, "Texts to draw");
   verb->add_option("--prompts", flags->prompts_file, "File with a prompt a line; blank lines are passed over");
+  verb->add_option("--picture", flags->pictures,
+                   "Pictures to draw anew without words, by an unCLIP that has an image encoder");
   verb->add_option("--generator", flags->generator, "Repository: a folder, or a hub id in the cache")
       ->capture_default_str();
   add_options(*verb, flags->generation,

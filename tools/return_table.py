@@ -117,9 +117,9 @@ def arms():
     add("captioner", "pictures: perfect drawer, DPO", "partner", "pictures, perfect drawer",
         pictures + [RETURN["i2t2i"], *dpo])
     add("captioner", "texts: perfect drawer", "partner", "texts, perfect drawer", texts + [RETURN["t2i2t"]])
-    add("generator", "texts: the return's choice, DPO", "centre", "texts", texts + [RETURN["t2i2t"], *diffusion_dpo],
+    add("generator", "texts: the return's choice, DPO", "method", "texts", texts + [RETURN["t2i2t"], *diffusion_dpo],
         steps=1000)
-    add("generator", "texts: the oracle's choice, DPO", "distance", "texts", texts + ["oracle-image", *diffusion_dpo],
+    add("generator", "texts: the oracle's choice, DPO", "method", "texts", texts + ["oracle-image", *diffusion_dpo],
         steps=1000)
     add("generator", "texts: weighted by the return", "distance", "texts",
         texts + [RETURN["t2i2t"], "--sft-temperature", 0.5])
@@ -272,7 +272,7 @@ def table(experiment, model, split, wanted):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--only", nargs="+", help="groups: centre, candidates, items, partner, clean pairs, distance")
+    parser.add_argument("--only", nargs="+", help="groups: centre, method, candidates, items, partner, clean pairs, distance")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--seeds", nargs="+", type=int, default=ALL)
     parser.add_argument("--splits", nargs="+", default=["novel-pairs", "test"])

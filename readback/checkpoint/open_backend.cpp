@@ -49,6 +49,7 @@ constexpr Known kKnown[] = {
     {"StableDiffusionXLPipeline", "a generator, Stable Diffusion XL", kDraws},
     {"LatentConsistencyModelPipeline", "a generator, a latent consistency model", kDraws},
     {"UnCLIPPipeline", "a generator, Karlo", kDraws},
+    {"UnCLIPImageVariationPipeline", "a generator of variations, Karlo", kDraws},
     {"clip", "CLIP, which compares pictures with texts", "Give it as clip"},
     {"vit", "a vision transformer such as DINO", "Give it as dino"},
     {"bert", "a BERT, such as sentence encoders are", "Give it as sbert"},

@@ -26,4 +26,21 @@ GenerationOptions resolve(const GenerationOptions& options, const Generator& gen
   return resolved;
 }
 
+void expect_drawable(std::span<const Request> requests, const Generator& generator) {
+  const Capabilities can = generator.capabilities();
+  for (const Request& request : requests) {
+    if (request.picture && !can.variations) {
+      throw UsageError(describe(generator.description(), "a text to draw", "a picture to draw anew",
+                                "An unCLIP that has an image_encoder draws pictures anew"));
+    }
+    if (request.picture && !request.prompt.empty()) {
+      throw UsageError(describe(request.sample, "a text or a picture to draw", "both"));
+    }
+    if (!request.picture && !can.prompts) {
+      throw UsageError(describe(generator.description(), "a picture to draw anew", "the text '" + request.prompt + "'",
+                                "It has no prior, which texts need: name the repository of a whole pipeline"));
+    }
+  }
+}
+
 }  // namespace readback::generate

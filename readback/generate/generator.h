@@ -58,6 +58,8 @@ struct Request {
   std::string sample;     // key of the random stream
   int64_t candidate = 0;  // noise comes from stream (seed, sample, candidate)
   Latents latents;        // optional initial noise; drawn from the seed when empty
+  // To be drawn anew from its embedding, without words: the prompt is then empty. Only with Capabilities::variations.
+  std::optional<image::Image> picture = {};
 };
 
 struct Picture {
@@ -73,6 +75,8 @@ struct Capabilities {
   bool honours_seeds = false;     // equal seed, sample and candidate give equal pictures
   bool denoising_errors = false;  // of any picture, given any text
   bool latents = false;           // Request::latents, Picture::latents and latents_only
+  bool prompts = true;            // texts; a generator that only varies pictures reads none
+  bool variations = false;        // Request::picture
   bool concurrent = false;        // generate() may be called by several threads at once
   int64_t max_prompt_tokens = 0;  // 0: no limit that is known
   int64_t best_batch = 0;         // requests of a call beyond which it gains nothing; 0: any number
@@ -111,5 +115,8 @@ class Generator {
 // `options` with the generator's defaults, in range. Errors: UsageError, also for an option that its defaults leave
 // open: it would do nothing.
 GenerationOptions resolve(const GenerationOptions& options, const Generator& generator);
+
+// Errors: UsageError for a request with a picture or a text that the generator cannot draw, or with both.
+void expect_drawable(std::span<const Request> requests, const Generator& generator);
 
 }  // namespace readback::generate

@@ -14,10 +14,16 @@ namespace readback::generate {
 
 namespace {
 
+constexpr const char* kVariationPipeline = "UnCLIPImageVariationPipeline";
+
+// What makes an image's embedding: of a text the prior, of a picture the image encoder. A repository has either or
+// both.
+bool has_prior(const checkpoint::Repository& repository) { return repository.has("prior/config.json"); }
+bool has_image_encoder(const checkpoint::Repository& repository) { return repository.has("image_encoder/config.json"); }
+
 void expect_fit(const checkpoint::Repository& repository) {
   const auto config_of = [&](const char* part) { return models::part_config(repository, part); };
   const auto text = models::ClipTextConfig::read(config_of("text_encoder"));
-  const auto prior = models::PriorConfig::read(config_of("prior"));
   const auto projection = models::TextProjectionConfig::read(config_of("text_proj"));
   const auto decoder = models::KarloDecoderConfig::read(config_of("decoder"));
   const auto expect_equal = [&](const char* what, int64_t one, const std::string& other_what, int64_t other) {
@@ -25,11 +31,18 @@ void expect_fit(const checkpoint::Repository& repository) {
     throw CheckpointError(
         describe(repository.name(), fmt::format("{} equal to {} ({})", what, other_what, other), std::to_string(one)));
   };
-  expect_equal("the prior's embedding_dim", prior.embedding_dim, "the text encoder's projection_dim",
-               text.projection_dim);
-  expect_equal("the prior's embedding_dim", prior.embedding_dim, "the text encoder's hidden_size", text.hidden_size);
-  expect_equal("text_proj's clip_embeddings_dim", projection.clip_embeddings_dim, "the prior's embedding_dim",
-               prior.embedding_dim);
+  const int64_t width = projection.clip_embeddings_dim;
+  constexpr const char* kWidth = "text_proj's clip_embeddings_dim";
+  expect_equal("the text encoder's projection_dim", text.projection_dim, kWidth, width);
+  expect_equal("the text encoder's hidden_size", text.hidden_size, kWidth, width);
+  if (has_prior(repository)) {
+    const auto prior = models::PriorConfig::read(config_of("prior"));
+    expect_equal("the prior's embedding_dim", prior.embedding_dim, kWidth, width);
+  }
+  if (has_image_encoder(repository)) {
+    const auto vision = models::ClipVisionConfig::read(config_of("image_encoder"));
+    expect_equal("the image encoder's projection_dim", vision.projection_dim, kWidth, width);
+  }
   expect_equal("text_proj's cross_attention_dim", projection.cross_attention_dim, "the decoder's",
                decoder.cross_attention_dim);
   expect_equal("text_proj's time_embed_dim", projection.time_embed_dim,
@@ -45,6 +58,7 @@ void expect_fit(const checkpoint::Repository& repository) {
   }
   expect_equal("super_res_last's sample_size", sides[1], "super_res_first's", sides[0]);
   for (const char* part : {"prior_scheduler", "decoder_scheduler", "super_res_scheduler"}) {
+    if (!repository.has(part + std::string("/scheduler_config.json"))) continue;
     const bool learned = part == std::string("decoder_scheduler");
     if (read_unclip_schedule(repository, part).learned_range == learned) continue;
     throw CheckpointError(describe(repository.name() + "/" + part + ": variance_type",
@@ -55,16 +69,19 @@ void expect_fit(const checkpoint::Repository& repository) {
 
 // Checks the repository before anything large is read.
 const checkpoint::Repository& checked(const checkpoint::Repository& repository) {
-  ModelIndex index(repository, {"UnCLIPPipeline"});
+  ModelIndex index(repository, {"UnCLIPPipeline", kVariationPipeline});
   index.expect("tokenizer", {"CLIPTokenizer", "CLIPTokenizerFast"});
   index.expect("text_encoder", {"CLIPTextModelWithProjection"});
   index.expect("text_proj", {"UnCLIPTextProjModel"});
-  index.expect("prior", {"PriorTransformer"});
+  if (index.pipeline() == kVariationPipeline) {
+    index.expect("image_encoder", {"CLIPVisionModelWithProjection"});
+  } else {
+    index.expect("prior", {"PriorTransformer"});
+    index.expect("prior_scheduler", {"UnCLIPScheduler"});
+  }
   index.expect("decoder", {"UNet2DConditionModel"});
   for (const char* part : {"super_res_first", "super_res_last"}) index.expect(part, {"UNet2DModel"});
-  for (const char* part : {"prior_scheduler", "decoder_scheduler", "super_res_scheduler"}) {
-    index.expect(part, {"UnCLIPScheduler"});
-  }
+  for (const char* part : {"decoder_scheduler", "super_res_scheduler"}) index.expect(part, {"UnCLIPScheduler"});
   expect_fit(repository);
   return repository;
 }
@@ -94,20 +111,26 @@ Karlo::Karlo(const checkpoint::Repository& repository, c10::Device device, c10::
     : description_(fmt::format("Karlo {}, {}", checked(repository).name(), dtype_name(dtype))),
       identity_(repository.digest()),
       text_encoder_(repository, device, dtype),
-      prior_(repository, device, dtype),
       decoder_(repository, device, dtype),
       super_resolution_(repository, device, dtype) {
-  const int64_t texts = models::PriorConfig::read(models::part_config(repository, "prior")).num_embeddings;
-  if (texts != text_encoder_.max_tokens()) {
-    throw CheckpointError(describe(repository.name() + "/prior: num_embeddings",
-                                   fmt::format("{}, the tokens of a text", text_encoder_.max_tokens()),
-                                   std::to_string(texts)));
+  if (has_prior(repository)) {
+    prior_.emplace(repository, device, dtype);
+    if (prior_->num_embeddings() != text_encoder_.max_tokens()) {
+      throw CheckpointError(describe(repository.name() + "/prior: num_embeddings",
+                                     fmt::format("{}, the tokens of a text", text_encoder_.max_tokens()),
+                                     std::to_string(prior_->num_embeddings())));
+    }
   }
+  if (has_image_encoder(repository)) image_encoder_.emplace(repository, device, dtype);
   read_defaults(repository);
 }
 
 Capabilities Karlo::capabilities() const {
-  return {.honours_seeds = true, .concurrent = true, .max_prompt_tokens = text_encoder_.max_tokens()};
+  return {.honours_seeds = true,
+          .prompts = prior_.has_value(),
+          .variations = image_encoder_.has_value(),
+          .concurrent = true,
+          .max_prompt_tokens = text_encoder_.max_tokens()};
 }
 
 void Karlo::read_defaults(const checkpoint::Repository& repository) {
@@ -115,13 +138,21 @@ void Karlo::read_defaults(const checkpoint::Repository& repository) {
                .guidance_scale = 8.0,
                .height = super_resolution_.side(),
                .width = super_resolution_.side(),
-               .prior_num_inference_steps = 25,
-               .super_res_num_inference_steps = 7,
-               .prior_guidance_scale = 4.0};
+               .super_res_num_inference_steps = 7};
+  if (prior_) {
+    defaults_.prior_num_inference_steps = 25;
+    defaults_.prior_guidance_scale = 4.0;
+  }
   constexpr const char* kFile = "generation_config.json";
   if (!repository.has(kFile)) return;
   checkpoint::ConfigReader config(repository.json(kFile), (repository.path() / kFile).string());
-  const auto read = [&](const char* key, auto& option) { option = config.get(key, *option); };
+  const auto read = [&](const char* key, auto& option) {
+    if (option) {
+      option = config.get(key, *option);
+    } else {
+      config.ignore({key});
+    }
+  };
   read("num_inference_steps", defaults_.num_inference_steps);
   read("guidance_scale", defaults_.guidance_scale);
   read("prior_num_inference_steps", defaults_.prior_num_inference_steps);
@@ -135,25 +166,40 @@ std::vector<Result<Picture>> Karlo::generate(std::span<const Request> requests, 
                                              const Context& context) {
   if (requests.empty()) return {};
   const GenerationOptions resolved = resolve(options, *this);
+  expect_drawable(requests, *this);
   expect_usable(requests, resolved, super_resolution_.side());
+  // Texts and pictures go through other stages, and have other guidance.
+  std::vector<Request> texts, pictures;
+  for (const Request& request : requests) (request.picture ? pictures : texts).push_back(request);
+  auto of_texts = draw({texts, resolved, context}), of_pictures = draw({pictures, resolved, context});
+  std::vector<Result<Picture>> results;
+  size_t text = 0, picture = 0;
+  for (const Request& request : requests) {
+    results.push_back(std::move(request.picture ? of_pictures[picture++] : of_texts[text++]));
+  }
+  return results;
+}
+
+// Of requests that are all texts or all pictures.
+std::vector<Result<Picture>> Karlo::draw(const KarloCall& call) const {
+  if (call.requests.empty()) return {};
   return on_engine([&] {
     c10::NoGradGuard no_grad;
-    const KarloCall call{requests, resolved, context};
-    const KarloTexts texts = text_encoder_.encode(requests);
-    const at::Tensor small = decoder_.draw(call, texts, prior_.image_embeds(call, texts));
-    const at::Tensor pixels = super_resolution_.enlarge(call, small);
+    const KarloTexts texts = text_encoder_.encode(call.requests);
+    const at::Tensor embeds = call.varies() ? image_encoder_->image_embeds(call) : prior_->image_embeds(call, texts);
+    const at::Tensor pixels = super_resolution_.enlarge(call, decoder_.draw(call, texts, embeds));
     std::vector<Result<Picture>> results;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      const at::Tensor own = pixels[static_cast<int64_t>(i)];
-      if (!own.isfinite().all().item<bool>()) {
+    for (int64_t i = 0; i < call.size(); ++i) {
+      const Request& request = call.requests[static_cast<size_t>(i)];
+      if (!pixels[i].isfinite().all().item<bool>()) {
         results.emplace_back(Failure{describe("drawing", "a picture", "numbers that are not finite",
                                               "The type may be too narrow for this model: use bfloat16 or float32")});
         continue;
       }
-      results.emplace_back(Picture{.image = image::from_signed_unit(own),
-                                   .seed = derive_seed(resolved.seed, Purpose::kPictureSeed, requests[i].sample,
-                                                       static_cast<uint64_t>(requests[i].candidate)),
-                                   .truncated_tokens = texts.truncated[i]});
+      results.emplace_back(Picture{.image = image::from_signed_unit(pixels[i]),
+                                   .seed = derive_seed(call.options.seed, Purpose::kPictureSeed, request.sample,
+                                                       static_cast<uint64_t>(request.candidate)),
+                                   .truncated_tokens = texts.truncated[static_cast<size_t>(i)]});
     }
     return results;
   });

@@ -21,8 +21,9 @@ struct KarloCall {
   const Context& context;
 
   int64_t size() const { return std::ssize(requests); }
+  bool varies() const { return requests.front().picture.has_value(); }  // all requests do, or none
   // Guidance of either stage makes both see the text and no text, as in diffusers.
-  bool is_guided() const { return *options.prior_guidance_scale > 1.0 || *options.guidance_scale > 1.0; }
+  bool is_guided() const { return *options.guidance_scale > 1.0 || (!varies() && *options.prior_guidance_scale > 1.0); }
   // The streams of requests first … last - 1.
   std::vector<Random> streams(int64_t first, int64_t last, Purpose purpose) const;
   // Tells the observer of step 1 … of those that make pictures. `estimate`: of requests from `first` on, [b, 3, h, w]

@@ -100,6 +100,30 @@ at::Tensor KarloPrior::image_embeds(const KarloCall& call, const KarloTexts& tex
   return embeds;
 }
 
+KarloImageEncoder::KarloImageEncoder(const checkpoint::Repository& repository, c10::Device device,
+                                     c10::ScalarType dtype)
+    : model_(models::load_part<models::ClipVisionModelWithProjection>(repository, "image_encoder", device, dtype)),
+      preprocessing_(image::read_preprocess_options(repository, "feature_extractor")),
+      place_{device, dtype, model_.bytes} {}
+
+at::Tensor KarloImageEncoder::image_embeds(const KarloCall& call) const {
+  const models::ClipVisionConfig& config = model_.model->config;
+  const int64_t side = config.image_size / config.patch_size;
+  const at::Tensor embeds =
+      at::empty({call.size(), config.projection_dim}, at::TensorOptions(at::kFloat).device(place_.device));
+  in_shares(place_, call.size(), side * side, [&](int64_t first, int64_t last) {
+    call.context.check();
+    std::vector<at::Tensor> pixels;
+    for (int64_t i = first; i < last; ++i) {
+      pixels.push_back(image::preprocess(*call.requests[static_cast<size_t>(i)].picture, preprocessing_));
+    }
+    const at::Tensor batch = at::stack(pixels).to(place_.device, place_.dtype);
+    const at::Tensor pooled = model_.model->vision_model.forward(batch).pooler_output;
+    embeds.narrow(0, first, last - first).copy_(model_.model->visual_projection(pooled));
+  });
+  return embeds;
+}
+
 KarloDecoder::KarloDecoder(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
     : text_projection_(models::load_part<models::TextProjection>(repository, "text_proj", device, dtype)),
       unet_(models::load_part<models::KarloUnet, models::KarloDecoderConfig>(repository, "decoder", device, dtype)),

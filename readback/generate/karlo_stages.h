@@ -8,6 +8,7 @@
 
 #include "readback/checkpoint/repository.h"
 #include "readback/generate/karlo_call.h"
+#include "readback/image/preprocess.h"
 #include "readback/models/clip/clip.h"
 #include "readback/models/karlo/prior.h"
 #include "readback/models/karlo/text_projection.h"
@@ -36,10 +37,23 @@ class KarloPrior {
  public:
   KarloPrior(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
   at::Tensor image_embeds(const KarloCall& call, const KarloTexts& texts) const;  // [B, E]
+  int64_t num_embeddings() const { return prior_.model->config.num_embeddings; }  // tokens of a text
 
  private:
   models::Part<models::Prior> prior_;
   UnclipSchedule schedule_;
+  KarloPlace place_;
+};
+
+// image_encoder, feature_extractor
+class KarloImageEncoder {
+ public:
+  KarloImageEncoder(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
+  at::Tensor image_embeds(const KarloCall& call) const;  // [B, E], of the requests' pictures
+
+ private:
+  models::Part<models::ClipVisionModelWithProjection> model_;
+  image::PreprocessOptions preprocessing_;
   KarloPlace place_;
 };
 

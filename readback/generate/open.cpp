@@ -18,7 +18,8 @@ checkpoint::Backend<Generator> backend(const char* name, const Machine& machine)
 }  // namespace
 
 std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine) {
-  std::vector<checkpoint::Backend<Generator>> backends = {backend<Karlo>("UnCLIPPipeline", machine)};
+  std::vector<checkpoint::Backend<Generator>> backends = {backend<Karlo>("UnCLIPPipeline", machine),
+                                                          backend<Karlo>("UnCLIPImageVariationPipeline", machine)};
   for (const StableDiffusionKind& kind : kStableDiffusionKinds) {
     backends.push_back(backend<StableDiffusion>(kind.pipeline, machine));
   }

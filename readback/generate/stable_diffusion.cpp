@@ -80,6 +80,7 @@ GenerationOptions StableDiffusion::defaults() const {
 std::vector<Result<Picture>> StableDiffusion::generate(std::span<const Request> requests,
                                                        const GenerationOptions& options, const Context& context) {
   if (requests.empty()) return {};
+  expect_drawable(requests, *this);
   const GenerationOptions resolved = resolve(options, *this);
   std::vector<Result<Picture>> results;
   for (Picture& picture : on_engine([&] { return draw(requests, resolved, context); })) {

@@ -86,7 +86,22 @@ static void from_json(const nlohmann::json& json, Caption& caption) {
 namespace readback::generate {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Latents, shape, values)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Request, prompt, sample, candidate, latents)
+
+static void to_json(nlohmann::json& json, const Request& request) {
+  json = {{"prompt", request.prompt},
+          {"sample", request.sample},
+          {"candidate", request.candidate},
+          {"latents", request.latents}};
+  put(json, "picture", request.picture);
+}
+
+static void from_json(const nlohmann::json& json, Request& request) {
+  json.at("prompt").get_to(request.prompt);
+  json.at("sample").get_to(request.sample);
+  json.at("candidate").get_to(request.candidate);
+  json.at("latents").get_to(request.latents);
+  get(json, "picture", request.picture);
+}
 
 static void to_json(nlohmann::json& json, const Picture& picture) {
   json = {{"image", picture.image},

@@ -78,9 +78,7 @@ class FrozenClip {
         text_weights_(halves_.text, machine.device, machine.dtype, "text_encoder"),
         vision_weights_(halves_.vision, machine.device, machine.dtype, "image_encoder"),
         text_(models::ClipTextConfig::read(models::part_config(repository, "text_encoder")), text_weights_),
-        vision_(models::ClipVisionConfig::read(models::part_config(repository, "image_encoder")),
-                vision_weights_["vision_model"]),
-        visual_projection_(vision_weights_["visual_projection"], vision_.config.hidden_size, width_, false),
+        vision_(models::ClipVisionConfig::read(models::part_config(repository, "image_encoder")), vision_weights_),
         preprocess_(image::read_preprocess_options(repository, "feature_extractor")),
         tokenizer_(text::load_clip_tokenizer(repository.path() / "tokenizer")) {
     text_weights_.finish();
@@ -103,7 +101,7 @@ class FrozenClip {
   at::Tensor embeds(const at::Tensor& images) const {
     c10::NoGradGuard no_grad;
     const at::Tensor pixels = normalise(images, preprocess_).to(machine_.device, machine_.dtype);
-    return visual_projection_(vision_.forward(pixels).pooler_output).to(at::kFloat);
+    return vision_.visual_projection(vision_.vision_model.forward(pixels).pooler_output).to(at::kFloat);
   }
 
  private:
@@ -122,8 +120,7 @@ class FrozenClip {
   ClipHalves halves_;
   nn::Weights text_weights_, vision_weights_;
   models::ClipTextModelWithProjection text_;
-  models::ClipVisionModel vision_;
-  nn::Linear visual_projection_;
+  models::ClipVisionModelWithProjection vision_;
   image::PreprocessOptions preprocess_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
 };

@@ -363,7 +363,9 @@ TEST_F(BrokenKarlo, NamesWhatIsMissingOrOfAnotherClass) {
     EXPECT_NE(error_with("model_index.json", part, {"diffusers", "OfTheFuture"}).find("OfTheFuture"),
               std::string::npos);
   }
-  EXPECT_NE(error_with("model_index.json", "_class_name", "UnCLIPImageVariationPipeline").find("UnCLIPPipeline"),
+  EXPECT_NE(error_with("model_index.json", "_class_name", "UnCLIPVideoPipeline").find("UnCLIPPipeline"),
+            std::string::npos);
+  EXPECT_NE(error_with("model_index.json", "_class_name", "UnCLIPImageVariationPipeline").find("image_encoder"),
             std::string::npos);
 }
 

@@ -4,7 +4,8 @@
     tests/goldens/models/karlo.json     the published configuration's parameters; configurations of full width
     tests/goldens/models/karlo_full_width.safetensors       what models of full width with few layers give
     tests/goldens/generate/karlo        a tiny random pipeline
-    tests/goldens/generate/karlo_runs.{json,safetensors}    what it draws, and every step of its schedulers
+    tests/goldens/generate/karlo-variations                 the same decoder behind an image encoder
+    tests/goldens/generate/karlo_runs.{json,safetensors}    what they draw, and every step of their schedulers
 Initial noise and the noise of all steps come from readback's streams (streams.py), so that seeds are compared too.
 With `full-size` nothing of this: a repository of the published configuration with random weights in bfloat16 (6.9 GB,
 one part in memory at a time), whose tokenizer is the tiny pipeline's.
@@ -25,15 +26,18 @@ import torch
 import torch.nn.functional as F
 import transformers
 from diffusers import PriorTransformer, UnCLIPPipeline, UnCLIPScheduler, UNet2DConditionModel, UNet2DModel
-from diffusers.pipelines.deprecated.unclip import pipeline_unclip
+from diffusers.pipelines.deprecated.unclip import pipeline_unclip, pipeline_unclip_image_variation
+from diffusers.pipelines.deprecated.unclip.pipeline_unclip_image_variation import UnCLIPImageVariationPipeline
 from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
 from diffusers.schedulers import scheduling_unclip
 from hashed import fill_hashed, hashed
 from models import GOLDENS, draw, randomise, write
+from PIL import Image
 from safetensors.torch import save_file
 from stable_diffusion_pipeline import PROMPTS, tokenizer
 from streams import Purpose, Random
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+from transformers import (CLIPImageProcessor, CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig,
+                          CLIPVisionModelWithProjection)
 
 OUTPUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/generate"
 RESNETS = dict(down="ResnetDownsampleBlock2D", up="ResnetUpsampleBlock2D")
@@ -297,6 +301,56 @@ def schedule(options, steps):
     return scheduler.timesteps, torch.cat(samples)
 
 
+def variation_pipeline():
+    """UnCLIPImageVariationPipeline with the tiny pipeline's weights."""
+    words = UnCLIPPipeline.from_pretrained(OUTPUT / "karlo", torch_dtype=torch.float32)
+    encoder = randomise(CLIPVisionModelWithProjection(CLIPVisionConfig(
+        hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, projection_dim=12,
+        image_size=12, patch_size=4, hidden_act="quick_gelu")), 450)
+    processor = CLIPImageProcessor(size={"shortest_edge": 12}, crop_size={"height": 12, "width": 12})
+    parts = {name: getattr(words, name) for name in (
+        "tokenizer", "text_encoder", "text_proj", "decoder", "super_res_first", "super_res_last", "decoder_scheduler",
+        "super_res_scheduler")}
+    return UnCLIPImageVariationPipeline(image_encoder=encoder, feature_extractor=processor, **parts)
+
+
+VARIATIONS = [
+    dict(),  # 25 and 7 steps, guidance 8
+    dict(decoder_num_inference_steps=4, super_res_num_inference_steps=9, decoder_guidance_scale=1.0),
+    dict(decoder_num_inference_steps=5, super_res_num_inference_steps=9, decoder_guidance_scale=2.5),
+]
+
+
+def varied_pictures():
+    """Upright and wide, so that they are resized and cropped. tests/generate/karlo_test.cpp draws them by the same rule."""
+    row = lambda height, width: np.arange(height * width * 3).reshape(height, width, 3)
+    return [Image.fromarray((row(h, w) * 7 % 256).astype(np.uint8)) for h, w in ((16, 14), (13, 20))]
+
+
+def vary(folder, options, dtype=torch.float32):
+    """A picture of each, from seed 7, as run() draws prompts."""
+    pipe = UnCLIPImageVariationPipeline.from_pretrained(folder, torch_dtype=torch.float32).to(dtype=dtype)
+    pipe.set_progress_bar_config(disable=True)
+    images = []
+    for i, picture in enumerate(varied_pictures()):
+        streams = lambda purpose: Random(7, purpose, f"sample {i}", i)
+        upscaling = streams(Purpose.UPSCALING_NOISE)
+        stages = iter([(streams(Purpose.INITIAL_NOISE), streams(Purpose.SCHEDULER_NOISE)), (upscaling, upscaling)])
+        current = {}
+
+        def noise(random, shape):
+            return torch.from_numpy(random.normal(*shape[1:])[None]).to(dtype)
+
+        def begin(shape, **_):
+            start, current["steps"] = next(stages)
+            return noise(start, shape)
+
+        pipeline_unclip_image_variation.randn_tensor = begin
+        scheduling_unclip.randn_tensor = lambda shape, **_: noise(current["steps"], shape)
+        images.append(pipe(picture, output_type="np", **options).images)
+    return torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2) * 2 - 1  # clipped, in [-1, 1]
+
+
 def main():
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
@@ -324,6 +378,15 @@ def main():
         # A prompt alone is drawn as among others.
         alone = run(folder, options, PROMPTS[:1])["images"]
         assert (alone - values["images"][:1]).abs().max() < 1e-4
+    folder = OUTPUT / "karlo-variations"
+    shutil.rmtree(folder, ignore_errors=True)
+    variation_pipeline().to(torch.float16).save_pretrained(folder)
+    for index, options in enumerate(VARIATIONS):
+        images, exact = vary(folder, options), vary(folder, options, dtype=torch.float64)
+        tensors[f"variation.{index}.images"] = images.contiguous()
+        error = (images - exact).abs().max() / exact.abs().max()
+        print("variation", options, f"deviation {images.std():.3f}, from float64 {error:.1e}")
+        assert error < 1e-5, "choose other steps"
     cases = []
     for options in SCHEDULES:
         for steps in STEPS:
@@ -332,7 +395,7 @@ def main():
             config = {k: v for k, v in UnCLIPScheduler(**options).config.items() if not k.startswith("_")}
             cases.append({"config": config, "steps": steps})
     save_file(tensors, OUTPUT / "karlo_runs.safetensors")
-    described = {"prompts": PROMPTS, "runs": RUNS, "schedules": cases}
+    described = {"prompts": PROMPTS, "runs": RUNS, "variations": VARIATIONS, "schedules": cases}
     (OUTPUT / "karlo_runs.json").write_text(json.dumps(described, indent=1) + "\n")
 
 

@@ -28,9 +28,9 @@ ClipVisionConfig ClipVisionConfig::read(checkpoint::ConfigReader config) {
   c.read_sizes(config);
   c.image_size = config.get("image_size", c.image_size);
   c.patch_size = config.get("patch_size", c.patch_size);
+  c.projection_dim = config.get("projection_dim", c.projection_dim);
   config.expect("num_channels", {3});
-  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "projection_dim",
-                 "tie_word_embeddings"});
+  config.ignore({"attention_dropout", "dropout", "initializer_factor", "initializer_range", "tie_word_embeddings"});
   config.finish();
   return c;
 }
@@ -156,6 +156,12 @@ ClipOutput ClipVisionModel::forward(const at::Tensor& pixel_values) const {
   for (const ClipEncoderLayer& layer : layers) x = layer.forward(x, /*causal=*/false);
   return {x, post_layernorm(x.select(1, 0))};
 }
+
+ClipVisionModelWithProjection::ClipVisionModelWithProjection(const ClipVisionConfig& config, const nn::Weights& weights)
+    : config(config),
+      vision_model(config, weights["vision_model"]),
+      visual_projection(weights["visual_projection"], config.hidden_size, config.projection_dim, false,
+                        Init::normal(1.0 / std::sqrt(static_cast<double>(config.hidden_size)))) {}
 
 Clip::Clip(const ClipConfig& config, const nn::Weights& weights)
     : config(config), text_model(config.text, weights), vision_model(config.vision, weights["vision_model"]) {

@@ -24,6 +24,7 @@ struct ClipTextConfig : TransformerSizes {
 
 struct ClipVisionConfig : TransformerSizes {
   int64_t image_size = 224, patch_size = 32;
+  int64_t projection_dim = 512;  // of CLIPVisionModelWithProjection
   ClipVisionConfig() : TransformerSizes{.hidden_act = "quick_gelu", .layer_norm_eps = 1e-5} {}
   static ClipVisionConfig read(checkpoint::ConfigReader config);
 };
@@ -63,8 +64,8 @@ struct ClipTextModel {
   ClipOutput forward_embeddings(const at::Tensor& embeddings, const at::Tensor& end_positions) const;
 };
 
-// The text half of CLIP, whose embedding lies beside those of images: Stable Diffusion XL's second text encoder, Karlo's
-// only one.
+// The text half of CLIP, whose embedding lies beside those of images: Stable Diffusion XL's second text encoder,
+// Karlo's only one.
 struct ClipTextModelWithProjection {
   ClipTextConfig config;
   ClipTextModel text_model;
@@ -81,6 +82,14 @@ struct ClipVisionModel {
   std::vector<ClipEncoderLayer> layers;
   ClipVisionModel(const ClipVisionConfig& config, const nn::Weights& weights);
   ClipOutput forward(const at::Tensor& pixel_values) const;  // [B, 3, image_size, image_size]
+};
+
+// The image half, whose embedding lies beside those of texts: what Karlo varies a picture by.
+struct ClipVisionModelWithProjection {
+  ClipVisionConfig config;
+  ClipVisionModel vision_model;
+  nn::Linear visual_projection;  // of pooler_output: [B, C] → [B, P]
+  ClipVisionModelWithProjection(const ClipVisionConfig& config, const nn::Weights& weights);
 };
 
 struct Clip {
