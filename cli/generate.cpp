@@ -70,7 +70,7 @@ Work make_work(const GenerateFlags& flags) {
   for (size_t p = 0; p < all; ++p) {
     const bool is_text = p < prompts.size();
     generate::Request request{.prompt = is_text ? prompts[p] : "", .sample = fmt::format("prompt-{:05}", p)};
-    if (!is_text) request.picture = image::load(flags.pictures[p - prompts.size()]);
+    if (!is_text) request.picture = image::load(flags.pictures[p - prompts.size()], image::Alpha::kOnWhite);
     for (request.candidate = 0; request.candidate < flags.num_images; ++request.candidate) {
       if (latents.defined()) request.latents = generate::to_latents(latents[std::ssize(work.requests)]);
       work.requests.push_back(request);

@@ -16,10 +16,8 @@ namespace {
 
 constexpr const char* kVariationPipeline = "UnCLIPImageVariationPipeline";
 
-// What makes an image's embedding: of a text the prior, of a picture the image encoder. A repository has either or
-// both.
+// The prior makes an image's embedding of a text. A repository without it has an image encoder.
 bool has_prior(const checkpoint::Repository& repository) { return repository.has("prior/config.json"); }
-bool has_image_encoder(const checkpoint::Repository& repository) { return repository.has("image_encoder/config.json"); }
 
 void expect_fit(const checkpoint::Repository& repository) {
   const auto config_of = [&](const char* part) { return models::part_config(repository, part); };
@@ -39,7 +37,7 @@ void expect_fit(const checkpoint::Repository& repository) {
     const auto prior = models::PriorConfig::read(config_of("prior"));
     expect_equal("the prior's embedding_dim", prior.embedding_dim, kWidth, width);
   }
-  if (has_image_encoder(repository)) {
+  if (Karlo::varies(repository)) {
     const auto vision = models::ClipVisionConfig::read(config_of("image_encoder"));
     expect_equal("the image encoder's projection_dim", vision.projection_dim, kWidth, width);
   }
@@ -107,6 +105,10 @@ void expect_usable(std::span<const Request> requests, const GenerationOptions& o
 
 }  // namespace
 
+bool Karlo::varies(const checkpoint::Repository& repository) {
+  return repository.has("text_proj/config.json") && repository.has("image_encoder/config.json");
+}
+
 Karlo::Karlo(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype)
     : description_(fmt::format("Karlo {}, {}", checked(repository).name(), dtype_name(dtype))),
       identity_(repository.digest()),
@@ -121,7 +123,7 @@ Karlo::Karlo(const checkpoint::Repository& repository, c10::Device device, c10::
                                      std::to_string(prior_->num_embeddings())));
     }
   }
-  if (has_image_encoder(repository)) image_encoder_.emplace(repository, device, dtype);
+  if (Karlo::varies(repository)) image_encoder_.emplace(repository, device, dtype);
   read_defaults(repository);
 }
 

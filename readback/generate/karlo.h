@@ -23,6 +23,9 @@ class Karlo final : public Generator {
   // Errors: CheckpointError, also when a part is of another class.
   Karlo(const checkpoint::Repository& repository, c10::Device device, c10::ScalarType dtype);
 
+  // Whether a Karlo of this repository has Capabilities::variations.
+  static bool varies(const checkpoint::Repository& repository);
+
   // Stage by stage, in each as many requests at once as suit the machine. What each stage starts from and what its
   // steps add comes from a stream of its own for each (seed, sample, candidate), so that a picture does not depend on
   // its batch. num_inference_steps and guidance_scale are the decoder's.

@@ -13,4 +13,7 @@ namespace readback::generate {
 // architecture that is not known, naming those that are.
 std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine);
 
+// Before anything large is read. Errors: CheckpointError where the generator would have no Capabilities::variations.
+void expect_varies(const std::string& spec, const Machine& machine);
+
 }  // namespace readback::generate

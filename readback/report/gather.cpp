@@ -115,7 +115,7 @@ class Gatherer {
       const auto right = std::ranges::count_if(values, [](const auto& entry) { return entry.second >= kEntirely; });
       shares.push_back(static_cast<double>(right) / static_cast<double>(values.size()));
     }
-    return {summary.metric, score::bootstrap_mean(shares), summary.mean, summary.floor};
+    return {summary.metric, score::bootstrap_mean(shares), summary.mean, summary.floor, summary.ceiling};
   }
 
   void fill(Way& way, ReportData& data) {

@@ -20,12 +20,19 @@ Markup figure(const std::string& where, const std::string& value, const Markup& 
                  element("p.detail", detail));
 }
 
-Markup random_pairs(const std::string& value) { return element("span.random", "random pairs " + value); }
+// Of a floor or a ceiling, where there is one.
+template <typename Shown>
+Markup bound(const char* what, const score::Interval& interval, const Shown& shown) {
+  return std::isnan(interval.mean) ? Markup() : element("span.bound", std::string(what) + " " + shown(interval.mean));
+}
+
+constexpr const char* kRandomPairs = "random pairs";
+constexpr const char* kWithoutWords = "drawn anew without words";
 
 Markup accuracy_figure(const std::string& where, const std::string& what, const Accuracy& accuracy) {
   Markup detail =
       element("span", fmt::format("95 %: {} to {}", percent(accuracy.score.low), percent(accuracy.score.high)));
-  if (!std::isnan(accuracy.floor.mean)) detail += random_pairs(percent(accuracy.floor.mean));
+  detail += bound(kRandomPairs, accuracy.floor, percent) + bound(kWithoutWords, accuracy.ceiling, percent);
   detail += element("span", percent(accuracy.entirely.mean) + " entirely right");
   return figure(where, percent(accuracy.score.mean), "semantic accuracy of the " + what + "s", detail,
                 range_bar(accuracy.score, accuracy.floor, {0, 1}));
@@ -33,7 +40,7 @@ Markup accuracy_figure(const std::string& where, const std::string& what, const 
 
 Markup metric_figure(const std::string& where, const roundtrip::MetricSummary& summary) {
   Markup detail = element("span", "95 %: ", interval(summary.mean));
-  if (!std::isnan(summary.floor.mean)) detail += random_pairs(number(summary.floor.mean));
+  detail += bound(kRandomPairs, summary.floor, number) + bound(kWithoutWords, summary.ceiling, number);
   const double top = std::max({summary.mean.high, std::isnan(summary.floor.high) ? 0 : summary.floor.high, 1e-9});
   const double bottom = std::min({0.0, summary.mean.low, std::isnan(summary.floor.low) ? 0 : summary.floor.low});
   const bool higher = summary.metric.direction == score::Direction::kHigherIsBetter;

@@ -38,7 +38,7 @@ struct Exhibit {
 struct Accuracy {
   score::MetricInfo metric;
   score::Interval entirely;  // share of candidates with a score of 1
-  score::Interval score, floor;
+  score::Interval score, floor, ceiling;  // as MetricSummary has them
 };
 
 // One direction of the run, as the page tells it: what came out in the middle (there), and what came back at the end

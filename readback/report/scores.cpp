@@ -24,6 +24,11 @@ Markup metric_name(const score::MetricInfo& metric) {
                  element("p", element("code", metric.name), " ", formula));
 }
 
+// Whether the way's pictures were drawn anew without words, too.
+bool has_ceiling(const Way& way) {
+  return std::ranges::any_of(way.summaries, [](const MetricSummary& summary) { return summary.ceiling.count > 0; });
+}
+
 Markup summary_rows(const Way& way, Role role) {
   Markup rows;
   for (const MetricSummary& summary : way.summaries) {
@@ -35,6 +40,7 @@ Markup summary_rows(const Way& way, Role role) {
                     element("td", Attributes{{"title", better(summary.metric)}}, arrow(summary.metric)),
                     element("td.n", element("strong", number(summary.mean.mean))),
                     element("td.n.soft", interval(summary.mean)), element("td.n", number(summary.floor.mean)),
+                    has_ceiling(way) ? element("td.n", number(summary.ceiling.mean)) : Markup(),
                     element("td.drawn", range_bar(summary.mean, summary.floor, range)),
                     element("td.n.soft", std::to_string(summary.mean.count)));
   }
@@ -45,16 +51,19 @@ Markup summary_table(const Way& way) {
   const auto group = [&](Role role, const std::string& name) {
     const Markup rows = summary_rows(way, role);
     if (rows.empty()) return rows;
-    return element("tbody",
-                   element("tr.group-row", element("th", Attributes{{"colspan", "7"}, {"scope", "rowgroup"}}, name)),
-                   rows);
+    return element(
+        "tbody",
+        element("tr.group-row",
+                element("th", Attributes{{"colspan", has_ceiling(way) ? "8" : "7"}, {"scope", "rowgroup"}}, name)),
+        rows);
   };
   const Markup body = group(Role::kQuality, fmt::format("There: the {} in the middle", middle(way.direction))) +
                       group(Role::kDistance, fmt::format("And back: the {} at the end", end(way.direction)));
   if (body.empty()) return {};
   const Markup head =
       element("thead", element("tr", column("Score", false), column("", false), column("mean"), column("95 % interval"),
-                               column("random pairs"), column("", false), column("samples")));
+                               column("random pairs"), has_ceiling(way) ? column("without words") : Markup(),
+                               column("", false), column("samples")));
   return element("div", Attributes{{"class", std::string("way ") + roundtrip::name(way.direction)}},
                  element("h3", title(way.direction)),
                  scrolling("Scores, " + title(way.direction), element("table", head, body)));
@@ -66,9 +75,14 @@ Markup scores(const ReportData& data) {
   Markup tables;
   for (const Way& way : data.ways) tables += summary_table(way);
   if (tables.empty()) return {};
-  const Markup lead =
+  Markup lead =
       "Means over samples, each the mean over its candidates, with 95 % bootstrap intervals. Random pairs are what "
       "models that understand nothing would get. A score’s name opens its formula.";
+  if (std::ranges::any_of(data.ways, has_ceiling)) {
+    lead +=
+        " Without words: what an unCLIP brings back from each picture’s own embedding, the most that a description "
+        "could do for it.";
+  }
   return section("scores", "Every score", lead,
                  element("p.legend", element("span.key.dot", ""), " mean and interval ", element("span.key.floor", ""),
                          " random pairs") +

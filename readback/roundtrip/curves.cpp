@@ -127,14 +127,19 @@ std::vector<MetricSummary> summarize(const Store& store) {
   std::vector<MetricSummary> summaries;
   for (Direction direction : store.directions()) {
     for (const MetricInfo& metric : store.metrics()) {
-      std::vector<double> means, floors;
+      std::vector<double> means, floors, ceilings;
       for (const auto& [sample, value] : sample_means(store, direction, metric.name)) means.push_back(value);
       for (const FloorRow& row : store.floors(direction, metric.name)) {
         if (row.value) floors.push_back(*row.value);
       }
+      if (direction == Direction::kI2T2I) {
+        for (const CeilingRow& row : store.ceilings(metric.name)) {
+          if (row.value) ceilings.push_back(*row.value);
+        }
+      }
       if (means.empty()) continue;
       summaries.push_back({direction, role(direction, metric.inputs), metric, score::bootstrap_mean(means),
-                           score::bootstrap_mean(floors)});
+                           score::bootstrap_mean(floors), score::bootstrap_mean(ceilings)});
     }
   }
   return summaries;
@@ -195,6 +200,7 @@ json to_json(const Store& store, const std::vector<MetricSummary>& summaries, co
                     {"checkpoint", summary.metric.checkpoint},
                     {"mean", to_json(summary.mean)},
                     {"floor", to_json(summary.floor)}});
+    if (summary.ceiling.count > 0) rows.back()["ceiling"] = to_json(summary.ceiling);
   }
   for (const RankCurve& curve : curves) {
     json ranks = json::array();

@@ -21,6 +21,8 @@ struct MetricSummary {
   score::MetricInfo metric;
   score::Interval mean;
   score::Interval floor;  // the same metric on random pairs: what models that understand nothing would get
+  // The same metric on originals that were drawn anew without words (roundtrip/ceiling.h); no samples where none were.
+  score::Interval ceiling;
 };
 
 // The candidates of a sample from nearest to farthest.

@@ -33,7 +33,7 @@ struct RunOptions {
   int64_t num_candidates = 10;
   std::string captioner = "emoji-scenes/captioner";
   std::string generator = "emoji-scenes/generator";
-  std::string shots;
+  std::string shots, ceiling;
   caption::DecodingOptions sampling{.do_sample = true};
   caption::DecodingOptions reading;
   generate::GenerationOptions generation;
@@ -54,6 +54,10 @@ struct RunOptions {
         option(&O::captioner, "captioner", "Repository: a folder, or a hub id in the cache"),
         option(&O::generator, "generator", "Repository: a folder, or a hub id in the cache"),
         option(&O::shots, "shots", caption::kShotsHelp),
+        option(&O::ceiling, "ceiling",
+               "Repository of an unCLIP with an image encoder, which also draws each picture anew without words: the "
+               "most that picture → words → picture can give back",
+               Scope::kExecution),
         nested(&O::sampling, "sampling"),            // of picture → words → picture's candidates
         nested(&O::reading, "reading", "reading_"),  // of words → picture → words' last words, one a picture
         nested(&O::generation, "generation"), option(&O::seed, "seed", "Of everything that is drawn"),

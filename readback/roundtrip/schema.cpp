@@ -8,7 +8,7 @@ namespace readback::roundtrip {
 
 namespace {
 
-constexpr int64_t kVersion = 3;
+constexpr int64_t kVersion = 4;
 constexpr const char* kTables = R"(
 CREATE TABLE samples (
   sample TEXT PRIMARY KEY, position INTEGER NOT NULL, image TEXT, reference_texts TEXT NOT NULL, truth TEXT NOT NULL
@@ -42,6 +42,12 @@ CREATE TABLE set_curves (
   checkpoint TEXT NOT NULL, PRIMARY KEY (direction, distance, rank)
 ) WITHOUT ROWID;
 )";
+// What version 4 has and 3 had not.
+constexpr const char* kCeilings = R"(
+CREATE TABLE ceilings (
+  sample TEXT NOT NULL, metric TEXT NOT NULL, value REAL, PRIMARY KEY (metric, sample)
+) WITHOUT ROWID;
+)";
 
 int64_t version_of(Database& database) {
   Statement version(database, "PRAGMA user_version");
@@ -55,11 +61,12 @@ void prepare_schema(Database& database, const std::filesystem::path& file) {
   database.transaction([&] {
     const int64_t found = version_of(database);
     if (found == kVersion) return;
-    if (found != 0) {
+    if (found != 0 && found != 3) {
       throw StoreError(describe(file.string(), fmt::format("tables of version {}", kVersion), std::to_string(found),
                                 "Another version of readback wrote them: choose another output folder"));
     }
-    database.execute(kTables);
+    if (found == 0) database.execute(kTables);
+    database.execute(kCeilings);
     database.execute(fmt::format("PRAGMA user_version = {}", kVersion));
   });
 }

@@ -70,7 +70,8 @@ Store Store::open_for_writing(const fs::path& folder, const Manifest& manifest, 
   impl->database->execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
   prepare_schema(*impl->database, tables);
   impl->schema = readable_schema(*impl->database, tables);
-  for (const char* images : {"originals", "i2t2i", "t2i2t"}) fs::create_directories(folder / "images" / images, error);
+  for (const char* images : {"originals", "i2t2i", "t2i2t", "ceiling"})
+    fs::create_directories(folder / "images" / images, error);
   if (error) throw StoreError(describe(folder.string(), "a folder that can be written", error.message()));
   return Store(std::move(impl));
 }
@@ -109,6 +110,14 @@ std::string Store::save_image(const CandidateKey& key, const image::Image& image
       fmt::format("images/{}/{}-{:02}.png", name(key.direction), file_stem(key.sample), key.candidate);
   write_without_sync(impl_->folder / relative, image::encode_png(image));
   return relative;
+}
+
+std::string ceiling_file(const std::string& sample) { return "images/ceiling/" + file_stem(sample) + ".png"; }
+
+void Store::save_ceiling(const std::string& sample, const image::Image& image) {
+  Statement(*impl_->database, "DELETE FROM ceilings WHERE sample = ? AND metric IN (SELECT metric FROM metrics)")
+      .run(sample);
+  write_without_sync(impl_->folder / ceiling_file(sample), image::encode_png(image));
 }
 
 void Store::put_candidates(std::span<const CandidateRow> rows) {
@@ -154,6 +163,14 @@ void Store::put_metric(const score::MetricInfo& metric) {
       .run(metric.name, metric.title, metric.formula,
            metric.direction == score::Direction::kLowerIsBetter ? "lower" : "higher", score::inputs_name(metric.inputs),
            metric.checkpoint);
+}
+
+void Store::put_ceilings(std::span<const CeilingRow> rows) {
+  Database& database = *impl_->database;
+  database.transaction([&] {
+    Statement insert(database, "INSERT OR REPLACE INTO ceilings VALUES (?, ?, ?)");
+    for (const CeilingRow& row : rows) insert.run(row.sample, row.metric, row.value);
+  });
 }
 
 void Store::put_set_curve(const SetCurve& curve) {

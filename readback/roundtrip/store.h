@@ -3,6 +3,7 @@
 //   run.json      what the run is; see roundtrip/manifest.h
 //   run.lock      held (flock) by the process that writes
 //   images/originals/SAMPLE.png, images/i2t2i/SAMPLE-CANDIDATE.png, images/t2i2t/SAMPLE-CANDIDATE.png
+//   images/ceiling/SAMPLE.png     the original drawn anew without words, where that was asked for
 //   run.sqlite    in WAL mode; a row is committed after the files that it names
 //
 //   samples       sample, position (0, 1, …), image, reference_texts (JSON array), truth
@@ -16,11 +17,12 @@
 //   metrics       metric, title, formula, direction ("lower" or "higher" is better), inputs, checkpoint
 //   scores        direction, sample, candidate, metric, value (NULL: not defined for these inputs)
 //   floors        direction, sample, candidate, metric, other, value: the candidate against the sample `other`
+//   ceilings      sample, metric, value: the original's picture in images/ceiling against the original
 //   set_curves    direction, distance, rank, fid, samples, checkpoint: all pictures of a rank against the originals
 //
-// PRAGMA user_version is the schema's: 1 had no set_curves, 2 had zeros and empty lists where 3 has NULL. All three can
-// be read; 3 is written. Whatever a damaged folder holds, reading it gives rows or a StoreError that names the file,
-// the column or key, and what was expected there.
+// PRAGMA user_version is the schema's: 1 had no set_curves, 2 had zeros and empty lists where 3 has NULL, 3 had no
+// ceilings. All can be read; 4 is written, and a run of 3 goes on as 4. Whatever a damaged folder holds, reading it
+// gives rows or a StoreError that names the file, the column or key, and what was expected there.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -71,7 +73,7 @@ struct ErrorRow {
   std::string sample;
   std::optional<Direction> direction;  // none: the sample failed in both
   int64_t candidate = -1;              // -1: all of them
-  std::string stage;                   // "original", "text", "image", "metric NAME"
+  std::string stage;                   // "original", "text", "image", "ceiling", "metric NAME"
   std::string message;
   auto operator<=>(const ErrorRow&) const = default;
 };
@@ -89,6 +91,11 @@ struct FloorRow {
   std::optional<double> value;
 };
 
+struct CeilingRow {
+  std::string sample, metric;
+  std::optional<double> value;
+};
+
 // FID by rank of a distance; see roundtrip/set_curves.h.
 struct SetCurve {
   Direction direction = Direction::kT2I2T;
@@ -96,6 +103,9 @@ struct SetCurve {
   std::vector<double> ranks;  // [0] is rank 0
   int64_t samples = 0;        // pictures in each rank's set
 };
+
+// The path of a sample's picture that was drawn without words, relative to the run folder.
+std::string ceiling_file(const std::string& sample);
 
 class Store {
  public:
@@ -133,6 +143,7 @@ class Store {
   // Without the values that a blanked picture spoils; see needs_picture() in roundtrip/role.h.
   std::vector<ScoreRow> scores(Direction direction, const std::string& metric) const;
   std::vector<FloorRow> floors(Direction direction, const std::string& metric) const;
+  std::vector<CeilingRow> ceilings(const std::string& metric) const;  // in the samples' order
   std::vector<SetCurve> set_curves() const;
   bool has_image(const std::string& relative) const;  // false also for a file that a power failure emptied
   // What the store wrote itself has no transparency: originals were laid on white when they were read.
@@ -151,9 +162,11 @@ class Store {
   void put_metric(const score::MetricInfo& metric);
   // A sample has one floor of a metric: a new one takes the place of an earlier candidate's.
   void put_scores(std::span<const ScoreRow> scores, std::span<const FloorRow> floors);
+  void put_ceilings(std::span<const CeilingRow> rows);
   void put_set_curve(const SetCurve& curve);  // in place of the one of its direction and distance
   // Writes a picture atomically and returns its relative path; commit it with put_candidates.
   std::string save_image(const CandidateKey& key, const image::Image& image);
+  void save_ceiling(const std::string& sample, const image::Image& image);  // likewise; what was measured of it goes
 
  private:
   struct Impl;

@@ -202,6 +202,17 @@ std::vector<FloorRow> Store::floors(Direction direction, const std::string& metr
   return rows;
 }
 
+std::vector<CeilingRow> Store::ceilings(const std::string& metric) const {
+  std::vector<CeilingRow> rows;
+  if (impl_->schema < 4) return rows;
+  Statement row(*impl_->database,
+                "SELECT c.sample, c.value FROM ceilings c JOIN samples s ON s.sample = c.sample WHERE c.metric = ? "
+                "ORDER BY s.position");
+  row.bind(metric);
+  while (row.step()) rows.push_back({row.text(0), metric, row.optional_real(1)});
+  return rows;
+}
+
 std::vector<SetCurve> Store::set_curves() const {
   std::vector<SetCurve> curves;
   if (impl_->schema < 2) return curves;

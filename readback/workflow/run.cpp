@@ -14,8 +14,10 @@
 #include "readback/base/stopwatch.h"
 #include "readback/caption/open.h"
 #include "readback/caption/shots.h"
+#include "readback/checkpoint/repository.h"
 #include "readback/data/dataset.h"
 #include "readback/generate/open.h"
+#include "readback/roundtrip/ceiling.h"
 #include "readback/roundtrip/curves.h"
 #include "readback/roundtrip/plan.h"
 #include "readback/roundtrip/set_curves.h"
@@ -107,7 +109,13 @@ class Run {
         context_(context),
         dataset_(data::open_dataset(options.dataset, options.dataset_options)),
         plan_(roundtrip::make_plan(options, *dataset_, processes)),
-        metrics_(metric_names(options, plan_)) {}
+        metrics_(metric_names(options, plan_)) {
+    if (options.ceiling.empty()) return;
+    if (std::ranges::find(options.directions, roundtrip::Direction::kI2T2I) == options.directions.end()) {
+      throw UsageError(describe("ceiling", "the direction i2t2i, whose ceiling it is", "t2i2t alone"));
+    }
+    generate::expect_varies(options.ceiling, machine);
+  }
 
   RunResult operator()(caption::Captioner& captioner, generate::Generator& generator,
                        const std::filesystem::path& folder, const std::string& command) {
@@ -121,6 +129,7 @@ class Run {
     Store store = Store::open_for_writing(folder, manifest(captioner, generator, command), option_defaults());
     RunResult result{.folder = folder, .samples = std::ssize(plan_.samples), .metrics = metrics_};
     result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);
+    if (!plan_.options.ceiling.empty()) draw_ceilings(store, generator);
     result.measuring_seconds = measure(store, captioner, generator);
     const auto curves = roundtrip::rank_curves(store);
     write_file(folder / "results.json", roundtrip::to_json(store, roundtrip::summarize(store), curves)
@@ -133,12 +142,30 @@ class Run {
   }
 
  private:
+  // By the run's own generator and its options where it is the same repository, else by that one's defaults.
+  void draw_ceilings(Store& store, generate::Generator& generator) const {
+    const RunOptions& options = plan_.options;
+    std::unique_ptr<generate::Generator> other;
+    generate::GenerationOptions how;
+    if (options.ceiling == options.generator) {
+      how = options.generation;
+    } else {
+      other = generate::open(options.ceiling, machine_);
+    }
+    how.seed = options.seed;
+    roundtrip::draw_ceilings(store, other ? *other : generator, how, options.batch_size * plan_.processes,
+                             options.max_errors, context_);
+  }
+
   roundtrip::Manifest manifest(const caption::Captioner& captioner, const generate::Generator& generator,
                                const std::string& command) const {
     utsname system{};
     uname(&system);
     json digests = score::digests(plan_.options.checkpoints, machine_.variant);
     if (!plan_.examples.empty()) digests["shots"] = caption::digest(plan_.examples);
+    if (!plan_.options.ceiling.empty()) {
+      digests["ceiling"] = checkpoint::Repository(plan_.options.ceiling, machine_.variant).digest();
+    }
     digests["dataset"] = dataset_->digest();
     digests["captioner"] = captioner.identity();
     digests["generator"] = generator.identity();
@@ -174,6 +201,7 @@ class Run {
     for (const std::string& name : metrics_) metrics.push_back(score::make_metric(name, checkpoints));
     const Stopwatch clock;
     roundtrip::measure(store, metrics, context_);
+    if (!plan_.options.ceiling.empty()) roundtrip::measure_ceilings(store, metrics, context_);
     if (checkpoints.inception.given()) roundtrip::measure_sets(store, *checkpoints.inception.get(), context_);
     return clock.seconds();
   }

@@ -37,7 +37,8 @@ class DamagedRun : public testing::Test {
     runs::execute(folder_, "PRAGMA journal_mode = DELETE; DROP INDEX flagged_candidates");
     Database database(folder_ / "run.sqlite", Database::Mode::kReadWrite);
     database.execute("PRAGMA synchronous = OFF");
-    for (const char* table : {"samples", "candidates", "errors", "metrics", "scores", "floors", "set_curves"}) {
+    for (const char* table :
+         {"samples", "candidates", "errors", "metrics", "scores", "floors", "ceilings", "set_curves"}) {
       Statement row(database, std::string("SELECT name FROM pragma_table_info('") + table + "')");
       while (row.step()) columns_.emplace_back(table, row.text(0));
     }
@@ -62,7 +63,7 @@ class DamagedRun : public testing::Test {
 
 TEST_F(DamagedRun, EveryColumnOfEveryTable) {
   ASSERT_EQ(outcome(folder_, "whole"), "");
-  ASSERT_EQ(columns_.size(), 5u + 13 + 5 + 7 + 5 + 6 + 6);
+  ASSERT_EQ(columns_.size(), 5u + 13 + 5 + 7 + 5 + 6 + 3 + 6);
   const char* values[] = {"NULL",
                           "''",
                           "'x'",
@@ -135,7 +136,8 @@ TEST_F(DamagedRun, PositionsOfSamplesAreCounted) {
 }
 
 TEST_F(DamagedRun, TablesAreMissing) {
-  for (const char* table : {"samples", "candidates", "errors", "metrics", "scores", "floors", "set_curves"}) {
+  for (const char* table :
+       {"samples", "candidates", "errors", "metrics", "scores", "floors", "ceilings", "set_curves"}) {
     damage(std::string("DROP TABLE ") + table);
     EXPECT_NE(outcome(folder_, table).find("no such table"), std::string::npos) << table;
   }
@@ -167,7 +169,7 @@ TEST_F(DamagedRun, BytesAreFlipped) {
 
 TEST_F(DamagedRun, TablesOfALaterVersionAreNamed) {
   damage("PRAGMA user_version = 99");
-  EXPECT_NE(outcome(folder_, "later").find("tables of version 1 to 3, got 99"), std::string::npos);
+  EXPECT_NE(outcome(folder_, "later").find("tables of version 1 to 4, got 99"), std::string::npos);
   damage("PRAGMA user_version = 0");
   EXPECT_NE(outcome(folder_, "none").find("got none"), std::string::npos);
 }

@@ -60,6 +60,8 @@ void make_run(const fs::path& folder) {
       }
     }
   }
+  const std::vector<CeilingRow> ceilings = {{"s0", "picture", 0.25}, {"s1", "picture", 0.75}};
+  store.put_ceilings(ceilings);
   store.put_set_curve({Direction::kT2I2T, "words", "repo", {1.5, 2.5}, 2});
   store.put_error({"s1", Direction::kT2I2T, 1, "text", "it broke"});
 }

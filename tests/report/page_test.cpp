@@ -130,6 +130,26 @@ TEST(Page, SaysSoWhenThereIsNothingYet) {
   EXPECT_NE(html.find("No sample has all its candidates yet"), std::string::npos);
 }
 
+// Of whole pictures, where the run has drawn any without words.
+TEST(Page, ShowsTheCeiling) {
+  worlds::Folder folder("ceiling");
+  const auto dataset = scenes(3);
+  auto store = worlds::make_run(folder, *dataset, 2);
+  write_report(store, folder / "report.html");
+  EXPECT_EQ(read_file(folder / "report.html").find("ithout words"), std::string::npos);
+  std::vector<roundtrip::CeilingRow> ceilings;
+  for (const roundtrip::SampleRow& sample : store.samples()) {
+    for (const char* metric : {"colour", "oracle-image"}) ceilings.push_back({sample.id, metric, 0.8125});
+  }
+  store.put_ceilings(ceilings);
+  write_report(store, folder / "report.html");
+  const std::string html = read_file(folder / "report.html");
+  expect_well_formed(html);
+  EXPECT_NE(html.find("drawn anew without words 81"), std::string::npos);
+  EXPECT_EQ(count(html, ">without words<"), 1u);  // a column of one direction's table
+  EXPECT_NE(html.find("0.812"), std::string::npos);
+}
+
 TEST(Page, OneCandidateIsBestAndOnly) {
   worlds::Folder folder("single");
   const auto store = worlds::make_run(folder, *scenes(3), 1);

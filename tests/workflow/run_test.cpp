@@ -8,6 +8,7 @@
 #include "../roundtrip/fakes.h"
 #include "readback/base/files.h"
 #include "readback/image/codec.h"
+#include "tests/source_dir.h"
 
 namespace readback::workflow {
 namespace {
@@ -122,6 +123,40 @@ TEST(Run, RefusesOptionsThatTheGeneratorDoesNotHave) {
   } catch (const UsageError& error) {
     EXPECT_NE(std::string(error.what()).find("prior_guidance_scale"), std::string::npos) << error.what();
   }
+  EXPECT_EQ(captioner.calls, 0u);
+}
+
+TEST(Run, DrawsTheCeilingByAnotherRepository) {
+  const fakes::Folder folder;
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  RunOptions options;
+  options.dataset = "emoji-scenes";
+  options.dataset_options.limit = 2;
+  options.num_candidates = 2;
+  options.metrics = {"psnr", "oracle-image"};
+  options.ceiling = (tests::source_dir() / "tests/goldens/generate/karlo-variations").string();
+  const RunResult result = run(options, captioner, generator, folder);
+  EXPECT_TRUE(result.failures.empty());
+  const Store store = Store::open(folder);
+  for (const char* metric : {"psnr", "oracle-image"}) EXPECT_EQ(store.ceilings(metric).size(), 2u) << metric;
+  EXPECT_EQ(store.load_image(ceiling_file(store.samples()[0].id)).width, 20);
+  EXPECT_TRUE(store.manifest().digests.contains("ceiling"));
+}
+
+// Before anything is captioned.
+TEST(Run, RefusesCeilingsThatCannotBe) {
+  const fakes::Folder folder;
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  RunOptions options;
+  options.dataset = "emoji-scenes";
+  options.dataset_options.limit = 1;
+  options.ceiling = (tests::source_dir() / "tests/goldens/generate/karlo").string();
+  EXPECT_THROW(run(options, captioner, generator, folder), CheckpointError);
+  options.ceiling += "-variations";
+  options.directions = {Direction::kT2I2T};
+  EXPECT_THROW(run(options, captioner, generator, folder), UsageError);
   EXPECT_EQ(captioner.calls, 0u);
 }
 
