@@ -21,6 +21,7 @@ import json
 import pathlib
 import sqlite3
 import sys
+import threading
 import time
 
 import numpy as np
@@ -31,6 +32,7 @@ NOISY = {model: f"emoji-scenes/noisy-{model}" for model in MODELS}
 # Of supervised arms; the best on validation is taken.
 CLEAN_STEPS = {"captioner": [100, 200, 400, 1000, 2000, 4000], "generator": [100, 200, 400, 1000, 2000]}
 STEPS = {"captioner": 1000, "generator": 2000}  # of all others, but Diffusion-DPO, whose updates cost three times as much
+ROUNDS = 4
 ALL = [1, 2, 3]
 DRAW = ["--num-inference-steps", 10, "--guidance-scale", 3, "--reading-num-beams", 1]
 
@@ -67,6 +69,7 @@ class Arm:
     clean: int = 0           # pairs that it learns from besides
     supervised: bool = False  # from these alone
     steps: int = 0           # 0: STEPS
+    round: int = 0           # of one learning in rounds, which collects anew with the models of the round before
 
     @property
     def seeds(self):
@@ -106,6 +109,8 @@ def arms():
             texts + [RETURN["t2i2t"], "--text-cycle-accept=-0.3"])
         for by in ("cider", "bleu-4", "rouge-l", "clip-text", "text-probability cider"):
             add(model, f"texts: by {by}", "distance", "texts", texts + by.split())
+        for r in range(1, ROUNDS + 1):
+            add(model, f"texts: round {r}, both learn", "rounds", "texts", round=r)
     for by, what in [("random", "random"), ("likelihood", "the likeliest"), ("clipscore", "CLIPScore's choice"),
                      (RETURN["i2t2i"], "the return's choice"), ("oracle-text", "the oracle's choice")]:
         add("captioner", f"pictures: {what}", "centre", "pictures", pictures + [by])
@@ -130,6 +135,7 @@ def arms():
 class Experiment:
     def __init__(self, arguments):
         self.arguments, self.output = arguments, arguments.output
+        self.learning_in_rounds = threading.Lock()
 
     def collect(self, name, seed):
         """The run's folder."""
@@ -152,7 +158,25 @@ class Experiment:
     def with_threads(self, threads):
         return argparse.Namespace(**vars(self.arguments) | {"threads": threads})
 
+    def train_in_rounds(self, seed):
+        """One learning, whose rounds are arms: captioner and generator learn from the texts' best pictures, and the next
+        round's pictures are drawn and read by what they became."""
+        folder = self.output / "rounds" / str(seed)
+        done = folder / "seconds.json"
+        with self.learning_in_rounds:
+            if done.exists():
+                return folder
+            start = time.time()
+            readback(self.arguments, "finetune", ROOT / "recipes/return/generator.toml", "--train-captioner", "all",
+                     "--captioner-method", "sft", "--captioner-source", "other", "--captioner-learning-rate", "5e-4",
+                     "--texts-dataset-seed", 200 + seed, "--texts-limit", 5000 // self.arguments.shrink, "--rounds",
+                     ROUNDS, "--steps", STEPS["generator"] // self.arguments.shrink, "--seed", seed, "--output", folder)
+            done.write_text(json.dumps((time.time() - start) / ROUNDS))
+        return folder
+
     def train(self, arm, seed, steps=None):
+        if arm.round:
+            return self.train_in_rounds(seed) / "rounds" / str(arm.round) / "trained"
         folder = self.output / "trained" / (f"{arm.folder}-{seed}" + (f"-{steps}" if steps else ""))
         done = folder / "seconds.json"
         if done.exists():
@@ -181,7 +205,6 @@ class Experiment:
         return np.mean([json.loads(line)["all"] for line in open(lines) if '"pair"' in line])
 
     def one(self, arm, seed):
-        folder = self.output / "trained" / f"{arm.folder}-{seed}"
         if arm.supervised:
             best = max(CLEAN_STEPS[arm.model][: 3 if self.arguments.shrink > 1 else None],
                        key=lambda steps: self.score(arm.model, self.train(arm, seed, steps) / arm.model,
@@ -189,12 +212,17 @@ class Experiment:
             folder = self.train(arm, seed, best)
             (self.output / "trained" / f"{arm.folder}-{seed}.json").write_text(json.dumps({"steps": best}))
         else:
-            self.train(arm, seed)
+            folder = self.train(arm, seed)
+            if arm.round and not folder.exists():
+                print(f"{arm.model}, {arm.name}, {seed}: the guards ended learning before", file=sys.stderr, flush=True)
+                return
         for split in self.arguments.splits:
             self.score(arm.model, folder / arm.model, folder / split, split, self.arguments.limit)
         print(f"{arm.model}, {arm.name}, {seed} done", file=sys.stderr, flush=True)
 
     def folder_of(self, arm, seed):
+        if arm.round:
+            return self.output / "rounds" / str(seed) / "rounds" / str(arm.round) / "trained"
         if not arm.supervised:
             return self.output / "trained" / f"{arm.folder}-{seed}"
         steps = json.loads((self.output / "trained" / f"{arm.folder}-{seed}.json").read_text())["steps"]
@@ -216,7 +244,7 @@ class Experiment:
 
     def chosen(self, arm):
         """The oracle's mean score of what was chosen for the first seed, ties shared."""
-        if arm.supervised:
+        if arm.supervised or arm.round:
             return None
         direction = COLLECTIONS[arm.collection].direction
         folder = self.collect(arm.collection, arm.seeds[0])
@@ -248,7 +276,8 @@ def table(experiment, model, split, wanted):
         values = experiment.values(model, folders, split, "all")
         means = [f"{experiment.values(model, folders, split, part).mean():.1f}" for part in parts]
         chosen = experiment.chosen(arm)
-        seconds = np.mean([json.loads((folder / "seconds.json").read_text()) for folder in folders])
+        seconds = np.mean([json.loads(((folder.parents[2] if arm.round else folder) / "seconds.json").read_text())
+                           for folder in folders])
         print(f"| {arm.name} | {len(seeds)} | {'' if chosen is None else f'{100 * chosen:.1f}'} | {cell(values, values - untuned)} | "
               f"{' | '.join(means)} | {seconds:.0f} |")
     by_name = {arm.name: arm for arm in wanted}
@@ -272,7 +301,7 @@ def table(experiment, model, split, wanted):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--only", nargs="+", help="groups: centre, method, candidates, items, partner, clean pairs, distance")
+    parser.add_argument("--only", nargs="+", help="groups: centre, method, candidates, items, partner, clean pairs, distance, rounds")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--seeds", nargs="+", type=int, default=ALL)
     parser.add_argument("--splits", nargs="+", default=["novel-pairs", "test"])

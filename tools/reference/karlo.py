@@ -244,12 +244,12 @@ RUNS = [
 ]
 
 
-def run(folder, options, prompts=PROMPTS, dtype=torch.float32):
-    """A picture of each prompt, from seed 7: the noise of prompt i is that of sample i, candidate i."""
+def run(folder, options, prompts=PROMPTS, dtype=torch.float32, seed=7, key=lambda i: (f"sample {i}", i)):
+    """A picture of each prompt, with the noise of the sample and candidate that `key` says."""
     diffusers.UnCLIPTextProjModel = UnCLIPTextProjModel  # which diffusers 0.42 looks for there, and has elsewhere
     pipe = UnCLIPPipeline.from_pretrained(folder, torch_dtype=torch.float32).to(dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
-    streams = lambda purpose: [Random(7, purpose, f"sample {i}", i) for i in range(len(prompts))]
+    streams = lambda purpose: [Random(seed, purpose, *key(i)) for i in range(len(prompts))]
     prior, upscaling = streams(Purpose.PRIOR_NOISE), streams(Purpose.UPSCALING_NOISE)
     # The streams of each stage's start and of its steps.
     stages = iter([(prior, prior), (streams(Purpose.INITIAL_NOISE), streams(Purpose.SCHEDULER_NOISE)),

@@ -2,8 +2,9 @@
 
     python tools/reference/small_world.py [--readback build/release/bin/readback] [--scenes 64]
 
-Captions (beam 3) must be equal token for token, pictures from the same initial latents within a mean absolute
-difference of 1/255, CLIP vectors within 1e-4. Exits with status 1 when anything disagrees.
+Captions (beam 3) of BLIP and of the Flamingo, without and with examples, must be equal token for token; pictures of
+Stable Diffusion and of the DALL-E from the same noise within a mean absolute difference of 1/255; CLIP vectors within
+1e-4. Exits with status 1 when anything disagrees.
 """
 
 import argparse
@@ -13,12 +14,15 @@ import subprocess
 import sys
 import tempfile
 
+import karlo
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil, CLIPModel, CLIPTokenizer
+from transformers import (AutoTokenizer, BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil, CLIPModel,
+                          CLIPTokenizer, IdeficsForVisionText2Text, IdeficsProcessor)
+from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 
 ASSETS = pathlib.Path(__file__).resolve().parents[2] / "assets" / "emoji-scenes"
 STEPS, GUIDANCE = 25, 3.0
@@ -78,6 +82,52 @@ def compare_pictures(program, prompts, folder, repository, pipeline):
     return worst, np.stack(pictures)
 
 
+def flamingo_agrees(program, scenes, texts, folder):
+    """Without and with two examples, which are the last scenes: how many captions differ."""
+    model = IdeficsForVisionText2Text.from_pretrained(ASSETS / "flamingo", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(ASSETS / "flamingo")
+    write = IdeficsProcessor(IdeficsImageProcessorPil(image_size=32), tokenizer, image_size=32)
+    end = tokenizer.convert_tokens_to_ids("<0x0A>")
+    examples = list(zip(scenes[-2:], texts[-2:]))
+    (folder / "shots.jsonl").write_text("".join(
+        json.dumps({"image": str(picture), "caption": text}) + "\n" for picture, text in examples))
+    agree = True
+    for shots, flags in (([], []), (examples, ["--shots", folder / "shots.jsonl"])):
+        lines = run(program, "caption", "--captioner", ASSETS / "flamingo", "--dtype", "float32", "--num-beams", 3,
+                    "--max-new-tokens", 24, "--format", "jsonl", *flags, *scenes[:-2])
+        assert len(lines) == len(scenes) - 2
+        different = 0
+        for scene, line in zip(scenes, lines):
+            parts, before = [], ""
+            for picture, text in shots:
+                parts += ([before] if before else []) + [Image.open(picture).convert("RGB")]
+                before = f"Caption: {text}\n"
+            parts += ([before] if before else []) + [Image.open(scene).convert("RGB"), "Caption:"]
+            inputs = write(text=[parts], add_end_of_utterance_token=False, return_tensors="pt")
+            row = model.generate(**inputs, num_beams=3, max_new_tokens=24, eos_token_id=[end, 2])[0].tolist()
+            said = tokenizer.decode(row[inputs["input_ids"].shape[1]:], skip_special_tokens=True).strip()
+            different += said != line["captions"][0]["text"]
+        print(f"the Flamingo's captions with {len(shots)} examples: {different} of {len(lines)} differ")
+        agree = agree and different == 0
+    return agree
+
+
+def dalle_agrees(program, prompts, folder):
+    options = json.loads((ASSETS / "dalle" / "generation_config.json").read_text())
+    names = {"num_inference_steps": "decoder_num_inference_steps", "guidance_scale": "decoder_guidance_scale"}
+    expected = karlo.run(ASSETS / "dalle", {names.get(key, key): value for key, value in options.items()}, prompts,
+                         seed=0, key=lambda i: (f"prompt-{i:05}", 0))["images"]
+    lines = run(program, "generate", "--generator", ASSETS / "dalle", "--dtype", "float32", "--prompts",
+                folder / "prompts.txt", "--output", folder / "dalle", "--format", "jsonl")
+    assert len(lines) == len(prompts)
+    worst = 0.0
+    for image, line in zip(expected, lines):
+        picture = np.asarray(Image.open(line["file"]), dtype=np.float64)
+        worst = max(worst, np.abs(picture - ((image.permute(1, 2, 0).numpy() / 2 + 0.5) * 255).round()).mean())
+    print(f"the DALL-E's pictures: largest mean absolute difference {worst:.4f} of 255")
+    return worst < 1.0
+
+
 def vectors_agree(program, scenes, texts, folder):
     model = CLIPModel.from_pretrained(ASSETS / "clip", dtype=torch.float32).eval()
     tokens = CLIPTokenizer.from_pretrained(ASSETS / "clip")(texts, padding=True, return_tensors="pt")
@@ -103,7 +153,9 @@ def main():
         pipeline = StableDiffusionPipeline.from_pretrained(str(generator), dtype=torch.float32)
         results = [compare_captions(options.readback, scenes, captioner, captioner, blip)[0] == 0,
                    compare_pictures(options.readback, texts, folder, generator, pipeline)[0] < 1.0,
-                   vectors_agree(options.readback, scenes, texts, folder)]
+                   vectors_agree(options.readback, scenes, texts, folder),
+                   flamingo_agrees(options.readback, scenes, texts, folder),
+                   dalle_agrees(options.readback, texts, folder)]
     sys.exit(0 if all(results) else 1)
 
 
