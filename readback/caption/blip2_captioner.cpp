@@ -21,10 +21,10 @@ class OptSteps final : public StepModel {
     return model_.logits(model_.forward(embeddings, &cache_).select(1, -1)).to(at::kFloat);
   }
   void select(const std::vector<int64_t>& /*groups*/, const std::vector<int64_t>& sources) override {
-    cache_.select(at::tensor(sources).to(device()));
+    cache_.select(sent(sources, device()));
   }
   at::Tensor step(const std::vector<int64_t>& tokens) override {
-    return read(model_.embed_tokens(at::tensor(tokens).unsqueeze(1).to(device())));
+    return read(model_.embed_tokens(sent(tokens, device()).unsqueeze(1)));
   }
 
  private:
@@ -41,11 +41,9 @@ class T5Steps final : public StepModel {
     return model_.decode(ids, state_, /*cache=*/true).select(1, -1).to(at::kFloat);
   }
   void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) override {
-    models::select(state_, at::tensor(groups).to(device()), at::tensor(sources).to(device()));
+    models::select(state_, sent(groups, device()), sent(sources, device()));
   }
-  at::Tensor step(const std::vector<int64_t>& tokens) override {
-    return read(at::tensor(tokens).unsqueeze(1).to(device()));
-  }
+  at::Tensor step(const std::vector<int64_t>& tokens) override { return read(sent(tokens, device()).unsqueeze(1)); }
 
  private:
   c10::Device device() const { return model_.shared.weight.device(); }

@@ -34,14 +34,16 @@ class BlipSteps final : public StepModel {
                    indices(sources, state_.front().key.size(0)));
   }
 
-  at::Tensor step(const std::vector<int64_t>& tokens) override { return read(at::tensor(tokens).unsqueeze(1)); }
+  at::Tensor step(const std::vector<int64_t>& tokens) override {
+    return read(sent(tokens, state_.front().image_key.device()).unsqueeze(1));
+  }
 
  private:
   // Undefined when it would change nothing.
   at::Tensor indices(const std::vector<int64_t>& wanted, int64_t count) const {
     std::vector<int64_t> all(static_cast<size_t>(count));
     std::iota(all.begin(), all.end(), 0);
-    return wanted == all ? at::Tensor() : at::tensor(wanted).to(state_.front().key.device());
+    return wanted == all ? at::Tensor() : sent(wanted, state_.front().key.device());
   }
 
   const models::BlipTextDecoder& decoder_;

@@ -33,6 +33,11 @@ void check(const DecodingStart& start) {
 
 }  // namespace
 
+at::Tensor sent(const std::vector<int64_t>& numbers, c10::Device device) {
+  const at::Tensor here = at::tensor(numbers);
+  return here.to(here.options().device(device), /*non_blocking=*/true);
+}
+
 void check(const DecodingOptions& options, int64_t prompt_tokens) {
   const auto require = [](bool holds, const char* option, const std::string& expected, const auto& got) {
     if (!holds) throw UsageError(describe(option, expected, fmt::format("{}", got)));

@@ -24,6 +24,9 @@ class StepModel {
   virtual at::Tensor step(const std::vector<int64_t>& tokens) = 0;
 };
 
+// `numbers`, int64, on `device`: sent there without waiting for what it computes.
+at::Tensor sent(const std::vector<int64_t>& numbers, c10::Device device);
+
 // Where decoding starts.
 struct DecodingStart {
   std::vector<std::vector<int64_t>> prompts;  // of each group, at least its begin token; their lengths may differ

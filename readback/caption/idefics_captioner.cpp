@@ -23,11 +23,9 @@ class IdeficsSteps final : public StepModel {
     return model_.logits(model_.hidden_states(ids, seen, state_).select(1, -1)).to(at::kFloat);
   }
   void select(const std::vector<int64_t>& groups, const std::vector<int64_t>& sources) override {
-    models::select(state_, at::tensor(groups).to(device()), at::tensor(sources).to(device()));
+    models::select(state_, sent(groups, device()), sent(sources, device()));
   }
-  at::Tensor step(const std::vector<int64_t>& tokens) override {
-    return read(at::tensor(tokens).unsqueeze(1).to(device()), {});
-  }
+  at::Tensor step(const std::vector<int64_t>& tokens) override { return read(sent(tokens, device()).unsqueeze(1), {}); }
 
  private:
   c10::Device device() const { return model_.text.embed_tokens.weight.device(); }

@@ -86,8 +86,8 @@ std::vector<std::vector<Decoded>> decode_each(StepModel& model, const DecodingSt
 
     std::vector<int64_t> rows;
     for (const Candidate* c : going) rows.push_back(c->row);
-    const at::Tensor row = at::tensor(rows).to(logits.device());
-    const at::Tensor own = logits.index({row, at::tensor(chosen).to(logits.device())}).to(at::kDouble);
+    const at::Tensor row = sent(rows, logits.device());
+    const at::Tensor own = logits.index({row, sent(chosen, logits.device())}).to(at::kDouble);
     log_probabilities.push_back(own - at::logsumexp(logits, 1).index_select(0, row).to(at::kDouble));
     for (size_t i = 0; i < going.size(); ++i) {
       Candidate& c = *going[i];
@@ -135,17 +135,15 @@ std::vector<std::vector<Decoded>> greedy(StepModel& model, const DecodingStart& 
 
 std::vector<std::vector<Decoded>> sample(StepModel& model, const DecodingStart& start, const DecodingOptions& options,
                                          std::span<const Random> streams, const TokenCallback& on_token) {
+  int64_t fetched = 1024;  // of each sequence's tokens: more than a nucleus has, and quickly fetched
   const Choose drawn_token = [&](const std::vector<Candidate*>& candidates, const at::Tensor& scores) {
-    const at::Tensor weights = filter(scores, options);  // [S, V]
-    const auto vocabulary = static_cast<size_t>(weights.size(1));
+    const Choices choices = filter(scores, options, fetched);
     std::vector<int64_t> chosen(candidates.size());
     at::parallel_for(0, static_cast<int64_t>(candidates.size()), 1, [&](int64_t begin, int64_t end) {
       for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
         const Candidate& c = *candidates[i];
-        const std::span<const float> row(weights.data_ptr<float>() + static_cast<size_t>(c.row) * vocabulary,
-                                         vocabulary);
         const auto step = std::ssize(c.decoded.token_ids) - std::ssize(start.prompts[static_cast<size_t>(c.group)]);
-        chosen[i] = draw(row, streams[static_cast<size_t>(c.group * options.num_captions + c.index)], step);
+        chosen[i] = draw(choices, c.row, streams[static_cast<size_t>(c.group * options.num_captions + c.index)], step);
       }
     });
     return chosen;

@@ -21,10 +21,10 @@ class SmolVlmSteps final : public StepModel {
     return model_.logits(model_.text.forward(embeddings, &cache_).select(1, -1)).to(at::kFloat);
   }
   void select(const std::vector<int64_t>& /*groups*/, const std::vector<int64_t>& sources) override {
-    cache_.select(at::tensor(sources).to(device()));
+    cache_.select(sent(sources, device()));
   }
   at::Tensor step(const std::vector<int64_t>& tokens) override {
-    return read(model_.text.embed_tokens(at::tensor(tokens).unsqueeze(1).to(device())));
+    return read(model_.text.embed_tokens(sent(tokens, device()).unsqueeze(1)));
   }
 
  private:

@@ -24,8 +24,10 @@ const std::vector<int64_t> kPrompt = {39, 5, 6};
 class ToyModel final : public StepModel {
  public:
   using Prompts = std::vector<std::vector<int64_t>>;
-  explicit ToyModel(const std::vector<int64_t>& names) : ToyModel(names, Prompts(names.size(), kPrompt)) {}
-  ToyModel(const std::vector<int64_t>& names, const Prompts& prompts) : names_(names), sequences_(prompts) {}
+  explicit ToyModel(const std::vector<int64_t>& names, c10::Device device = test_device())
+      : ToyModel(names, Prompts(names.size(), kPrompt), device) {}
+  ToyModel(const std::vector<int64_t>& names, const Prompts& prompts, c10::Device device = test_device())
+      : names_(names), sequences_(prompts), device_(device) {}
 
   DecodingStart start(const std::vector<int64_t>& end_tokens = {kEnd}) const {
     return {sequences_, logits(), end_tokens};
@@ -73,11 +75,12 @@ class ToyModel final : public StepModel {
     for (size_t s = 0; s < sequences_.size(); ++s) {
       all.push_back(row(names_[s / (sequences_.size() / names_.size())], sequences_[s]));
     }
-    return at::stack(all).to(test_device());
+    return at::stack(all).to(device_);
   }
 
   std::vector<int64_t> names_;
   std::vector<std::vector<int64_t>> sequences_;
+  c10::Device device_;
 };
 
 // Every option has a value.
@@ -359,6 +362,19 @@ TEST(Sampling, EqualCandidatesShareTheModelsWork) {
   options.num_captions = 1;
   options.do_sample = false;
   EXPECT_EQ(run({0}, options).front()[0].token_ids, result[0][0].token_ids);
+}
+
+// On a device tensor operations filter what loops do on the CPU.
+TEST(Decoding, ChoosesTheSameTokensOnEveryDevice) {
+  auto all = ways();
+  all["sampling of all tokens"] = complete({.num_captions = 6, .do_sample = true, .top_p = 1.0, .seed = 5});
+  all["sampling of few tokens"] = complete({.num_captions = 6, .do_sample = true, .top_p = 0.7, .top_k = 5, .seed = 6});
+  for (const auto& [name, options] : all) {
+    SCOPED_TRACE(name);
+    ToyModel here({0, 1, 2}, at::kCPU), there({0, 1, 2}, far_device());
+    const auto on_cpu = run({0, 1, 2}, options, &here), on_device = run({0, 1, 2}, options, &there);
+    for (size_t g = 0; g < 3; ++g) expect_same(on_device[g], on_cpu[g]);
+  }
 }
 
 TEST(Sampling, FollowsTheFilteredDistribution) {

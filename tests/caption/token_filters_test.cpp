@@ -15,6 +15,16 @@ namespace {
 
 constexpr int64_t kEnd = 3;
 
+// Probabilities of all tokens, [S, V].
+at::Tensor of_all_tokens(const Choices& choices) {
+  if (!choices.tokens.defined()) return choices.weights;
+  return at::zeros({choices.weights.size(0), choices.vocabulary_size}).scatter(1, choices.tokens, choices.weights);
+}
+
+int64_t draw(const std::vector<float>& weights, const Random& stream, int64_t step) {
+  return caption::draw({at::tensor(weights).unsqueeze(0), {}, std::ssize(weights)}, 0, stream, step);
+}
+
 TEST(Distribution, EqualsTransformersAfterEveryFilter) {
   std::map<std::string, std::string> metadata;
   const checkpoint::TensorMap golden = checkpoint::load_safetensors(
@@ -34,7 +44,9 @@ TEST(Distribution, EqualsTransformersAfterEveryFilter) {
     options.temperature = cases[i].value("temperature", 1.0);
     options.top_k = cases[i].value("top_k", 0);
     options.top_p = cases[i].value("top_p", 1.0);
-    at::Tensor actual = filter(penalize(golden.at("logits").to(test_device()), prefixes, {kEnd}, options), options);
+    int64_t fetched = 7;
+    at::Tensor actual = of_all_tokens(
+        filter(penalize(golden.at("logits").to(test_device()), prefixes, {kEnd}, options), options, fetched));
     actual = actual / actual.sum(1, /*keepdim=*/true);
     const at::Tensor& expected = golden.at("probabilities." + std::to_string(i));
     const auto difference = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
@@ -70,6 +82,38 @@ TEST(Distribution, PenalizesEachSequenceByItsOwnLength) {
   EXPECT_TRUE(at::equal(after[1], at::tensor({0.5f, none, 4.0f, none})));
 }
 
+// What a device does, here on the CPU, against the CPU's own loops; equal weights are ordered alike.
+TEST(Distribution, IsFilteredAlikeByTensorOperations) {
+  const at::Tensor flat = at::sin(at::arange(4 * 3000, at::kFloat) * 1.7).reshape({4, 3000});
+  const at::Tensor scores = at::cat({flat, flat * 5, (flat * 20).round(), at::zeros({2, 3000})});
+  for (const double top_p : {0.05, 0.5, 0.9, 0.999, 1.0}) {
+    for (const int64_t top_k : {0, 1, 40, 2999}) {
+      SCOPED_TRACE("top_p " + std::to_string(top_p) + ", top_k " + std::to_string(top_k));
+      DecodingOptions options{
+          .min_length = 0, .repetition_penalty = 1, .top_p = top_p, .top_k = top_k, .temperature = 0.7};
+      int64_t all = 0;
+      const Choices expected = filter(scores, options, all);
+      EXPECT_FALSE(expected.tokens.defined());
+      EXPECT_EQ(all, 0);
+      options.top_p = 1.0;
+      const at::Tensor unordered = filter(scores, options, all).weights;
+      for (int64_t fetched : {1, 100, 100000}) {
+        const int64_t before = fetched;
+        const Choices choices = heaviest(unordered, top_p, fetched);
+        EXPECT_TRUE(at::equal(of_all_tokens(choices), expected.weights));
+        const auto most = (expected.weights > 0).sum(1).max().item<int64_t>();
+        EXPECT_EQ(fetched, most > before ? 2 * most : before);
+        for (int64_t s = 0; s < scores.size(0); ++s) {
+          for (int64_t step = 0; step < 20; ++step) {
+            const Random stream(3, Purpose::kTest, "alike", static_cast<uint64_t>(s));
+            EXPECT_EQ(caption::draw(choices, s, stream, step), caption::draw(expected, s, stream, step));
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Draw, FollowsTheWeights) {
   const std::vector<float> weights = {0.5f, 0.0f, 1.0f, 2.5f, 1e-9f, 1.0f};
   std::vector<double> counts(weights.size());
@@ -101,9 +145,9 @@ TEST(Draw, ChangesRarelyWhenWeightsChangeLittle) {
   const at::Tensor moved = weights * (1 + 1e-5 * at::cos(at::arange(30000, at::kFloat) * 7));
   int changed = 0;
   for (int64_t i = 0; i < 200; ++i) {
-    const auto row = [](const at::Tensor& t) { return std::span<const float>(t.data_ptr<float>(), 30000); };
-    changed += draw(row(weights), Random(1, Purpose::kTest, "moved"), i) !=
-               draw(row(moved), Random(1, Purpose::kTest, "moved"), i);
+    const Random stream(1, Purpose::kTest, "moved");
+    changed += caption::draw({weights.unsqueeze(0), {}, 30000}, 0, stream, i) !=
+               caption::draw({moved.unsqueeze(0), {}, 30000}, 0, stream, i);
   }
   EXPECT_LE(changed, 1);
 }
