@@ -151,6 +151,12 @@ Repository::Repository(const std::string& name, const std::string& variant, Cont
   const auto& [path, base] = split(name);
   open(path, base);
   if (single_file_) check_unchanged();  // its tensors are these
+  if (variant.empty()) return;
+  std::vector<fs::path> parts;
+  if (!single_file_ || whole_base_) {
+    for (const std::string& part : folders()) parts.push_back(path_ / part);
+  }
+  expect_variant(name, parts, variant);
 }
 
 void Repository::open(const std::string& name, const std::string& base) {

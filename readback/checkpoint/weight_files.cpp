@@ -1,5 +1,7 @@
 #include "readback/checkpoint/weight_files.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -92,12 +94,25 @@ WeightFiles find_weights(const fs::path& folder, const std::string& variant) {
   if (!found.path.empty()) return found;
   const std::set<std::string> variants = variants_in(folder);
   if (variants.size() > 1) {
-    std::string names;
-    for (const std::string& name : variants) names += (names.empty() ? "" : ", ") + name;
     throw CheckpointError(describe(folder.string(), "weights that no variant names, or those of one variant",
-                                   "only variants: " + names, "Choose one of them as variant"));
+                                   fmt::format("only variants: {}", fmt::join(variants, ", ")),
+                                   "Choose one of them as variant"));
   }
   return variants.empty() ? found : find_of_variant(folder, *variants.begin());
+}
+
+void expect_variant(const std::string& repository, std::span<const fs::path> folders, const std::string& variant) {
+  std::set<std::string> variants;
+  for (const fs::path& folder : folders) {
+    if (!find_of_variant(folder, variant).path.empty()) return;
+    variants.merge(variants_in(folder));
+  }
+  throw CheckpointError(
+      describe(repository + ", variant",
+               variants.empty() ? "none: no file of its weights is of a variant"
+                                : fmt::format("one that files of its weights are of: {}", fmt::join(variants, ", ")),
+               fmt::format("{0}, and no file such as model.{0}.safetensors", variant),
+               variants.empty() ? "Leave variant out" : "Name one of them, or leave variant out"));
 }
 
 namespace {

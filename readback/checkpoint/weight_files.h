@@ -2,6 +2,7 @@
 // or in shards beside an index, and variants ("model.fp16.safetensors").
 #pragma once
 #include <filesystem>
+#include <span>
 #include <string>
 
 #include "readback/checkpoint/safetensors.h"
@@ -18,6 +19,11 @@ struct WeightFiles {
 // of each safetensors before pickles. Errors: CheckpointError, naming them, where there are only files of several
 // variants, none of them `variant`.
 WeightFiles find_weights(const std::filesystem::path& folder, const std::string& variant);
+
+// `folders`: of a repository's parts. Errors: CheckpointError, with the variants that there are, where no file of any
+// part is of `variant`; parts without one have files that no variant names, as diffusers has it.
+void expect_variant(const std::string& repository, std::span<const std::filesystem::path> folders,
+                    const std::string& variant);
 
 // Errors: CheckpointError, also where index and shards disagree.
 TensorMap load_weights(const WeightFiles& files);

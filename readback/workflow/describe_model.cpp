@@ -227,11 +227,6 @@ ModelDescription describe_model(const std::string& name, const std::string& vari
     description.title = std::string(embedder->label) + " " + repository.title();
     description.option = embedder->option;
   }
-  if (!variant.empty() && description.title.find(variant + " files") == std::string::npos &&
-      repository.title().find(variant) == std::string::npos) {
-    throw CheckpointError(describe("variant", "one that " + name + " has weights of", variant,
-                                   "Leave it out: the files that no variant names are there"));
-  }
   describe_parts(repository, architecture.model_type, description);
   const bool reads =
       description.role == ModelRole::kCaptioner || description.option == "clip" || description.option == "dino";

@@ -132,6 +132,12 @@ class Learning {
   // Before a model is opened.
   void check() const {
     check_options(options_);
+    const bool whole_captioner =
+        captioner_learns(options_) && options_.task.models.train_captioner < train::Selection::kLoraAll;
+    if (!options_.machine.variant.empty() && whole_captioner) {
+      throw UsageError(describe("variant", "none while a captioner learns whole, whose weights are then of no variant",
+                                options_.machine.variant, "Leave variant out, or train adapters (lora)"));
+    }
     for (const Direction direction : {Direction::kI2T2I, Direction::kT2I2T}) {
       if (!needs(options_, direction)) continue;
       const bool images = direction == Direction::kI2T2I;

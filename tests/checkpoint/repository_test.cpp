@@ -136,9 +136,12 @@ TEST_F(RepositoryTest, Variants) {
   EXPECT_EQ(Repository(folder_.string()).title(), folder_.string());
   expect_same(values(""), plain, "files without a variant are what is meant");
   expect_same(values("fp16"), half, "the variant is asked for");
-  expect_same(values("bf16"), plain, "there is no such variant");
+  const std::string missing = error_of<CheckpointError>([&] { Repository(folder_.string(), "bf16"); });
+  expect_contains(missing,
+                  folder_.string() + ", variant: expected one that files of its weights are of: fp16, got bf16");
+  expect_contains(missing, "no file such as model.bf16.safetensors");
+  expect_contains(missing, "or leave variant out");
   EXPECT_NE(Repository(folder_.string()).digest(), Repository(folder_.string(), "fp16").digest());
-  EXPECT_EQ(Repository(folder_.string()).digest(), Repository(folder_.string(), "bf16").digest());
   EXPECT_EQ(Repository(folder_.string(), "fp16").title(), folder_.string() + " (fp16 files)");
 
   // Parts of a pipeline, whole and in shards; either spelling of a shard's name.
@@ -151,6 +154,7 @@ TEST_F(RepositoryTest, Variants) {
     expect_same(values("", "unet"), half, shard);
     expect_same(values("fp16", "unet"), half, shard);
     fs::remove_all(folder_ / "unet");
+    expect_contains(error_of<CheckpointError>([&] { Repository(folder_.string(), "fp61"); }), "are of: fp16, got fp61");
   }
   fs::create_directories(folder_ / "vae");
   fs::copy(kGoldens / "pickled/pytorch_model.bin", folder_ / "vae/pytorch_model.fp16.bin");
@@ -160,6 +164,14 @@ TEST_F(RepositoryTest, Variants) {
   expect_contains(several, "only variants: fp16, non_ema");
   expect_contains(several, "Choose one of them as variant");
   EXPECT_EQ(Repository(folder_.string(), "non_ema").tensors("vae").size(), std::size(kEveryDtype) + 9);
+  expect_same(values("non_ema"), plain, "a part without the variant has files that no variant names");
+  expect_contains(error_of<CheckpointError>([&] { Repository(folder_.string(), "bf16"); }), "are of: fp16, non_ema");
+
+  fs::create_directories(folder_ / "plain");
+  save_safetensors({{"a", plain}}, folder_ / "plain/model.safetensors");
+  const std::string none = error_of<CheckpointError>([&] { Repository((folder_ / "plain").string(), "fp16"); });
+  expect_contains(none, "expected none: no file of its weights is of a variant, got fp16");
+  expect_contains(none, "Leave variant out");
 }
 
 TEST_F(RepositoryTest, ShardsOfAPartOfAPipeline) {

@@ -194,6 +194,9 @@ TEST(LearnFromReturn, SaysWhatIsMissing) {
   options = tiny_options();
   options.task.returned.image_cycle_run = "some/run";
   EXPECT_NE(error_of(options).find("rounds"), std::string::npos);
+  options = tiny_options();
+  options.machine.variant = "fp16";
+  EXPECT_NE(error_of(options).find("variant: expected none while a captioner learns whole"), std::string::npos);
 }
 
 }  // namespace
