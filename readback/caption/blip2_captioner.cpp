@@ -55,7 +55,7 @@ class T5Steps final : public StepModel {
 int64_t default_batch_size(const models::Blip2& model) {
   const int64_t layers = model.opt ? model.opt->config.num_hidden_layers : model.t5->config.num_decoder_layers;
   const int64_t values = 2 * layers * model.config.text_width() * 64;
-  const auto bytes = values * static_cast<int64_t>(model.query_tokens.element_size());
+  const auto bytes = values * static_cast<int64_t>(model.language_projection.bias.element_size());
   return std::clamp<int64_t>((int64_t{256} << 20) / bytes, 1, 32);
 }
 
@@ -71,8 +71,8 @@ struct Blip2Captioner::Parts {
       : model(models::model_of<models::Blip2>(repository, weights)),
         tokenizer(text::load_tokenizer(repository.vocabulary())),
         preprocessing(image::read_preprocess_options(repository)),
-        about{.description =
-                  fmt::format("BLIP-2 {}, {}", repository.title(), dtype_name(model->query_tokens.scalar_type())),
+        about{.description = fmt::format("BLIP-2 {}, {}", repository.title(),
+                                         dtype_name(model->language_projection.bias.scalar_type())),
               .identity = std::move(identity),
               .batch_size = default_batch_size(*model),
               .max_positions = model->opt ? model->opt->config.max_position_embeddings : 512,  // T5 learned from 512

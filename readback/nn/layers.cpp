@@ -65,7 +65,7 @@ RmsNorm::RmsNorm(const Weights& weights, int64_t width, double epsilon)
 
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
   const at::Tensor wide = x.to(at::kFloat);
-  return weight * (wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + epsilon)).to(x.scalar_type());
+  return weight * (wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + epsilon)).to(weight.scalar_type());
 }
 
 GroupNorm::GroupNorm(const Weights& weights, int64_t groups, int64_t channels, double epsilon)

@@ -38,7 +38,8 @@ struct LayerNorm {  // over the last dimension
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
-// x / √(mean of x² + ε) over the last dimension, in fp32, times a weight (https://arxiv.org/abs/1910.07467).
+// x / √(mean of x² + ε) over the last dimension, in fp32, times a weight (https://arxiv.org/abs/1910.07467), in the
+// weight's type.
 struct RmsNorm {
   at::Tensor weight;
   double epsilon = 1e-6;

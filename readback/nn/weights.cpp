@@ -72,7 +72,13 @@ Weights Weights::fresh(uint64_t seed, c10::Device device, c10::ScalarType dtype)
   return Weights(std::move(source), "");
 }
 
-Weights Weights::operator[](const std::string& name) const { return Weights(source_, prefix_ + name + "."); }
+Weights Weights::operator[](const std::string& name) const {
+  return Weights(source_, prefix_ + name + ".", float32_for_float16_);
+}
+Weights Weights::float32_for_float16() const { return Weights(source_, prefix_, true); }
+c10::ScalarType Weights::dtype() const {
+  return float32_for_float16_ && source_->dtype == at::kHalf ? at::kFloat : source_->dtype;
+}
 
 bool Weights::has(const std::string& name) const { return source_->tensors.contains(prefix_ + name); }
 bool Weights::is_fresh() const { return source_->seed.has_value(); }
@@ -112,7 +118,7 @@ at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape, Init ini
 std::pair<at::Tensor, bool> Weights::get_matrix(const std::string& name, at::IntArrayRef shape, Init init) const {
   if (!source_->room) return {get(name, shape, init), false};
   at::Tensor tensor = find(prefix_ + name, shape, init);
-  const int64_t bytes = tensor.numel() * static_cast<int64_t>(c10::elementSize(source_->dtype));
+  const int64_t bytes = tensor.numel() * static_cast<int64_t>(c10::elementSize(dtype()));
   if (bytes <= *source_->room) {
     *source_->room -= bytes;
     return {hand_out(prefix_ + name, tensor), false};
@@ -154,7 +160,7 @@ Adapter Weights::adapter(int64_t in, int64_t out) const {
 
 at::Tensor Weights::hand_out(const std::string& key, at::Tensor tensor) const {
   const at::Tensor stored = tensor;
-  tensor = tensor.to(source_->device, source_->dtype);
+  tensor = tensor.to(source_->device, dtype());
   // Reading a small tensor in a mapped file brings its neighbours to memory, which are packed elsewhere: megabytes with
   // a bias where the file's cache has large pages.
   constexpr size_t kNeighbours = size_t{4} << 20;

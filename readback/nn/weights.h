@@ -67,6 +67,10 @@ class Weights {
 
   Weights operator[](const std::string& name) const;  // sub-scope: w["layers"][3]
   Weights operator[](int64_t index) const { return (*this)[std::to_string(index)]; }
+  // This scope, whose tensors stay float32 where the model is float16: what transformers lists in
+  // _keep_in_fp32_modules, since float16's range or precision does not do for it.
+  Weights float32_for_float16() const;
+  c10::ScalarType dtype() const;  // of this scope's parameters
 
   // The tensor `name` in this scope. Missing and misshapen keys are collected and reported by finish(); until then
   // the caller gets zeros of the right shape.
@@ -96,10 +100,11 @@ class Weights {
   struct Source;
   at::Tensor find(const std::string& key, at::IntArrayRef shape, Init init) const;
   at::Tensor hand_out(const std::string& key, at::Tensor tensor) const;
-  Weights(std::shared_ptr<Source> source, std::string prefix)
-      : source_(std::move(source)), prefix_(std::move(prefix)) {}
+  Weights(std::shared_ptr<Source> source, std::string prefix, bool float32_for_float16 = false)
+      : source_(std::move(source)), prefix_(std::move(prefix)), float32_for_float16_(float32_for_float16) {}
   std::shared_ptr<Source> source_;
   std::string prefix_;
+  bool float32_for_float16_ = false;
 };
 
 }  // namespace readback::nn

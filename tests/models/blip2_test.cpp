@@ -5,6 +5,8 @@
 
 #include "golden.h"
 #include "readback/base/error.h"
+#include "readback/checkpoint/safetensors.h"
+#include "tests/source_dir.h"
 
 namespace readback::models {
 namespace {
@@ -79,6 +81,37 @@ TEST(Blip2, TrainsAsTheReference) {
     const nn::Weights weights = golden.weights();
     const Blip2 model(Blip2Config::read(golden.config()), weights);
     expect_same_training(golden, weights, [&] { return loss(model, golden); });
+  }
+}
+
+// tools/reference/float16.py: weights whose results are beyond float16.
+TEST(Blip2, IsFloat32WhereTransformersKeepsItInFloat16) {
+  at::NoGradGuard no_grad;
+  std::map<std::string, std::string> metadata;
+  const checkpoint::TensorMap truth = checkpoint::load_safetensors(
+      tests::source_dir().string() + "/tests/goldens/models/float16.safetensors", &metadata);
+  for (const char* name : {"blip2-opt", "blip2-flan-t5"}) {
+    for (const bool for_inference : {false, true}) {
+      Golden golden(name, {at::kHalf, for_inference});
+      for (auto& [key, tensor] : golden.tensors) {
+        const bool scaled = key.ends_with("output_query.dense.weight") || key.ends_with("DenseReluDense.wo.weight");
+        if (scaled) tensor.mul_(std::stod(metadata.at("scale")));
+      }
+      const nn::Weights weights = golden.weights();
+      const Blip2 model(Blip2Config::read(golden.config()), weights);
+      std::vector<std::string> wide;
+      for (const auto& [key, tensor] : weights.parameters()) {
+        if (tensor.scalar_type() == at::kFloat) wide.push_back(key);
+      }
+      if (!for_inference) {
+        EXPECT_EQ(nlohmann::json(wide), nlohmann::json::parse(metadata.at(std::string(name) + ".wide")));
+      }
+      const auto value = [&](const char* what) { return truth.at(std::string(name) + what); };
+      const at::Tensor states = model.query_states(value(".image_embeds").to(test_device()));
+      EXPECT_EQ(states.scalar_type(), at::kHalf);
+      EXPECT_LT(error_in(at::kHalf, states, value(".query_states")), tolerance(at::kHalf, 1)) << name;
+      EXPECT_LT(error_in(at::kHalf, logits(model, golden), value(".logits")), tolerance(at::kHalf, 8)) << name;
+    }
   }
 }
 

@@ -106,11 +106,12 @@ at::Tensor QFormerLayer::forward(const at::Tensor& queries, const at::Tensor& im
 Blip2::Blip2(const Blip2Config& config, const nn::Weights& weights)
     : config(config),
       vision_model(config.vision, weights["vision_model"]),
-      query_tokens(
-          weights.get("query_tokens", {1, config.num_query_tokens, config.qformer.hidden_size}, Init::normal(0.02))),
-      query_norm(weights["qformer"]["layernorm"], config.qformer.hidden_size, config.qformer.layer_norm_eps),
+      query_tokens(weights.float32_for_float16().get(
+          "query_tokens", {1, config.num_query_tokens, config.qformer.hidden_size}, Init::normal(0.02))),
+      query_norm(weights["qformer"].float32_for_float16()["layernorm"], config.qformer.hidden_size,
+                 config.qformer.layer_norm_eps),
       language_projection(weights["language_projection"], config.qformer.hidden_size, config.text_width()) {
-  const nn::Weights layers = weights["qformer"]["encoder"]["layer"];
+  const nn::Weights layers = weights["qformer"].float32_for_float16()["encoder"]["layer"];
   for (int64_t i = 0; i < config.qformer.num_hidden_layers; ++i) {
     qformer.emplace_back(layers[i], config, i % config.cross_attention_frequency == 0);
   }
@@ -125,12 +126,12 @@ Blip2::Blip2(const Blip2Config& config, const nn::Weights& weights)
 
 at::Tensor Blip2::query_states(const at::Tensor& image_embeds) const {
   at::Tensor x = query_norm(query_tokens).expand({image_embeds.size(0), -1, -1});
+  const at::Tensor seen = image_embeds.to(x.scalar_type());
   for (const QFormerLayer& layer : qformer) {
     x = nn::checkpointed(
-        [&layer](const std::vector<at::Tensor>& inputs) { return layer.forward(inputs[0], inputs[1]); },
-        {x, image_embeds});
+        [&layer](const std::vector<at::Tensor>& inputs) { return layer.forward(inputs[0], inputs[1]); }, {x, seen});
   }
-  return x;
+  return x.to(image_embeds.scalar_type());
 }
 
 at::Tensor Blip2::read_images(const at::Tensor& pixel_values) const {

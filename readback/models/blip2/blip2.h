@@ -46,6 +46,7 @@ struct QFormerLayer {
 struct Blip2 {
   Blip2Config config;
   BlipVisionModel vision_model;
+  // float32 where the rest is float16, and the Q-Former with it, as transformers has it.
   at::Tensor query_tokens;  // [1, Q, width of the Q-Former]
   nn::LayerNorm query_norm;
   std::vector<QFormerLayer> qformer;

@@ -66,13 +66,15 @@ T5Block::T5Block(const nn::Weights& weights, const T5Config& config, bool is_dec
   feed_norm = nn::RmsNorm(last["layer_norm"], config.d_model, config.layer_norm_epsilon);
   wi = Linear(dense[config.gated ? "wi_0" : "wi"], config.d_model, config.d_ff, false);
   if (config.gated) wi_gate = Linear(dense["wi_1"], config.d_model, config.d_ff, false);
-  wo = Linear(dense["wo"], config.d_ff, config.d_model, false);
+  const nn::Weights wide = dense["wo"].float32_for_float16();
+  wo = Linear(wide, config.d_ff, config.d_model, false);
+  wo_dtype = wide.dtype();
 }
 
 at::Tensor T5Block::feed_forward(const at::Tensor& x) const {
   const at::Tensor normed = feed_norm(x), inner = act(wi(normed));
   const bool gated = wi_gate.weight.defined() || wi_gate.packed.defined();
-  return x + wo(gated ? inner * wi_gate(normed) : inner);
+  return x + wo((gated ? inner * wi_gate(normed) : inner).to(wo_dtype));
 }
 
 T5Bias::T5Bias(const nn::Weights& weights, const T5Config& config, bool both_directions)

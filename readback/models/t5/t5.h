@@ -37,6 +37,7 @@ struct T5Block {
   T5Attention self_attention;
   std::optional<T5Attention> cross_attention;  // of decoders
   nn::Linear wi, wi_gate, wo;                  // act(wi x), times wi_gate x where there is one
+  c10::ScalarType wo_dtype;                    // float32 where the rest is float16, as transformers has it
   nn::Activation act = nullptr;
   T5Block(const nn::Weights& weights, const T5Config& config, bool is_decoder);
   at::Tensor feed_forward(const at::Tensor& x) const;
