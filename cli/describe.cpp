@@ -164,7 +164,7 @@ void add_describe(CLI::App& app) {
       "  readback describe dreamlike.safetensors@stable-diffusion-v1-5/stable-diffusion-v1-5 --json");
   verb->add_option("REPOSITORY", flags->name, "A folder, a hub id in the cache, an adapter or a file of weights")
       ->required();
-  verb->add_option("--variant", flags->variant, "Weights of this variant (such as fp16) where a repository has them");
+  verb->add_option("--variant", flags->variant, "Weights of this variant (such as fp16)");
   verb->add_flag("--json", flags->json, "For machines");
   verb->callback([flags] {
     const ModelDescription model = workflow::describe_model(flags->name, flags->variant);

@@ -22,7 +22,7 @@ struct MachineOptions {
     return std::tuple(option(&O::device, "device", "auto, cpu, cuda or cuda:N", Scope::kExecution),
                       option(&O::dtype, "dtype", "auto, float32, bfloat16 or float16", Scope::kExecution),
                       option(&O::variant, "variant",
-                             "Weights of this variant (such as fp16) where a repository has them", Scope::kExecution),
+                             "Weights of this variant (such as fp16), which every model must have", Scope::kExecution),
                       option(&O::threads, "threads", "CPU threads; 0: one a core", at_least(0), Scope::kExecution));
   }
 };
