@@ -108,28 +108,12 @@ at::Tensor NoiseSchedule::velocity(const at::Tensor& x0, const at::Tensor& noise
 
 at::Tensor NoiseSchedule::clean(const at::Tensor& sample, const at::Tensor& output, const at::Tensor& t) const {
   const auto [signal, spread] = factors(alphas_cumprod, sample, t);
-  switch (prediction) {
-    case Prediction::kEpsilon:
-      return (sample - spread * output) / signal;
-    case Prediction::kSample:
-      return output;
-    case Prediction::kVelocity:
-      break;
-  }
-  return signal * sample - spread * output;
+  return predicted_clean(prediction, signal, spread, sample, output);
 }
 
 at::Tensor NoiseSchedule::noise_in(const at::Tensor& sample, const at::Tensor& output, const at::Tensor& t) const {
   const auto [signal, spread] = factors(alphas_cumprod, sample, t);
-  switch (prediction) {
-    case Prediction::kEpsilon:
-      return output;
-    case Prediction::kSample:
-      return (sample - signal * output) / spread;
-    case Prediction::kVelocity:
-      break;
-  }
-  return signal * output + spread * sample;
+  return predicted_noise(prediction, signal, spread, sample, output);
 }
 
 at::Tensor NoiseSchedule::signal_to_noise(const at::Tensor& t) const {

@@ -17,6 +17,35 @@ enum class Prediction {
   kVelocity,  // v = √ᾱ_t ε - √(1 - ᾱ_t) x_0 (Salimans and Ho, https://arxiv.org/abs/2202.00512)
 };
 
+// x̂_0 and ε̂: the parts of `sample` = signal · x_0 + spread · ε by what the network gave for it. Factor: a number, or a
+// tensor that multiplies the sample.
+template <typename Factor>
+at::Tensor predicted_clean(Prediction prediction, const Factor& signal, const Factor& spread, const at::Tensor& sample,
+                           const at::Tensor& output) {
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return (sample - spread * output) / signal;
+    case Prediction::kSample:
+      return output;
+    case Prediction::kVelocity:
+      break;
+  }
+  return signal * sample - spread * output;
+}
+template <typename Factor>
+at::Tensor predicted_noise(Prediction prediction, const Factor& signal, const Factor& spread, const at::Tensor& sample,
+                           const at::Tensor& output) {
+  switch (prediction) {
+    case Prediction::kEpsilon:
+      return output;
+    case Prediction::kSample:
+      return (sample - signal * output) / spread;
+    case Prediction::kVelocity:
+      break;
+  }
+  return signal * output + spread * sample;
+}
+
 // What a scheduler's class takes where a configuration states no noise: LCM's, unCLIP's and the others'.
 struct NoiseDefaults {
   double beta_start = 1e-4, beta_end = 0.02;

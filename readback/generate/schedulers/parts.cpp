@@ -89,27 +89,11 @@ Level Level::of_sigma(float sigma) {
 float Level::lambda() const { return std::log(signal) - std::log(spread); }
 
 at::Tensor Level::clean(Prediction prediction, const at::Tensor& output, const at::Tensor& sample) const {
-  switch (prediction) {
-    case Prediction::kEpsilon:
-      return (sample - spread * output) / signal;
-    case Prediction::kSample:
-      return output;
-    case Prediction::kVelocity:
-      break;
-  }
-  return signal * sample - spread * output;
+  return predicted_clean(prediction, signal, spread, sample, output);
 }
 
 at::Tensor Level::noise(Prediction prediction, const at::Tensor& output, const at::Tensor& sample) const {
-  switch (prediction) {
-    case Prediction::kEpsilon:
-      return output;
-    case Prediction::kSample:
-      return (sample - signal * output) / spread;
-    case Prediction::kVelocity:
-      break;
-  }
-  return signal * output + spread * sample;
+  return predicted_noise(prediction, signal, spread, sample, output);
 }
 
 void MultistepSolver::read_levels(checkpoint::ConfigReader& config, int64_t steps, int64_t usable, bool rounds_karras) {
