@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "readback/base/device.h"
 #include "readback/models/part.h"
 
@@ -51,12 +49,10 @@ class T5Steps final : public StepModel {
   models::T5State state_;
 };
 
-// As many as keep the keys and values of 64 tokens each below 256 MiB.
-int64_t default_batch_size(const models::Blip2& model) {
+// Of 64 tokens.
+int64_t cached_values(const models::Blip2& model) {
   const int64_t layers = model.opt ? model.opt->config.num_hidden_layers : model.t5->config.num_decoder_layers;
-  const int64_t values = 2 * layers * model.config.text_width() * 64;
-  const auto bytes = values * static_cast<int64_t>(model.language_projection.bias.element_size());
-  return std::clamp<int64_t>((int64_t{256} << 20) / bytes, 1, 32);
+  return 2 * layers * model.config.text_width() * 64;
 }
 
 }  // namespace
@@ -74,7 +70,7 @@ struct Blip2Captioner::Parts {
         about{.description = fmt::format("BLIP-2 {}, {}", repository.title(),
                                          dtype_name(model->language_projection.bias.scalar_type())),
               .identity = std::move(identity),
-              .batch_size = default_batch_size(*model),
+              .batch_size = requests_at_once(cached_values(*model), model->language_projection.bias),
               .max_positions = model->opt ? model->opt->config.max_position_embeddings : 512,  // T5 learned from 512
               .end_tokens = caption::end_tokens(repository),
               .begin_token = model->opt ? model->opt->config.bos_token_id : model->t5->config.decoder_start_token_id,

@@ -4,7 +4,6 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <numeric>
 
 #include "readback/base/device.h"
@@ -81,29 +80,29 @@ nn::Weights weights_of(const checkpoint::Repository& repository, c10::Device dev
   return models::part_weights(repository, "", device, dtype).for_inference();
 }
 
-// Images whose keys and values of all layers fit into 256 MiB: enough that the decoder's weights, which every step
-// reads from memory, are shared by many.
-int64_t default_batch_size(const models::Blip& model) {
+// Of the picture's patches, which every layer looks at.
+int64_t cached_values(const models::Blip& model) {
   const models::BlipTextConfig& text = model.config.text;
-  const int64_t values = 2 * text.num_hidden_layers * model.vision_model.position_embedding.size(1) * text.hidden_size;
-  const int64_t bytes = values * static_cast<int64_t>(model.vision_model.position_embedding.element_size());
-  return std::clamp<int64_t>((int64_t{256} << 20) / bytes, 1, 64);
+  return 2 * text.num_hidden_layers * model.vision_model.position_embedding.size(1) * text.hidden_size;
 }
 
 }  // namespace
 
 BlipCaptioner::BlipCaptioner(Parts parts)
-    : TokenCaptioner({.description = parts.description,
-                      .identity = parts.identity,
-                      .batch_size = parts.batch_size > 0 ? parts.batch_size : default_batch_size(*parts.model),
-                      .max_positions = parts.model->config.text.max_position_embeddings,
-                      .end_tokens = {parts.model->config.text.sep_token_id},
-                      .begin_token = parts.model->config.text.bos_token_id,
-                      .vocabulary_size = parts.model->config.text.vocab_size,
-                      .image_size = parts.model->config.vision.image_size,
-                      .pieces_at_once = pieces_at_once(parts.model->vision_model.position_embedding.size(1)),
-                      .label_smoothing = parts.model->config.text.label_smoothing},
-                     parts.tokenizer, parts.preprocessing),
+    : TokenCaptioner(
+          {.description = parts.description,
+           .identity = parts.identity,
+           .batch_size = parts.batch_size > 0 ? parts.batch_size
+                                              : requests_at_once(cached_values(*parts.model),
+                                                                 parts.model->vision_model.position_embedding),
+           .max_positions = parts.model->config.text.max_position_embeddings,
+           .end_tokens = {parts.model->config.text.sep_token_id},
+           .begin_token = parts.model->config.text.bos_token_id,
+           .vocabulary_size = parts.model->config.text.vocab_size,
+           .image_size = parts.model->config.vision.image_size,
+           .pieces_at_once = pieces_at_once(parts.model->vision_model.position_embedding.size(1)),
+           .label_smoothing = parts.model->config.text.label_smoothing},
+          parts.tokenizer, parts.preprocessing),
       model_(std::move(parts.model)) {}
 
 BlipCaptioner::BlipCaptioner(const checkpoint::Repository& repository, const nn::Weights& weights, std::string identity)

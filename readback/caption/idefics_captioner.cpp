@@ -33,12 +33,8 @@ class IdeficsSteps final : public StepModel {
   models::IdeficsState state_;
 };
 
-// As many as keep the keys and values of 256 tokens each below 256 MiB.
-int64_t default_batch_size(const models::Idefics& model) {
-  const int64_t values = 2 * model.config.text.num_hidden_layers * model.config.text.hidden_size * 256;
-  const auto bytes = values * static_cast<int64_t>(model.text.embed_tokens.weight.element_size());
-  return std::clamp<int64_t>((int64_t{256} << 20) / bytes, 1, 32);
-}
+// Of 256 tokens.
+int64_t cached_values(const models::LlamaConfig& text) { return 2 * text.num_hidden_layers * text.hidden_size * 256; }
 
 }  // namespace
 
@@ -56,7 +52,7 @@ struct IdeficsCaptioner::Parts {
         about{.description = fmt::format("IDEFICS {}, {}", repository.title(),
                                          dtype_name(model->text.embed_tokens.weight.scalar_type())),
               .identity = std::move(identity),
-              .batch_size = default_batch_size(*model),
+              .batch_size = requests_at_once(cached_values(model->config.text), model->text.embed_tokens.weight),
               .max_positions = model->config.text.max_position_embeddings,
               .end_tokens = caption::end_tokens(repository),
               .begin_token = model->config.bos_token_id,

@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "readback/base/device.h"
 #include "readback/models/part.h"
 
@@ -33,12 +31,9 @@ class SmolVlmSteps final : public StepModel {
   nn::KeyValueCache cache_;
 };
 
-// As many as keep the keys and values of a thousand tokens each below 256 MiB.
-int64_t default_batch_size(const models::SmolVlm& model) {
-  const models::LlamaConfig& text = model.config.text;
-  const int64_t values = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * 1024;
-  const auto bytes = values * static_cast<int64_t>(model.text.embed_tokens.weight.element_size());
-  return std::clamp<int64_t>((int64_t{256} << 20) / bytes, 1, 32);
+// Of a thousand tokens.
+int64_t cached_values(const models::LlamaConfig& text) {
+  return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * 1024;
 }
 
 }  // namespace
@@ -56,7 +51,7 @@ struct SmolVlmCaptioner::Parts {
         about{.description = fmt::format("SmolVLM {}, {}", repository.title(),
                                          dtype_name(model->text.embed_tokens.weight.scalar_type())),
               .identity = std::move(identity),
-              .batch_size = default_batch_size(*model),
+              .batch_size = requests_at_once(cached_values(model->config.text), model->text.embed_tokens.weight),
               .max_positions = model->config.text.max_position_embeddings,
               .end_tokens = caption::end_tokens(repository),
               .begin_token = tokenizer->id("<|im_start|>"),

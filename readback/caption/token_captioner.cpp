@@ -347,6 +347,10 @@ Texts texts_of(std::span<const Written> written) {
 
 int64_t pieces_at_once(int64_t patches) { return std::max<int64_t>(1, 1024 / patches); }
 
+int64_t requests_at_once(int64_t values, const at::Tensor& weight) {
+  return std::clamp<int64_t>((int64_t{256} << 20) / (values * static_cast<int64_t>(weight.element_size())), 1, 64);
+}
+
 at::Tensor asked(const at::Tensor& hidden, const Texts& texts) {
   const auto [least, most] = std::ranges::minmax(texts.known);
   if (least == most) return hidden.slice(1, least - 1);

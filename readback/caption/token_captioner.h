@@ -153,6 +153,9 @@ std::vector<int64_t> end_tokens(const checkpoint::Repository& repository);
 // For subclasses.
 // How many pieces of `patches` patches fill the machine, about a thousand patches; more would only take memory.
 int64_t pieces_at_once(int64_t patches);
+// How many requests keep `values` keys and values each, of the weight's type, in 256 MiB: enough that the decoder's
+// weights, which every step reads from memory, are shared by many.
+int64_t requests_at_once(int64_t values, const at::Tensor& weight);
 // The states [S, T, C] that the asked logits are computed from: those of the tokens before each, and of the last.
 at::Tensor asked(const at::Tensor& hidden, const Texts& texts);
 // The image tokens of each text: [S, N · P', C'].

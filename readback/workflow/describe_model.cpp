@@ -151,6 +151,7 @@ void describe_generator(const generate::Generator& generator, ModelDescription& 
   add_capability(description, can.honours_seeds, "equal seeds give equal pictures");
   add_capability(description, can.denoising_errors, "says how well a text explains a picture (denoising error)");
   add_capability(description, can.latents, "takes and gives latents");
+  add_capability(description, can.variations, "draws pictures anew without words (generate --picture, run --ceiling)");
   const auto kind = std::ranges::find_if(generate::kStableDiffusionKinds, [&](const auto& one) {
     return description.class_name == one.pipeline && !one.is_told_guidance;
   });
