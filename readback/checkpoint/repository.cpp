@@ -351,26 +351,6 @@ TensorMap Repository::tensors(const std::string& subfolder) const {
   return tensors;
 }
 
-std::map<std::string, int64_t> Repository::parameters() const {
-  std::map<std::string, int64_t> counts;
-  const auto add = [&](const std::string& part, const TensorMap& tensors) {
-    for (const auto& [key, tensor] : tensors) counts[part] += tensor.numel();
-  };
-  if (!single_file_ || whole_base_) {
-    for (const std::string& part : folders()) {
-      const WeightFiles files = find_weights(path_ / part, variant_);
-      if (!files.path.empty()) add(part, load_weights(files));
-    }
-  }
-  if (single_file_) {
-    for (const auto& [part, tensors] : single_file_->parts) {
-      counts.erase(part);
-      add(part, tensors);
-    }
-  }
-  return counts;
-}
-
 std::string Repository::digest() const {
   if (contents_ == Contents::kHeaders) return "";
   check_unchanged();

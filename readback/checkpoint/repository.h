@@ -25,8 +25,9 @@ class Repository {
   // $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub; or a file of weights. "ADAPTER@BASE" and "FILE@BASE" give an
   // adapter or a file its base, in any of these forms. An adapter's base is else looked for under the name that it was
   // trained with, then below and beside the adapter's folder; a file's base is else its folder.
-  // `variant`: "fp16" takes files such as model.fp16.safetensors where there are some (weight_files.h).
-  // Errors: CheckpointError listing where it looked, or saying what a file is or lacks.
+  // `variant`: "fp16" takes files such as model.fp16.safetensors in the parts that have some (weight_files.h).
+  // Errors: CheckpointError listing where it looked, or saying what a file is or lacks, or which variants there are
+  // where no part has this one.
   // `contents`: with kHeaders tensors() has shapes and types on the meta device, and digest() is empty, so that nothing
   // large is read: for saying what a repository is.
   enum class Contents { kAll, kHeaders };
@@ -48,10 +49,6 @@ class Repository {
   // All tensors of the model in `subfolder` (weight_files.h), which view the mapped files in the type that they are
   // stored in. What an adapter changes is fp32. Errors: CheckpointError.
   TensorMap tensors(const std::string& subfolder = "") const;
-
-  // How many parameters each part has as its files say it: "" of a model, "unet" and others of a pipeline. Without what
-  // an adapter adds. Errors: CheckpointError.
-  std::map<std::string, int64_t> parameters() const;
 
   // "sha256:" and 64 hex digits over the names, sizes and whole contents of configurations and weights (model_files.h),
   // of an adapter and of its base model: the same wherever they lie, in a hub cache too; another for another variant.

@@ -59,26 +59,38 @@ std::unique_ptr<text::Tokenizer> tokenizer_of(const Repository& repository, cons
   return text::load_tokenizer(repository.vocabulary());
 }
 
-void describe_parts(const Repository& repository, const std::string& model_type, ModelDescription& description) {
-  if (!repository.has("model_index.json")) {
-    description.parts.push_back(part_of(repository, "", description.class_name));
-    if (model_type != "vit") {
-      description.vocabularies.push_back(
-          {"", class_of_tokenizer(repository), tokenizer_of(repository, model_type)->vocabulary_size()});
-    }
-    return;
-  }
+// What a pipeline is made of: folder and class, by model_index.json.
+std::vector<std::pair<std::string, std::string>> members(const Repository& repository) {
+  std::vector<std::pair<std::string, std::string>> members;
   const nlohmann::json index = repository.json("model_index.json");
   for (const auto& [folder, entry] : index.items()) {
-    if (!entry.is_array() || entry.size() != 2 || !entry[1].is_string()) continue;
-    const std::string class_name = entry[1];
-    if (class_name.find("Tokenizer") != std::string::npos) {
-      const auto tokenizer = text::load_clip_tokenizer(repository.vocabulary(folder));
-      description.vocabularies.push_back({folder, class_name, tokenizer->vocabulary_size()});
-    } else if (repository.has(folder + "/config.json")) {
-      description.parts.push_back(part_of(repository, folder, class_name));
-    }
+    if (entry.is_array() && entry.size() == 2 && entry[1].is_string()) members.emplace_back(folder, entry[1]);
   }
+  return members;
+}
+
+bool is_tokenizer(const std::string& class_name) { return class_name.find("Tokenizer") != std::string::npos; }
+
+bool is_pipeline(const Repository& repository) { return repository.has("model_index.json"); }
+
+std::vector<ModelVocabulary> vocabularies_of(const Repository& repository, const std::string& model_type) {
+  std::vector<ModelVocabulary> vocabularies;
+  if (is_pipeline(repository)) {
+    for (const auto& [folder, class_name] : members(repository)) {
+      if (!is_tokenizer(class_name)) continue;
+      const auto tokenizer = text::load_clip_tokenizer(repository.vocabulary(folder));
+      vocabularies.push_back({folder, class_name, tokenizer->vocabulary_size()});
+    }
+  } else if (model_type != "vit") {
+    vocabularies.push_back(
+        {"", class_of_tokenizer(repository), tokenizer_of(repository, model_type)->vocabulary_size()});
+  }
+  return vocabularies;
+}
+
+std::string class_of(const Repository& repository) {
+  const checkpoint::Architecture architecture = checkpoint::architecture(repository);
+  return architecture.class_name.empty() ? architecture.model_type : architecture.class_name;
 }
 
 // "license" of the front matter of a README.md, without quotation marks.
@@ -177,6 +189,16 @@ constexpr Embedder kEmbedders[] = {{score::EmbedderRole::kClip, "clip", "clip", 
 
 }  // namespace
 
+std::vector<ModelPart> parts_of(const Repository& repository) {
+  if (!is_pipeline(repository)) return {part_of(repository, "", class_of(repository))};
+  std::vector<ModelPart> parts;
+  for (const auto& [folder, class_name] : members(repository)) {
+    const bool has_weights = !is_tokenizer(class_name) && repository.has(folder + "/config.json");
+    if (has_weights) parts.push_back(part_of(repository, folder, class_name));
+  }
+  return parts;
+}
+
 int64_t ModelDescription::parameters() const {
   int64_t sum = 0;
   for (const ModelPart& part : parts) sum += part.parameters;
@@ -193,13 +215,12 @@ ModelDescription describe_model(const std::string& name, const std::string& vari
   const Machine headers{.device = c10::kMeta, .dtype = at::kFloat, .variant = variant};
   const Repository repository(name, variant, Repository::Contents::kHeaders);
   const checkpoint::Architecture architecture = checkpoint::architecture(repository);
-  ModelDescription description{
-      .name = name,
-      .path = repository.path().string(),
-      .class_name = architecture.class_name.empty() ? architecture.model_type : architecture.class_name,
-      .adapter_of = repository.is_adapter() ? repository.adapter()->base : "",
-      .is_single_file = repository.is_single_file(),
-      .licence = licence_of(repository.path())};
+  ModelDescription description{.name = name,
+                               .path = repository.path().string(),
+                               .class_name = class_of(repository),
+                               .adapter_of = repository.is_adapter() ? repository.adapter()->base : "",
+                               .is_single_file = repository.is_single_file(),
+                               .licence = licence_of(repository.path())};
   // "BLIP NAME, float32" without the type, which is this call's.
   const auto titled = [](const std::string& text) { return text.substr(0, text.rfind(", ")); };
   std::optional<checkpoint::UnknownModel> refused;
@@ -228,7 +249,8 @@ ModelDescription describe_model(const std::string& name, const std::string& vari
     description.title = std::string(embedder->label) + " " + repository.title();
     description.option = embedder->option;
   }
-  describe_parts(repository, architecture.model_type, description);
+  description.parts = parts_of(repository);
+  description.vocabularies = vocabularies_of(repository, architecture.model_type);
   const bool reads =
       description.role == ModelRole::kCaptioner || description.option == "clip" || description.option == "dino";
   if (reads && !description.cuts_tiles) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "readback/checkpoint/repository.h"
+
 namespace readback::workflow {
 
 enum class ModelRole { kCaptioner, kGenerator, kEmbedder };
@@ -46,6 +48,9 @@ struct ModelDescription {
   int64_t parameters() const;
   int64_t bytes() const;
 };
+
+// What a repository is made of, by its configurations and the headers of its weights. Errors: CheckpointError.
+std::vector<ModelPart> parts_of(const checkpoint::Repository& repository);
 
 // `variant`: of the weights (checkpoint/repository.h). Everything is asked of the class that would be at work, which is
 // made without its numbers. Errors: CheckpointError where it would not open either, which says what it is.

@@ -5,6 +5,7 @@
 #include "readback/base/device.h"
 #include "readback/base/memory.h"
 #include "readback/checkpoint/repository.h"
+#include "readback/workflow/describe_model.h"
 
 namespace readback::workflow {
 
@@ -125,8 +126,9 @@ bool fit_together(const std::string& captioner, const std::string& generator, co
   constexpr int64_t kSmall = int64_t{1} << 28, kReserve = int64_t{2} << 30;  // for activations
   int64_t weights = 0;
   for (const std::string& name : {captioner, generator}) {
-    for (const auto& [part, count] : checkpoint::Repository(name, machine.variant).parameters()) {
-      weights += count * static_cast<int64_t>(c10::elementSize(machine.dtype));
+    const checkpoint::Repository repository(name, machine.variant, checkpoint::Repository::Contents::kHeaders);
+    for (const ModelPart& part : parts_of(repository)) {
+      weights += part.parameters * static_cast<int64_t>(c10::elementSize(machine.dtype));
     }
   }
   return weights <= kSmall || weights + kReserve <= free_memory(machine.device);
