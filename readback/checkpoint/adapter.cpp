@@ -253,20 +253,46 @@ Adapter load_adapter(const fs::path& path, const std::string& base) {
   return adapter;
 }
 
+namespace {
+
+// Whose UNet an adapter was made for, by the width of the texts that it reads or by where it has layers; empty: that
+// does not tell.
+std::string made_for(const LowRankMap& modules) {
+  const std::map<int64_t, std::string> by_width = {
+      {768, "Stable Diffusion 1.x"}, {1024, "Stable Diffusion 2.x"}, {2048, "Stable Diffusion XL"}};
+  std::string by_place;
+  for (const auto& [module, pair] : modules) {
+    const auto known = by_width.find(pair.a.size(1));
+    if (module.ends_with("attn2.to_k") && known != by_width.end()) return known->second;
+    if (module.find(".transformer_blocks.1.") != std::string::npos) by_place = "Stable Diffusion XL";
+    if (module.starts_with("down_blocks.0.attentions.")) by_place = "Stable Diffusion 1.x or 2.x";
+  }
+  return by_place;
+}
+
+[[noreturn]] void refuse_module(const LowRankMap& modules, const std::string& where, const std::string& expected,
+                                const std::string& got) {
+  const std::string kind = made_for(modules);
+  throw CheckpointError(describe(
+      where, expected, kind.empty() ? got : got + ": it is a LoRA of " + kind,
+      kind.empty() ? "The adapter may belong to another model" : "Write 'ADAPTER@BASE', where BASE is a " + kind));
+}
+
+}  // namespace
+
 void add_low_rank(TensorMap& tensors, const LowRankMap& modules, const std::string& where) {
   for (const auto& [module, pair] : modules) {
     const auto found = find_weight(tensors, module);
     if (found == tensors.end()) {
-      throw CheckpointError(describe(where + ": " + module, "a linear layer or convolution of the base model",
-                                     "no such module", "The adapter may belong to another model"));
+      refuse_module(modules, where + ": " + module, "a linear layer or convolution of the base model",
+                    "no such module");
     }
     at::Tensor& weight = found->second;
     const at::Tensor a = pair.a.to(weight.device(), at::kFloat).flatten(1),
                      b = pair.b.to(weight.device(), at::kFloat).flatten(1);
     if (b.size(0) != weight.size(0) || b.size(0) * a.size(1) != weight.numel()) {
-      throw CheckpointError(
-          describe(where + ": " + module, fmt::format("an update of [{}]", fmt::join(weight.sizes(), ", ")),
-                   fmt::format("[{}, {}]", b.size(0), a.size(1)), "The adapter may belong to another model"));
+      refuse_module(modules, where + ": " + module, fmt::format("an update of [{}]", fmt::join(weight.sizes(), ", ")),
+                    fmt::format("[{}, {}]", b.size(0), a.size(1)));
     }
     const double scale = pair.alpha / static_cast<double>(a.size(0));
     weight = weight.to(at::kFloat) + (at::matmul(b, a) * scale).view(weight.sizes());

@@ -92,13 +92,11 @@ Search search(const std::string& name) {
     looked += ", " + shipped.string();
   }
   if (fs::exists(name, error)) {
-    const std::string format = other_format(name);
+    const OtherFormat format =
+        other_format(name).value_or(OtherFormat{"another file", "Name the folder that holds it"});
     throw CheckpointError(
-        describe(name,
-                 "a repository folder, a hub id, or weights in a .safetensors, .bin, .ckpt, .pt "
-                 "or .pth file",
-                 format.empty() ? "another file" : format,
-                 format.empty() ? "Name the folder that holds it" : "The same model as .safetensors would do"));
+        describe(name, "a repository folder, a hub id, or weights in a .safetensors, .bin, .ckpt, .pt or .pth file",
+                 format.is, format.next));
   }
   if (is_hub_id(name)) {
     for (const fs::path& cache : hub_caches()) {
@@ -186,9 +184,12 @@ void Repository::open_adapter(const fs::path& path, const std::string& base) {
   const auto& [below, base_of_base] = split(find_base(adapter_->base, path));
   open(below, base_of_base);
   for (const auto& [part, modules] : adapter_->parts) {
-    if (part.empty() || has(part + "/config.json")) continue;
-    throw CheckpointError(describe(adapter_path_.string(), "an adapter of parts that " + path_.string() + " has",
-                                   "one of " + part, "The adapter may belong to another kind of pipeline"));
+    if (has(part.empty() ? "config.json" : part + "/config.json")) continue;
+    const std::string of_xl = part == "text_encoder_2" ? ", as Stable Diffusion XL has one" : "";
+    throw CheckpointError(
+        describe(adapter_path_.string(), "an adapter of what " + path_.string() + " has",
+                 part.empty() ? "one of a model that is no pipeline, such as a captioner" : "one of " + part + of_xl,
+                 "Its base is another kind of model: write 'ADAPTER@BASE'"));
   }
 }
 

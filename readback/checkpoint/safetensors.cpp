@@ -65,8 +65,8 @@ json parse_header(std::string_view text, const std::string& where) {
 
 Entry read_entry(const std::string& name, const json& value, uint64_t data_size, const std::string& file) {
   const std::string where = file + ": '" + name + "'";
-  const auto refuse = [&](const std::string& expected, const std::string& got) -> void {
-    throw CheckpointError(describe(where, expected, got));
+  const auto refuse = [&](const std::string& expected, const std::string& got, const std::string& next = "") -> void {
+    throw CheckpointError(describe(where, expected, got, next));
   };
   if (!value.is_object() || value.size() != 3 || !value.contains("dtype") || !value.contains("shape") ||
       !value.contains("data_offsets"))
@@ -92,7 +92,7 @@ Entry read_entry(const std::string& name, const json& value, uint64_t data_size,
   entry.end = offsets[1].get<uint64_t>();
   if (entry.begin > entry.end || entry.end > data_size)
     refuse(fmt::format("data_offsets inside the file's {} bytes of data", data_size),
-           fmt::format("[{}, {}]", entry.begin, entry.end));
+           fmt::format("[{}, {}]", entry.begin, entry.end), "The file may have been cut off: fetch it again");
   entry.count = checked_numel(entry.shape);
   const uint64_t bytes = entry.end - entry.begin, element = c10::elementSize(entry.dtype);
   if (entry.count < 0 || bytes % element != 0 || static_cast<uint64_t>(entry.count) != bytes / element)

@@ -35,14 +35,24 @@ TensorMap below(const TensorMap& tensors, const std::string& prefix) {
   return result;
 }
 
-// Models that are told by one of their keys and not read.
+// Models that are told by one of their keys and not read, and what to do.
+constexpr const char* kFolder = "Name the folder of a Hugging Face repository that holds the model";
+constexpr const char* kMoreThanText = "It draws by more than a text, which nothing here gives it: leave it out";
+constexpr const char* kWords = "Say in the prompt what it stands for; a LoRA of the same would be read";
+constexpr const char* kCaptioners = "BLIP for captions would do, or BLIP-2 with OPT or T5";
 struct Other {
-  const char *key, *name;
+  const char *key, *name, *next = kFolder;
   bool beside_a_unet = false;  // of Stable Diffusion
 };
 constexpr Other kOthers[] = {
-    {"conditioner.embedders.0.model.", "the refiner of Stable Diffusion XL", true},
-    {"control_model.", "a ControlNet", true},
+    {"conditioner.embedders.0.model.", "the refiner of Stable Diffusion XL", kFolder, true},
+    {"control_model.", "a ControlNet", kMoreThanText, true},
+    {"controlnet_cond_embedding.", "a ControlNet", kMoreThanText},
+    {"input_hint_block.", "a ControlNet", kMoreThanText},
+    {"adapter.body.", "a T2I adapter", kMoreThanText},
+    {"body.0.", "a T2I adapter", kMoreThanText},
+    {"image_proj.", "an IP-Adapter", kMoreThanText},
+    {"ip_adapter.", "an IP-Adapter", kMoreThanText},
     {"model.diffusion_model.joint_blocks.", "Stable Diffusion 3"},
     {"joint_blocks.", "Stable Diffusion 3"},
     {"model.diffusion_model.double_blocks.", "Flux"},
@@ -50,10 +60,16 @@ constexpr Other kOthers[] = {
     {"down_blocks.", "diffusers' UNet without its pipeline"},
     {"encoder.down_blocks.", "diffusers' VAE without its pipeline"},
     {"encoder.down.", "a VAE alone"},
+    {"first_stage_model.", "a VAE alone"},
     {"text_model.", "a CLIP model without its repository"},
-    {"text_encoder.", "LAVIS's BLIP for retrieval or questions, which captions nothing"},
-    {"emb_params", "a textual inversion"},
-    {"string_to_param.", "a textual inversion"},
+    {"visual.", "a CLIP model without its repository"},
+    {"text_encoder.", "LAVIS's BLIP for retrieval or questions, which captions nothing", kCaptioners},
+    {"llm_proj.", "InstructBLIP of LAVIS", kCaptioners},
+    {"Qformer.", "BLIP-2 of LAVIS before it had a language model", kCaptioners},
+    {"emb_params", "a textual inversion", kWords},
+    {"string_to_param.", "a textual inversion", kWords},
+    {"clip_g", "a textual inversion", kWords},
+    {"<", "a textual inversion", kWords},
 };
 
 [[noreturn]] void refuse(const fs::path& path, const std::string& got, const std::string& next) {
@@ -62,10 +78,9 @@ constexpr Other kOthers[] = {
 }
 
 [[noreturn]] void refuse_other(const fs::path& path, const TensorMap& tensors) {
-  const char* const next = "Name the folder of a Hugging Face repository that holds the model";
   for (const Other& other : kOthers)
-    if (has_below(tensors, other.key)) refuse(path, other.name, next);
-  refuse(path, tensors.empty() ? "no tensors" : "other names, such as '" + tensors.begin()->first + "'", next);
+    if (has_below(tensors, other.key)) refuse(path, other.name, other.next);
+  refuse(path, tensors.empty() ? "no tensors" : "other names, such as '" + tensors.begin()->first + "'", kFolder);
 }
 
 // Where training saved more than the weights, they are below one of these.
@@ -118,6 +133,12 @@ void read_stable_diffusion(SingleFile& file, const TensorMap& tensors) {
     if (has_below(tensors, kClip)) file.parts["text_encoder"] = clip(kClip);
     file.vocabularies = {{"tokenizer", true, end}};
   }
+}
+
+// BLIP for questions: its decoder reads the states of a question, not a picture's. What was trained on captions has a
+// text encoder, too, with the projections that compare it with pictures.
+bool answers(const TensorMap& tensors) {
+  return has_below(tensors, "text_encoder.") && !has_below(tensors, "vision_proj.");
 }
 
 void read_blip(SingleFile& file, const TensorMap& tensors) {
@@ -186,7 +207,7 @@ SingleFile read_single_file(const fs::path& path, TensorMap tensors) {
     read_stable_diffusion(file, tensors);
   } else if (has_below(tensors, "opt_proj.") || has_below(tensors, "t5_proj.")) {
     read_blip2(file, tensors);
-  } else if (has_below(tensors, "visual_encoder.") && has_below(tensors, "text_decoder.")) {
+  } else if (has_below(tensors, "visual_encoder.") && has_below(tensors, "text_decoder.") && !answers(tensors)) {
     read_blip(file, tensors);
   } else {
     refuse_other(path, tensors);

@@ -130,26 +130,32 @@ bool is_pickle(const fs::path& file) {
   return bytes == "PK\3\4" || bytes == "\x80\x02\x8a\x0a";
 }
 
-std::string other_format(const fs::path& file) {
+std::optional<OtherFormat> other_format(const fs::path& file) {
+  const std::string as_safetensors = "The same model as .safetensors would do";
   const std::string bytes = first_bytes(file, 9);
-  if (bytes.starts_with("GGUF")) return "a GGUF file, whose weights are quantised for llama.cpp";
-  if (bytes.starts_with("\x89HDF")) return "an HDF5 file, as Keras and TensorFlow write";
-  if (bytes.starts_with("version h")) return "a pointer of Git LFS, whose file was not fetched";
+  if (bytes.starts_with("GGUF")) {
+    return OtherFormat{"a GGUF file, whose weights are quantised for llama.cpp", as_safetensors};
+  }
+  if (bytes.starts_with("\x89HDF")) return OtherFormat{"an HDF5 file, as Keras and TensorFlow write", as_safetensors};
+  if (bytes.starts_with("version h")) {
+    return OtherFormat{"a pointer of Git LFS, whose file was not fetched",
+                       "Fetch it, as git lfs pull does in its repository"};
+  }
   // Pickles of protocol 2 to 5 that torch.save did not write. A safetensors file's length of its header may look so,
   // and the header stands behind it.
   if (bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5 && bytes[8] != '{' && !is_pickle(file)) {
-    return "a pickle that torch.save did not write; nothing of it was run";
+    return OtherFormat{"a pickle that torch.save did not write; nothing of it was run", as_safetensors};
   }
-  return "";
+  return {};
 }
 
 namespace {
 
 void refuse_other_formats(const fs::path& file) {
-  const std::string other = other_format(file);
-  if (other.empty()) return;
-  throw CheckpointError(describe(file.string(), "weights as safetensors, or as torch.save writes them", other,
-                                 "The same model as .safetensors would do"));
+  const auto other = other_format(file);
+  if (!other) return;
+  throw CheckpointError(
+      describe(file.string(), "weights as safetensors, or as torch.save writes them", other->is, other->next));
 }
 
 }  // namespace

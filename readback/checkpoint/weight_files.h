@@ -2,6 +2,7 @@
 // or in shards beside an index, and variants ("model.fp16.safetensors").
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -31,7 +32,11 @@ TensorMap load_weights(const WeightFiles& files);
 // A file of weights, whatever its name: safetensors or a pickle. Errors: CheckpointError.
 TensorMap load_weights(const std::filesystem::path& file);
 bool is_pickle(const std::filesystem::path& file);  // by its first bytes
-// What a file is by its first bytes, where that is known and no weights are read from it: "a GGUF file …"; else empty.
-std::string other_format(const std::filesystem::path& file);
+// What a file is by its first bytes, where that is known and no weights are read from it: "a GGUF file …"; and what to
+// do.
+struct OtherFormat {
+  std::string is, next;
+};
+std::optional<OtherFormat> other_format(const std::filesystem::path& file);
 
 }  // namespace readback::checkpoint

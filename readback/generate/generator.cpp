@@ -16,8 +16,8 @@ GenerationOptions resolve(const GenerationOptions& options, const Generator& gen
   for_each_field(options, [&](const auto& field, const auto& value) {
     if constexpr (is_optional_v<std::remove_cvref_t<decltype(value)>>) {
       if (value && !(defaults.*(field.member))) {
-        throw UsageError(
-            describe(field.name, "an option of " + generator.description(), "none of its", "Leave it out"));
+        throw UsageError(describe(field.name, "nothing: " + generator.description() + " has no such option", "a value",
+                                  "Leave it out"));
       }
     }
   });

@@ -69,6 +69,35 @@ TEST_F(AdapterTest, AddsWhatItWasTrainedTo) {
   EXPECT_FALSE(Repository((folder_ / "base").string()).is_adapter());
 }
 
+TEST_F(AdapterTest, AnotherModelsIsNamedWithWhatItsBaseIs) {
+  const auto refusal = [](const std::string& module, int64_t width) {
+    TensorMap base = {{"other.weight", golden_values({6, 4})},
+                      {"down_blocks.1.attn2.to_k.weight", golden_values({6, 4})}};
+    const LowRankMap low = {{module, {golden_values({2, width}), golden_values({6, 2}), 2}}};
+    return error_of<CheckpointError>([&] { add_low_rank(base, low, "file"); });
+  };
+  const std::string first = refusal("down_blocks.0.attentions.0.attn1.to_q", 320);
+  expect_contains(first, "got no such module: it is a LoRA of Stable Diffusion 1.x or 2.x");
+  expect_contains(first, "Write 'ADAPTER@BASE', where BASE is a Stable Diffusion 1.x or 2.x");
+  expect_contains(refusal("mid_block.attentions.0.transformer_blocks.1.attn1.to_q", 1280), "Stable Diffusion XL");
+  // Where both have the layer, its width tells.
+  expect_contains(refusal("down_blocks.1.attn2.to_k", 768), "got [6, 768]: it is a LoRA of Stable Diffusion 1.x");
+  expect_contains(refusal("down_blocks.1.attn2.to_k", 2048), "it is a LoRA of Stable Diffusion XL");
+  expect_contains(refusal("some.layer", 7), "got no such module. The adapter may belong to another model");
+}
+
+// Once such an adapter was passed over, and the pipeline drew as without it.
+TEST_F(AdapterTest, ACaptionersIsNotOneOfAPipeline) {
+  fs::create_directories(folder_ / "pipeline");
+  file("{\"_class_name\": \"StableDiffusionPipeline\"}", "pipeline/model_index.json");
+  const std::string spec = put_peft().string() + "@" + (folder_ / "pipeline").string();
+  const std::string message = error_of<CheckpointError>([&] { Repository{spec}; });
+  expect_contains(message, "expected an adapter of what " + (folder_ / "pipeline").string() + " has");
+  expect_contains(message, "got one of a model that is no pipeline, such as a captioner");
+  save_diffusers_adapter(folder_ / "drawn", "../base", "unet", modules());
+  expect_contains(error_of<CheckpointError>([&] { Repository((folder_ / "drawn").string()); }), "got one of unet");
+}
+
 TEST_F(AdapterTest, ConvolutionsAndHalfPrecision) {
   const at::Tensor a = golden_values({2, 2, 3, 3}) / 7, b = golden_values({6, 2, 1, 1}) / 5;
   const LowRankMap low = {{"layer.conv", {a, b, 2}},

@@ -234,11 +234,24 @@ TEST_F(SingleFileTest, OtherFilesAreNamed) {
         std::pair("down_blocks.0.resnets.0.norm1.weight", "diffusers' UNet without its pipeline"),
         std::pair("encoder.down.0.block.0.norm1.weight", "a VAE alone"), std::pair("emb_params", "a textual inversion"),
         std::pair("text_encoder.embeddings.word_embeddings.weight", "captions nothing"),
-        std::pair("something.else", "other names, such as 'something.else'")})
+        std::pair("something.else", "other names, such as 'something.else'"),
+        std::pair("controlnet_cond_embedding.conv_in.weight", "a ControlNet. It draws by more than a text"),
+        std::pair("adapter.body.0.resnets.0.block1.weight", "a T2I adapter. It draws by more than a text"),
+        std::pair("body.0.in_conv.weight", "a T2I adapter"), std::pair("ip_adapter.1.to_k_ip.weight", "an IP-Adapter"),
+        std::pair("clip_g", "a textual inversion. Say in the prompt"), std::pair("<cat-toy>", "a textual inversion"),
+        std::pair("first_stage_model.encoder.conv_in.weight", "a VAE alone"),
+        std::pair("visual.conv1.weight", "a CLIP model without its repository"),
+        std::pair("llm_proj.weight", "InstructBLIP of LAVIS. BLIP for captions would do"),
+        std::pair("Qformer.bert.embeddings.LayerNorm.weight", "BLIP-2 of LAVIS before it had a language model")})
     expect_contains(of_key(key), name);
   expect_contains(of_key(unet, {4, 9, 3, 3}), "reads 9 channels, for inpainting");
   expect_contains(of_key("something.else"), "Stable Diffusion 1.x, 2.x or XL in one file");
   expect_contains(refused(put({})), "no tensors");
+  // Its decoder would caption, of a question that nobody asked.
+  const TensorMap answers = {{"visual_encoder.cls_token", golden_values({1, 1, 4})},
+                             {"text_encoder.embeddings.LayerNorm.weight", golden_values({4})},
+                             {"text_decoder.bert.embeddings.LayerNorm.weight", golden_values({4})}};
+  expect_contains(refused(put(answers)), "LAVIS's BLIP for retrieval or questions, which captions nothing");
   const TensorMap both = {{unet, golden_values({4, 4, 3, 3})}, {"control_model.a", golden_values({1})}};
   expect_contains(refused(put(both)), "a ControlNet");
   expect_contains(refused(file("x", "notes.txt").string()), ".safetensors, .bin, .ckpt, .pt or .pth");
