@@ -239,7 +239,8 @@ void describe_pictures(const Store& run, const score::MetricCheckpoints& checkpo
   }
   if (std::ssize(drawn) <= kNeighbours || std::ssize(originals) <= kNeighbours) return;
   const auto clip =
-      score::open_checkpoints(checkpoints, machine, score::EmbeddingCache::Originals::kOneByOne).clip.get();
+      score::open_checkpoints(checkpoints, {machine.device, machine.dtype}, score::EmbeddingCache::Originals::kOneByOne)
+          .clip.get();
   const score::PrecisionRecall value =
       score::precision_recall(clip_vectors(run, drawn, *clip), clip_vectors(run, originals, *clip), kNeighbours);
   round["pictures"] = {{"precision", value.precision}, {"recall", value.recall}};

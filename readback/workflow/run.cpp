@@ -161,7 +161,7 @@ class Run {
                                const std::string& command) const {
     utsname system{};
     uname(&system);
-    json digests = score::digests(plan_.options.checkpoints, machine_.variant);
+    json digests = score::digests(plan_.options.checkpoints);
     if (!plan_.examples.empty()) digests["shots"] = caption::digest(plan_.examples);
     if (!plan_.options.ceiling.empty()) {
       digests["ceiling"] = checkpoint::Repository(plan_.options.ceiling, machine_.variant).digest();
@@ -187,8 +187,9 @@ class Run {
 
   // The seconds that it took, without opening checkpoints that all metrics share.
   double measure(Store& store, caption::Captioner& captioner, generate::Generator& generator) {
-    score::MetricContext checkpoints =
-        score::open_checkpoints(plan_.options.checkpoints, machine_, score::EmbeddingCache::Originals::kOneByOne);
+    // A variant is the two models': what measures them is the same for all.
+    score::MetricContext checkpoints = score::open_checkpoints(
+        plan_.options.checkpoints, {machine_.device, machine_.dtype}, score::EmbeddingCache::Originals::kOneByOne);
     const auto unowned = [](auto*) {};
     if (!checkpoints.judge_captioner.given()) {
       checkpoints.judge_captioner = std::shared_ptr<caption::Captioner>(&captioner, unowned);

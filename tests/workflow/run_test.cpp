@@ -47,6 +47,17 @@ TEST(Run, ItsOwnModelsJudge) {
   for (const ScoreRow& row : store.scores(Direction::kT2I2T, "text-probability")) EXPECT_EQ(row.value, -1.5);
 }
 
+TEST(Run, MeasuresAlikeWhateverTheVariantOfItsModels) {
+  const fakes::Folder folder;
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  RunOptions options = judged("clipscore");
+  options.machine.variant = "fp16";  // which the CLIP that nobody named has not
+  const RunResult result = run(options, captioner, generator, folder);
+  EXPECT_EQ(result.metrics, std::vector<std::string>{"clipscore"});
+  EXPECT_TRUE(result.failures.empty());
+}
+
 class FewShotCaptioner final : public fakes::Captioner {
  public:
   explicit FewShotCaptioner(bool takes) : takes_(takes) {}
