@@ -26,25 +26,24 @@ std::set<std::string> given(const MetricCheckpoints& checkpoints) {
 namespace {
 
 // What is no model shows here, before hours of work that it would measure.
-std::string repository_digest(const std::string& name, const std::string& variant) {
-  const checkpoint::Repository repository(name, variant);
+std::string repository_digest(const std::string& name) {
+  const checkpoint::Repository repository(name);
   static_cast<void>(repository.json());
   return repository.digest();
 }
 
 }  // namespace
 
-nlohmann::json digests(const MetricCheckpoints& checkpoints, const std::string& variant) {
+nlohmann::json digests(const MetricCheckpoints& checkpoints) {
   nlohmann::json digests = nlohmann::json::object();
-  if (!checkpoints.clip.empty()) digests["clip"] = repository_digest(checkpoints.clip, variant);
-  if (!checkpoints.dino.empty()) digests["dino"] = repository_digest(checkpoints.dino, variant);
+  if (!checkpoints.clip.empty()) digests["clip"] = repository_digest(checkpoints.clip);
+  if (!checkpoints.dino.empty()) digests["dino"] = repository_digest(checkpoints.dino);
   if (checkpoints.dino_size > 0) digests["dino size"] = checkpoints.dino_size;
   if (!checkpoints.inception.empty()) digests["inception"] = InceptionEmbedder::digest(checkpoints.inception);
-  if (!checkpoints.sbert.empty()) digests["sbert"] = repository_digest(checkpoints.sbert, variant);
-  if (!checkpoints.judge_captioner.empty())
-    digests["judge captioner"] = repository_digest(checkpoints.judge_captioner, variant);
+  if (!checkpoints.sbert.empty()) digests["sbert"] = repository_digest(checkpoints.sbert);
+  if (!checkpoints.judge_captioner.empty()) digests["judge captioner"] = repository_digest(checkpoints.judge_captioner);
   if (!checkpoints.judge_generator.empty()) {
-    digests["judge generator"] = checkpoint::Repository(checkpoints.judge_generator, variant).digest();
+    digests["judge generator"] = checkpoint::Repository(checkpoints.judge_generator).digest();
   }
   if (!checkpoints.vectors.empty()) digests["vectors"] = WordVectors::digest(checkpoints.vectors);
   return digests;

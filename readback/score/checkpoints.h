@@ -42,8 +42,8 @@ struct MetricCheckpoints {  // empty: not given
 std::set<std::string> given(const MetricCheckpoints& checkpoints);  // names of options: {"clip", …}
 
 // By name: {"clip": …, …}. Errors: CheckpointError for what is not there, and
-// for a folder that holds no model. `variant`: of the weights, as Machine has it.
-nlohmann::json digests(const MetricCheckpoints& checkpoints, const std::string& variant = "");
+// for a folder that holds no model.
+nlohmann::json digests(const MetricCheckpoints& checkpoints);
 
 // Each checkpoint is loaded when a metric asks for it; its errors come then. The corpus is left empty.
 MetricContext open_checkpoints(const MetricCheckpoints& checkpoints, const Machine& machine,
