@@ -21,9 +21,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The places of a scene's references, as `readback dataset export` writes them.
 PHRASINGS = {"complete": 0, "complete, the background first": 1, "without the background": 2, "without the relation": 3,
              "terse": 4}
+FLAMINGO = ["--captioner", "emoji-scenes/flamingo", "--temperature", "0.2"]
 CAPTIONERS = {"BLIP": ["--captioner", "emoji-scenes/captioner"],
-              "Flamingo": ["--captioner", "emoji-scenes/flamingo"],
-              "Flamingo, three complete examples": ["--captioner", "emoji-scenes/flamingo", "--shots"]}
+              "Flamingo": FLAMINGO,
+              "Flamingo, three complete examples": [*FLAMINGO, "--shots"]}
 GENERATORS = {"Stable Diffusion": ["--generator", "emoji-scenes/generator", "--num-inference-steps", "20",
                                    "--guidance-scale", "3"],
               "DALL-E": ["--generator", "emoji-scenes/dalle", "--ceiling", "emoji-scenes/dalle"]}
