@@ -21,10 +21,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The places of a scene's references, as `readback dataset export` writes them.
 PHRASINGS = {"complete": 0, "complete, the background first": 1, "without the background": 2, "without the relation": 3,
              "terse": 4}
-FLAMINGO = ["--captioner", "emoji-scenes/flamingo", "--temperature", "0.2"]
 CAPTIONERS = {"BLIP": ["--captioner", "emoji-scenes/captioner"],
-              "Flamingo": FLAMINGO,
-              "Flamingo, three complete examples": [*FLAMINGO, "--shots"]}
+              "Flamingo": ["--captioner", "emoji-scenes/flamingo"],
+              "Flamingo, three complete examples": ["--captioner", "emoji-scenes/flamingo", "--shots"]}
+TEMPERATURE = 0.2  # of the captions in the middle: the Flamingo, whose language model is frozen, is never very sure
 GENERATORS = {"Stable Diffusion": ["--generator", "emoji-scenes/generator", "--num-inference-steps", "20",
                                    "--guidance-scale", "3"],
               "DALL-E": ["--generator", "emoji-scenes/dalle", "--ceiling", "emoji-scenes/dalle"]}
@@ -94,8 +94,8 @@ def pairs_table(arguments, files):
             folder = arguments.output / "pairs" / f"{captioner}-{generator}".replace(" ", "_").replace(",", "")
             shots = [files["complete"]] if who[-1] == "--shots" else []
             readback(arguments, "run", "emoji-scenes", "--split", "test", "--limit", arguments.limit, "--num-candidates",
-                     5, "--dtype", "bfloat16", "--metrics", "oracle-text", "oracle-image", *who, *shots, *how, "--output",
-                     folder)
+                     5, "--temperature", TEMPERATURE, "--dtype", "bfloat16", "--metrics", "oracle-text", "oracle-image",
+                     *who, *shots, *how, "--output", folder)
             score = "direction = ? and metric = ?"
             ceiling = shares(folder, "ceilings", "metric = ?", "oracle-image")
             cells = [percent(shares(folder, "scores", score, "i2t2i", "oracle-text")),
