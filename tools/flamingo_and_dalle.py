@@ -19,7 +19,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The places of a scene's references, as `readback dataset export` writes them.
-PHRASINGS = {"complete": 0, "complete, the background first": 1, "without the background": 2, "without the relation": 3,
+PHRASINGS = {"complete": 0, "complete, turned round": 1, "without the background": 2, "without the relation": 3,
              "terse": 4}
 CAPTIONERS = {"BLIP": ["--captioner", "emoji-scenes/captioner"],
               "Flamingo": ["--captioner", "emoji-scenes/flamingo"],
