@@ -37,7 +37,7 @@ struct Exhibit {
 // Over a run: how much of the scenes' content is right, by a metric that knows the truth.
 struct Accuracy {
   score::MetricInfo metric;
-  score::Interval entirely;  // share of candidates with a score of 1
+  score::Interval entirely;               // share of candidates with a score of 1
   score::Interval score, floor, ceiling;  // as MetricSummary has them
 };
 

@@ -381,6 +381,9 @@ def main():
     folder = OUTPUT / "karlo-variations"
     shutil.rmtree(folder, ignore_errors=True)
     variation_pipeline().to(torch.float16).save_pretrained(folder)
+    for file in folder.glob("*/config.json"):  # where the parts were loaded from says nothing to others
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(line for line in lines if "_name_or_path" not in line))
     for index, options in enumerate(VARIATIONS):
         images, exact = vary(folder, options), vary(folder, options, dtype=torch.float64)
         tensors[f"variation.{index}.images"] = images.contiguous()
