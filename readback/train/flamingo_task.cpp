@@ -91,9 +91,6 @@ class FlamingoTask : public Task {
   // One picture alone is mostly captioned completely, as draw_caption() has it; of several all are as the first.
   Document draw(int64_t pictures, Random& random) const {
     Document document{draw_scenes(random, pictures, options_.first_scene, options_.scenes), {}};
-    // Without pictures nothing says which object comes next, and a language model that is never sure cannot become so
-    // once it is frozen. So a third of its texts say the same again and again.
-    if (!looks_ && random.below(3) == 0) std::ranges::fill(document.scenes, document.scenes.front());
     const auto any = static_cast<size_t>(random.below(5));
     const size_t phrasing = pictures == 1 ? draw_phrasing(random) : any;
     std::string text = tokenizer_->token(model_.config.bos_token_id);
