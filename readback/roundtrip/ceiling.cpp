@@ -65,42 +65,48 @@ void draw_ceilings(Store& store, generate::Generator& generator, const generate:
 }
 
 void measure_ceilings(Store& store, std::span<const std::unique_ptr<score::Metric>> metrics, const Context& context) {
-  std::vector<SampleRow> drawn = store.samples();
-  std::erase_if(drawn, [&](const SampleRow& sample) { return !store.has_image(ceiling_file(sample.id)); });
-  Recorder recorder(store, -1);
+  std::vector<score::Metric*> distances;
+  std::vector<std::set<std::string>> measured;  // samples, by distance
   for (const auto& metric : metrics) {
     const score::MetricInfo& info = metric->info();
     if (role(Direction::kI2T2I, info.inputs) != Role::kDistance) continue;
-    std::set<std::string> measured;
-    for (const CeilingRow& row : store.ceilings(info.name)) measured.insert(row.sample);
-    std::vector<const SampleRow*> missing;
-    for (const SampleRow& sample : drawn) {
-      if (!measured.contains(sample.id)) missing.push_back(&sample);
+    distances.push_back(metric.get());
+    measured.emplace_back();
+    for (const CeilingRow& row : store.ceilings(info.name)) measured.back().insert(row.sample);
+  }
+  std::vector<SampleRow> missing = store.samples();
+  std::erase_if(missing, [&](const SampleRow& sample) {
+    return !store.has_image(ceiling_file(sample.id)) ||
+           std::ranges::all_of(measured, [&](const auto& samples) { return samples.contains(sample.id); });
+  });
+  Recorder recorder(store, -1);
+  for (size_t begin = 0; begin < missing.size(); begin += kMeasuredAtOnce) {
+    context.check();
+    struct Pair {
+      const SampleRow* sample;
+      image::Image original, ceiling;
+    };
+    std::vector<Pair> pairs;
+    for (size_t i = begin; i < std::min(begin + kMeasuredAtOnce, missing.size()); ++i) {
+      const SampleRow& sample = missing[i];
+      recorder.attempt(error_of(sample), [&] {
+        pairs.push_back({&sample, store.load_image(sample.image), store.load_image(ceiling_file(sample.id))});
+      });
     }
-    for (size_t begin = 0; begin < missing.size(); begin += kMeasuredAtOnce) {
-      context.check();
-      struct Pair {
-        image::Image original, ceiling;
-      };
-      std::vector<Pair> pairs;
-      std::vector<const SampleRow*> own;
-      for (size_t i = begin; i < std::min(begin + kMeasuredAtOnce, missing.size()); ++i) {
-        const SampleRow& sample = *missing[i];
-        recorder.attempt(error_of(sample), [&] {
-          pairs.push_back({store.load_image(sample.image), store.load_image(ceiling_file(sample.id))});
-          own.push_back(&sample);
-        });
-      }
-      std::vector<score::Comparison> batch(own.size());
-      for (size_t i = 0; i < own.size(); ++i) {
-        batch[i].original_image = &pairs[i].original;
-        batch[i].candidate_image = &pairs[i].ceiling;
-        batch[i].truth = own[i]->truth;
-      }
+    for (size_t m = 0; m < distances.size(); ++m) {
+      std::vector<score::Comparison> batch;
       std::vector<CeilingRow> rows;
-      const std::vector<double> values = metric->score(batch, context);
-      for (size_t i = 0; i < own.size(); ++i) {
-        rows.push_back({own[i]->id, info.name, std::isnan(values[i]) ? std::nullopt : std::optional(values[i])});
+      for (const Pair& pair : pairs) {
+        if (measured[m].contains(pair.sample->id)) continue;
+        score::Comparison& comparison = batch.emplace_back();
+        comparison.original_image = &pair.original;
+        comparison.candidate_image = &pair.ceiling;
+        comparison.truth = pair.sample->truth;
+        rows.push_back({pair.sample->id, distances[m]->info().name, std::nullopt});
+      }
+      const std::vector<double> values = distances[m]->score(batch, context);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        if (!std::isnan(values[i])) rows[i].value = values[i];
       }
       store.put_ceilings(rows);
     }

@@ -137,16 +137,21 @@ TEST(Run, RefusesOptionsThatTheGeneratorDoesNotHave) {
   EXPECT_EQ(captioner.calls, 0u);
 }
 
-TEST(Run, DrawsTheCeilingByAnotherRepository) {
-  const fakes::Folder folder;
-  fakes::Captioner captioner;
-  fakes::Generator generator;
+RunOptions with_ceiling(const char* golden) {
   RunOptions options;
   options.dataset = "emoji-scenes";
   options.dataset_options.limit = 2;
   options.num_candidates = 2;
   options.metrics = {"psnr", "oracle-image"};
-  options.ceiling = (tests::source_dir() / "tests/goldens/generate/karlo-variations").string();
+  options.ceiling = (tests::source_dir() / "tests/goldens/generate" / golden).string();
+  return options;
+}
+
+TEST(Run, DrawsTheCeilingByAnotherRepository) {
+  const fakes::Folder folder;
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  const RunOptions options = with_ceiling("karlo-variations");
   const RunResult result = run(options, captioner, generator, folder);
   EXPECT_TRUE(result.failures.empty());
   const Store store = Store::open(folder);
@@ -160,12 +165,8 @@ TEST(Run, RefusesCeilingsThatCannotBe) {
   const fakes::Folder folder;
   fakes::Captioner captioner;
   fakes::Generator generator;
-  RunOptions options;
-  options.dataset = "emoji-scenes";
-  options.dataset_options.limit = 1;
-  options.ceiling = (tests::source_dir() / "tests/goldens/generate/karlo").string();
-  EXPECT_THROW(run(options, captioner, generator, folder), CheckpointError);
-  options.ceiling += "-variations";
+  EXPECT_THROW(run(with_ceiling("karlo"), captioner, generator, folder), CheckpointError);
+  RunOptions options = with_ceiling("karlo-variations");
   options.directions = {Direction::kT2I2T};
   EXPECT_THROW(run(options, captioner, generator, folder), UsageError);
   EXPECT_EQ(captioner.calls, 0u);
