@@ -8,10 +8,14 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "readback/base/error.h"
 #include "readback/base/lines.h"
+#include "readback/data/columns.h"
+#include "readback/data/dataset.h"
 #include "readback/data/ids.h"
+#include "readback/data/registry.h"
 #include "readback/text/unicode.h"
 
 namespace readback::data {
@@ -22,7 +26,8 @@ using nlohmann::json;
 namespace {
 
 constexpr const char* kFormats =
-    "captions: COCO results or annotations, an object of captions by id, JSON Lines, or a caption a line";
+    "captions: COCO results or annotations, Karpathy's splits, an object of captions by id, JSON Lines, a table with "
+    "named columns, or a caption a line";
 
 class Collector {
  public:
@@ -91,8 +96,30 @@ void add_coco(Collector& collector, const json& records, const std::string& sour
   }
 }
 
+// Karpathy's: the id is COCO's where there is one, else the file's name. All splits are read.
+void add_karpathy(Collector& collector, const json& images, const std::string& source) {
+  for (size_t i = 0; i < images.size(); ++i) {
+    const std::string where = fmt::format("{}, image {}", source, i + 1);
+    const json *id = first_of(images[i], {"cocoid", "filename"}), *sentences = first_of(images[i], {"sentences"});
+    if (id == nullptr || sentences == nullptr || !sentences->is_array() || sentences->empty()) {
+      throw DataError(describe(where, "cocoid or filename, and sentences", images[i].dump().substr(0, 80)));
+    }
+    for (const json& sentence : *sentences) {
+      const json* raw = sentence.is_object() ? first_of(sentence, {"raw"}) : nullptr;
+      collector.add(id_of(*id, where), caption_of(raw != nullptr ? *raw : sentence, where));
+    }
+  }
+}
+
+bool is_karpathy_document(const json& document) {
+  const auto images = document.find("images");
+  return images != document.end() && images->is_array() && !images->empty() && images->front().is_object() &&
+         images->front().contains("sentences");
+}
+
 void add_document(Collector& collector, const json& document, const std::string& source) {
   if (document.is_array()) return add_coco(collector, document, source);
+  if (is_karpathy_document(document)) return add_karpathy(collector, document.at("images"), source);
   if (const auto annotations = document.find("annotations"); annotations != document.end() && annotations->is_array()) {
     return add_coco(collector, *annotations, source);
   }
@@ -111,6 +138,27 @@ std::optional<json> parse(std::string_view text, std::string& reason) {
   }
 }
 
+// Captions by the ids of a data set's samples. A row without a text is an empty caption, a picture without one none.
+CaptionFile captions_of_dataset(const std::string& spec) {
+  DatasetOptions options;
+  options.split = "all";
+  ThrownProblems problems;
+  const OpenedDataset opened = open_dataset(spec, options, problems, {});
+  const std::string layout = opened.layout->name;
+  const bool has_rows = layout == "table" || layout == "flickr" || layout == "jsonl";
+  Collector collector(spec);
+  bool any = false;
+  for (int64_t i = 0; i < opened.dataset->size(); ++i) {
+    const Sample sample = opened.dataset->sample(i);
+    any = any || !sample.references.empty();
+    for (const std::string& reference : sample.references) collector.add(sample.id, reference);
+    if (sample.references.empty() && has_rows) collector.add(sample.id, "");
+  }
+  if (!any) throw DataError(describe(spec, "at least one caption", "none"));
+  return collector.finish();
+}
+
+bool has_table_name(const fs::path& path) { return path.extension() == ".csv" || path.extension() == ".tsv"; }
 bool has_json_name(const fs::path& path) { return path.extension() == ".json" || path.extension() == ".jsonl"; }
 
 void require_utf8(std::string_view text, const std::string& source) {
@@ -128,6 +176,10 @@ void require_utf8(std::string_view text, const std::string& source) {
 }  // namespace
 
 CaptionFile read_caption_file(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored) || (names_layout(path.string()) && !fs::exists(path, ignored))) {
+    return captions_of_dataset(path.string());
+  }
   const std::string source = path.string(), text = read_text(path);
   require_utf8(text, source);
 
@@ -154,6 +206,8 @@ CaptionFile read_caption_file(const fs::path& path) {
     }
   } else if (has_json_name(path)) {
     throw DataError(describe(source, kFormats, reason));
+  } else if (has_table_name(path) || looks_like_columns(text)) {
+    return captions_of_dataset(source);
   } else {
     for (size_t i = 0; i < lines.size(); ++i) collector.add(std::to_string(i + 1), std::string(lines[i]));
   }
@@ -172,7 +226,32 @@ CaptionFile read_caption_files(std::span<const std::string> paths) {
   return collector.finish();
 }
 
+namespace {
+
+// `file` with the names of pictures for ids (image_key), where they tell its ids apart.
+std::optional<CaptionFile> by_image(const CaptionFile& file) {
+  CaptionFile renamed = file;
+  std::unordered_set<std::string> keys;
+  for (std::string& id : renamed.ids) {
+    id = image_key(id);
+    if (!keys.insert(id).second) return std::nullopt;
+  }
+  return renamed;
+}
+
+bool have_common_ids(const CaptionFile& first, const CaptionFile& second) {
+  const std::unordered_set<std::string> ids(first.ids.begin(), first.ids.end());
+  return std::ranges::any_of(second.ids, [&](const std::string& id) { return ids.contains(id); });
+}
+
+}  // namespace
+
 MatchedCaptions match_captions(const CaptionFile& candidates, const CaptionFile& references, bool allow_missing) {
+  if (!have_common_ids(candidates, references)) {
+    // One says 391895, the other val2014/COCO_val2014_000000391895.jpg.
+    const auto ours = by_image(candidates), theirs = by_image(references);
+    if (ours && theirs && have_common_ids(*ours, *theirs)) return match_captions(*ours, *theirs, allow_missing);
+  }
   std::unordered_map<std::string, size_t> places;
   std::vector<std::string> doubled;
   for (size_t i = 0; i < candidates.ids.size(); ++i) {

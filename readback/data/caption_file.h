@@ -19,8 +19,14 @@ struct CaptionFile {
 //   by id             {"1": "…", "2": ["…", …], …}
 //   JSON Lines        {"id": 1, "caption": "…"}, or `image_id`, `image`, `file_name` with `text`, or `captions`,
 //                     `references` with a list (of texts, or of objects with a `text`, as `readback caption` prints)
+//   Karpathy's splits {"images": [{"cocoid": 1, "sentences": [{"raw": "…"}, …]}, …]}, of every split; the id is COCO's,
+//                     or the file's name
+//   a table           CSV, TSV or between bars, with a header that names a caption's column and a picture's or an id's;
+//                     pairs of a picture's file name and a caption without a header; Flickr's NAME.jpg#0<tab>caption
 //   anything else     a caption a line; its id is the line's number, and a blank line is an empty caption. In JSON
 //                     Lines blank lines are passed over
+// A folder, or a SPEC that begins with a layout's name (data/dataset.h), is read as a data set. What looks like columns
+// of names and captions and cannot be read so is an error, never text.
 // Errors: DataError that says where (file and line), also for bytes that are not UTF-8 and for a file without captions.
 CaptionFile read_caption_file(const std::filesystem::path& path);
 // Several files as one: the captions of an id one after the other, as when each file holds one reference a line.
@@ -34,8 +40,9 @@ struct MatchedCaptions {
   std::vector<std::string> left_out;  // ids that only one side has
 };
 
-// By id. What only one side has is an error that lists it, unless `allow_missing` leaves it out.
-// Errors: DataError, also for a second candidate of an id and when nothing matches.
+// By id, or where the files have no id in common by the pictures that their ids name (ids.h, image_key). What only one
+// side has is an error that lists it, unless `allow_missing` leaves it out. Errors: DataError, also for a second
+// candidate of an id and when nothing matches.
 MatchedCaptions match_captions(const CaptionFile& candidates, const CaptionFile& references, bool allow_missing);
 
 // "one, two, three and 97 more": ids in a message.

@@ -22,10 +22,16 @@ std::string id_of(const nlohmann::json& value, const std::string& where) {
 }
 
 std::string image_key(const std::filesystem::path& name) {
-  const std::string key = (image::has_image_name(name) ? name.stem() : name.filename()).string();
-  const bool number =
-      !key.empty() && std::all_of(key.begin(), key.end(), [](unsigned char c) { return std::isdigit(c); });
-  return number ? key.substr(std::min(key.find_first_not_of('0'), key.size() - 1)) : key;
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c); });
+  };
+  std::string key = (image::has_image_name(name) ? name.stem() : name.filename()).string();
+  // COCO's of before 2017: COCO_SPLIT_NUMBER.
+  if (const size_t last = key.rfind('_');
+      key.starts_with("COCO_") && is_number(std::string_view(key).substr(last + 1))) {
+    key.erase(0, last + 1);
+  }
+  return is_number(key) ? key.substr(std::min(key.find_first_not_of('0'), key.size() - 1)) : key;
 }
 
 }  // namespace readback::data

@@ -11,7 +11,9 @@
 #include <utility>
 
 #include "readback/base/error.h"
+#include "readback/data/dataset.h"
 #include "readback/data/ids.h"
+#include "readback/data/registry.h"
 #include "readback/image/codec.h"
 
 namespace readback::score {
@@ -49,6 +51,15 @@ bool are_lines(const data::CaptionFile& captions) {
 std::vector<fs::path> list_images(const fs::path& folder) {
   std::vector<fs::path> files;
   std::error_code error;
+  if (data::names_layout(folder.string()) && !fs::exists(folder, error)) {
+    const auto dataset = data::open_dataset(folder.string(), {.split = "all"});
+    for (int64_t i = 0; i < dataset->size(); ++i) {
+      if (const fs::path file = dataset->image_file(i); !file.empty()) files.push_back(file);
+    }
+    if (!files.empty()) return files;
+    throw DataError(describe(folder.string(), "pictures in files of their own", "none: " + dataset->description(),
+                             "Export them to a folder first"));
+  }
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     if (!entry.is_regular_file()) continue;
     image::refuse_unreadable_kind(entry.path());

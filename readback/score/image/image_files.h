@@ -12,8 +12,9 @@
 
 namespace readback::score {
 
-// The pictures of a folder (image::has_image_name), sorted by name. torch-fidelity takes .png, .jpg and .jpeg only.
-// Errors: DataError when there are none, and for a picture of a kind that is not read.
+// The pictures of a folder (image::has_image_name), sorted by name, or of a data set's SPEC that begins with its
+// layout's name (data/dataset.h), in its order. torch-fidelity takes .png, .jpg and .jpeg only. Errors: DataError when
+// there are none, and for a picture of a kind that is not read.
 std::vector<std::filesystem::path> list_images(const std::filesystem::path& folder);
 
 struct MatchedImages {
