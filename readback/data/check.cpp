@@ -44,6 +44,7 @@ class Checker {
       context_.progress().advance(1);
     }
     context_.progress().end();
+    report_halves();
     report_pictures_that_nobody_names();
   }
 
@@ -58,7 +59,10 @@ class Checker {
                       describe(dataset_.place(index), "an id of its own",
                                "\"" + sample.id + "\", which " + dataset_.place(first->second) + " has"));
     }
-    if (!sample.has_image()) return;
+    if (!sample.has_image()) {
+      without_pictures_.push_back(index);
+      return;
+    }
     ++report_.pictures;
     if (sample.references.empty()) without_captions_.push_back(index);
     check_picture(index);
@@ -81,16 +85,19 @@ class Checker {
     }
   }
 
-  // Pictures alone are a data set, too: only some without captions are worth a word.
-  void report_pictures_without_captions() {
-    if (std::ssize(without_captions_) == report_.pictures) return;
+  // Pictures alone are a data set, and texts alone, too: only some without the other are worth a word.
+  void report_halves() {
     for (const int64_t index : without_captions_) {
+      if (std::ssize(without_captions_) == report_.pictures) break;
       problems_.remark(Damage::kPictureWithoutCaption, describe(dataset_.place(index), "a caption", "none"));
+    }
+    for (const int64_t index : without_pictures_) {
+      if (report_.pictures == 0) break;
+      problems_.remark(Damage::kCaptionWithoutPicture, describe(dataset_.place(index), "a picture", "none"));
     }
   }
 
   void report_pictures_that_nobody_names() {
-    report_pictures_without_captions();
     std::error_code error;
     const fs::path folder = dataset_.image_folder();
     if (folder.empty() || names_.empty() || dataset_.size() == 0) return;
@@ -109,7 +116,7 @@ class Checker {
   const Context& context_;
   std::unordered_map<uint64_t, int64_t> places_;  // of ids, by their hash
   std::unordered_set<uint64_t> names_;            // of files, the same
-  std::vector<int64_t> without_captions_;
+  std::vector<int64_t> without_captions_, without_pictures_;
 };
 
 }  // namespace

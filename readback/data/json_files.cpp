@@ -15,6 +15,7 @@ using nlohmann::json;
 namespace {
 
 constexpr int kDeepest = 64;
+constexpr std::uintmax_t kMostBytes = std::uintmax_t{4} << 30;
 
 json parse(std::string_view text, std::initializer_list<const char*> dropped) {
   return json::parse(text, [&](int depth, json::parse_event_t event, json& value) {
@@ -85,6 +86,11 @@ Damage damage_of(const json::exception& error) {
 std::optional<json> read_json_file(const std::filesystem::path& path, std::initializer_list<const char*> dropped,
                                    Problems& problems) {
   std::string text;
+  std::error_code ignored;
+  if (const auto size = std::filesystem::file_size(path, ignored); !ignored && size > kMostBytes) {
+    problems.error(Damage::kTooLarge, describe(path.string(), "a document of at most 4 GiB", std::to_string(size)));
+    return std::nullopt;
+  }
   try {
     text = read_text(path);
   } catch (const DataError& error) {

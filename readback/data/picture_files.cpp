@@ -39,6 +39,8 @@ std::filesystem::path PictureFiles::image_file(int64_t index) const {
   return at(index).has_image() ? origin_.folder / at(index).image_name : std::filesystem::path();
 }
 
-std::string PictureFiles::place(int64_t index) const { return origin_.shown.string() + ", " + at(index).id; }
+std::string PictureFiles::place(int64_t index) const {
+  return (origin_.written.empty() ? origin_.shown : origin_.written).string() + ", " + at(index).id;
+}
 
 }  // namespace readback::data

@@ -12,11 +12,12 @@ namespace readback::data {
 class PictureFiles : public Dataset {
  public:
   struct Origin {
-    std::string kind;              // the layout: the description begins with it, and the digest depends on it
-    std::filesystem::path shown;   // what the description names
-    std::filesystem::path folder;  // where pictures are named from
-    std::string what = "images";   // of which there are so many
-    bool is_all = true;            // not a split of it
+    std::string kind;                    // the layout: the description begins with it, and the digest depends on it
+    std::filesystem::path shown;         // what the description names
+    std::filesystem::path folder;        // where pictures are named from
+    std::string what = "images";         // of which there are so many
+    std::filesystem::path written = {};  // the file that lists them, where that is not `shown`
+    bool is_all = true;                  // not a split of it
   };
   // `remarks`: what of the files is in no sample; empty when there is nothing.
   PictureFiles(Origin origin, std::vector<Sample> samples, std::string remarks, const DatasetOptions& options);

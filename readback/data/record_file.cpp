@@ -26,13 +26,16 @@ KnownProblems& known() {
 class CountedProblems : public Problems {
  public:
   explicit CountedProblems(Problems& next) : next_(next) {}
-  void error(Damage kind, const std::string& message) override { next_.error(kind, message); }
+  void error(Damage kind, const std::string& message) override {
+    ++errors;
+    next_.error(kind, message);
+  }
   void remark(Damage kind, const std::string& message) override {
     ++remarks;
     next_.remark(kind, message);
   }
   bool checking() const override { return next_.checking(); }
-  int64_t remarks = 0;
+  int64_t errors = 0, remarks = 0;
 
  private:
   Problems& next_;
@@ -45,7 +48,7 @@ RecordFile::RecordFile(Origin origin, std::unique_ptr<RecordFormat> format, cons
       format_(std::move(format)),
       file_(origin_.path),
       selection_(scan(opening), opening.options) {
-  if (selection_.all() == 0) {
+  if (selection_.all() == 0 && !is_damaged_) {
     opening.problems.error(Damage::kWrongStructure, describe(origin_.path.string(), origin_.expected, "none"));
   }
   if (bare_ > 0 && bare_ < selection_.all()) remarks_ = counted(bare_, "image") + " without captions";
@@ -123,6 +126,7 @@ int64_t RecordFile::scan(const Opening& opening) {
     (void)without_mark(file_.read(0, 4), origin_.path.string());
   } catch (const DataError& error) {
     problems.error(Damage::kEncoding, error.what());
+    is_damaged_ = true;
     return 0;
   }
   const bool bar = file_.size() > kWorthABar;
@@ -149,6 +153,7 @@ int64_t RecordFile::scan(const Opening& opening) {
   }
   blocks_.shrink_to_fit();
   remarked_ = problems.remarks;
+  is_damaged_ = problems.errors > 0;
   if (digested) digest_ = digest.text();
   return count;
 }

@@ -88,6 +88,7 @@ class RecordFile : public Dataset {
   std::vector<std::pair<int64_t, int64_t>> blocks_;  // offset and line of every kBlock-th sample
   std::string digest_;                               // when the scan could take it
   int64_t bare_ = 0, remarked_ = 0;
+  bool is_damaged_ = false;
   Selection selection_;
   std::string remarks_;
   // Reading goes on where the last ended: samples are mostly asked for in order.

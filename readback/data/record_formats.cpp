@@ -188,17 +188,24 @@ std::unique_ptr<RecordFormat> make_table_of(const fs::path& path, const Columns&
   const RandomFile file(path);
   LineReader lines(file);
   std::string first;
+  try {
+    (void)without_mark(file.read(0, 4), path.string());
+  } catch (const DataError& error) {
+    problems.error(Damage::kEncoding, error.what());
+    return nullptr;
+  }
   if (lines.next()) first = lines.line();
   if (auto header = header_of(first, columns)) return make_table(std::move(*header), images);
   for (const char delimiter : {'\t', ',', '|'}) {
     const std::vector<std::string> fields = split_fields(first, delimiter);
     if (fields.size() == 2 && image::has_image_name(trimmed(fields.front()))) return make_pairs(delimiter, images);
   }
-  problems.error(Damage::kWrongColumns,
-                 describe(path.string() + ":1",
-                          fmt::format("a header with a picture ({}) or a caption ({}), between tabs, commas or |",
-                                      fmt::join(columns.image, ", "), fmt::join(columns.caption, ", ")),
-                          first.empty() ? "an empty line" : in_quotes(first), "Name its columns with the option columns"));
+  problems.error(
+      Damage::kWrongColumns,
+      describe(path.string() + ":1",
+               fmt::format("a header with a picture ({}) or a caption ({}), between tabs, commas or |",
+                           fmt::join(columns.image, ", "), fmt::join(columns.caption, ", ")),
+               first.empty() ? "an empty line" : in_quotes(first), "Name its columns with the option columns"));
   return nullptr;
 }
 

@@ -80,14 +80,14 @@ void split_paths(Opening& opening) {
 }
 
 // The one layout that recognises what is there.
-const Layout& recognised(const std::string& spec) {
+const Layout& recognised(const std::string& spec, const fs::path& path) {
   std::error_code ignored;
   const bool archives = spec.ends_with(".tar") && spec.find('{') != std::string::npos;
-  if (!archives && !fs::exists(spec, ignored)) {
+  if (!archives && !fs::exists(path, ignored)) {
     throw UsageError(describe("DATASET", kDatasetSpecs, "\"" + spec + "\"",
                               "There is no such file or folder. The layouts: " + examples()));
   }
-  const Look look = look_at(spec);
+  const Look look = look_at(archives ? fs::path(spec) : path);
   std::vector<const Layout*> found;
   for (const Layout& layout : kLayouts) {
     if (layout.recognises != nullptr && layout.recognises(look)) found.push_back(&layout);
@@ -113,20 +113,17 @@ OpenedDataset open_dataset(const std::string& spec, const DatasetOptions& option
                            const Context& context) {
   check_options(options);
   const Layout* layout = layout_named(spec);
-  const bool named = layout != nullptr;
-  if (!named) layout = &recognised(spec);
-  const size_t name = std::string_view(layout->name).size();
-  const std::string text = !named ? spec : spec == kEmojiScenes ? "" : spec.substr(name + 1);
-  if (named && text.empty() && spec != kEmojiScenes) {
+  Opening opening{spec, spec, {}, {}, false, options, problems, context};
+  if (layout != nullptr) opening.text = spec.substr(std::min(std::string_view(layout->name).size() + 1, spec.size()));
+  if (layout != nullptr && opening.text.empty() && spec != kEmojiScenes) {
     throw UsageError(describe("DATASET", layout->example, "\"" + spec + "\""));
   }
-  Opening opening{spec, text, {}, {}, false, options, problems, context};
   split_paths(opening);
-  if (layout->name == std::string_view("coco") && !opening.names_images && named) {
-    std::error_code ignored;
-    if (!fs::exists(opening.path, ignored)) {
-      throw UsageError(describe("DATASET", "coco:ANNOTATIONS.json:IMAGES", spec));
-    }
+  std::error_code ignored;
+  if (layout == nullptr) {
+    layout = &recognised(spec, opening.path);
+  } else if (layout->open == open_coco && !opening.names_images && !fs::exists(opening.path, ignored)) {
+    throw UsageError(describe("DATASET", "coco:ANNOTATIONS.json:IMAGES", spec));
   }
   return {layout, layout->open(opening)};
 }

@@ -134,8 +134,9 @@ std::unique_ptr<Dataset> open_as(const std::string& kind, const Opening& opening
   reader.read();
   require_folder(opening.images);
   refuse_unreadable_kinds(opening.images, reader.samples, opening.problems);
-  return std::make_unique<PictureFiles>(PictureFiles::Origin{kind, opening.images, opening.images},
-                                        std::move(reader.samples), reader.remarks, opening.options);
+  return std::make_unique<PictureFiles>(
+      PictureFiles::Origin{kind, opening.images, opening.images, "images", opening.path}, std::move(reader.samples),
+      reader.remarks, opening.options);
 }
 
 }  // namespace

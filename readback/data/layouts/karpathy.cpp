@@ -109,7 +109,7 @@ std::unique_ptr<Dataset> open_karpathy(const Opening& opening) {
   }
   refuse_unreadable_kinds(opening.images, reader.samples, opening.problems);
   return std::make_unique<PictureFiles>(
-      PictureFiles::Origin{"karpathy", opening.path, opening.images, "images", opening.options.split == "all"},
+      PictureFiles::Origin{"karpathy", opening.path, opening.images, "images", {}, opening.options.split == "all"},
       std::move(reader.samples), "", opening.options);
 }
 

@@ -186,9 +186,6 @@ class WebDataset : public Dataset {
       sample.references = captions_in(contents, where + ".txt", problems);
     }
     if (record != nullptr) read_record(sample, text_of(record, file, where, problems), where, problems);
-    if (picture == nullptr) {
-      problems.remark(Damage::kCaptionWithoutPicture, describe(where, "a picture with the caption", "none"));
-    }
     return sample;
   }
 
