@@ -96,6 +96,56 @@ TEST_F(CaptionFileTest, SaysWhereAFileIsWrong) {
   EXPECT_THROW(read_caption_file(folder_ / "absent.json"), DataError);
 }
 
+TEST_F(CaptionFileTest, ReadsTheLayoutsOfDataSets) {
+  expect("dataset_coco.json",
+         R"({"images": [{"cocoid": 7, "filename": "a.jpg", "split": "test", "sentences": [{"raw": "a cat"}]},
+             {"filename": "b.jpg", "split": "train", "sentences": [{"raw": "a dog"}, {"raw": "b"}]}]})",
+         {"7", "b.jpg"}, {{"a cat"}, {"a dog", "b"}});
+  expect("lavis.json", R"([{"image": "val2014/a.jpg", "caption": ["a cat", "one"]}])", {"val2014/a.jpg"},
+         {{"a cat", "one"}});
+  expect("captions.txt", "image,caption\na.jpg,A child .\na.jpg,\"x , y\"\nb.jpg,\n", {"a.jpg", "b.jpg"},
+         {{"A child .", "x , y"}, {""}});  // an empty prediction counts
+  expect("t.token.txt", "a.jpg#0\tx\na.jpg#1\ty\n", {"a.jpg"}, {{"x", "y"}});
+  expect("results.csv", "image_name| comment_number| comment\na.jpg| 0| x\na.jpg| 1| y\n", {"a.jpg"}, {{"x", "y"}});
+}
+
+// What looks like names and captions is a table or an error, and never lines of text.
+TEST_F(CaptionFileTest, ColumnsAreNoText) {
+  expect("pairs.txt", "a.jpg\tone\nb.jpg\ttwo\n", {"a.jpg", "b.jpg"}, {{"one"}, {"two"}});
+  expect("pairs.csv", "a.jpg,one\nb.jpg,\"two, three\"\n", {"a.jpg", "b.jpg"}, {{"one"}, {"two, three"}});
+  EXPECT_NE(message("pairs.txt", "a.jpg,one, two\nb.jpg,three\n").find("pairs.txt:1: expected two columns"),
+            std::string::npos);
+  EXPECT_NE(message("named.csv", "first,second\na,b\n").find("named.csv:1: expected a header"), std::string::npos);
+  EXPECT_NE(message("names.tsv", "image\tprompt\na.jpg\t\n").find("at least one caption"), std::string::npos);
+  // Texts that only mention pictures or hold commas stay texts.
+  expect("text.txt", "a cat, a dog\nsee a.jpg, below\n", {"1", "2"}, {{"a cat, a dog"}, {"see a.jpg, below"}});
+}
+
+TEST_F(CaptionFileTest, FoldersAndSpecsAreDataSets) {
+  fs::create_directories(folder_ / "photos");
+  write("photos/a.png", "x");
+  write("photos/b.png", "x");
+  write("photos/a.txt", "one\ntwo\n");
+  const CaptionFile file = read_caption_file(folder_ / "photos");
+  EXPECT_EQ(file.ids, Ids{"a.png"});  // b.png has no caption, which is none that is empty
+  EXPECT_EQ(file.captions, (Captions{{"one", "two"}}));
+  write("rows.data", "id,caption\n7,x\n");
+  EXPECT_EQ(read_caption_file("table:" + (folder_ / "rows.data").string()).ids, Ids{"7"});
+}
+
+TEST_F(CaptionFileTest, IdsThatNameTheSamePictureMatch) {
+  const CaptionFile results{"c", {"391895", "60623"}, {{"a"}, {"b"}}};
+  const CaptionFile lavis{
+      "r", {"val2014/COCO_val2014_000000060623.jpg", "val2014/COCO_val2014_000000391895.jpg"}, {{"two"}, {"one"}}};
+  const auto matched = match_captions(results, lavis, false);
+  EXPECT_EQ(matched.candidates, (Ids{"b", "a"}));
+  EXPECT_EQ(matched.references, (Captions{{"two"}, {"one"}}));
+  // Not where it would make two ids one, and not where some ids are the same as they are.
+  EXPECT_THROW(match_captions({"c", {"7.png", "07.jpg"}, {{"a"}, {"b"}}}, {"r", {"7"}, {{"x"}}}, true), DataError);
+  EXPECT_EQ(match_captions({"c", {"7", "8.png"}, {{"a"}, {"b"}}}, {"r", {"7", "8"}, {{"x"}, {"y"}}}, true).ids,
+            Ids{"7"});
+}
+
 TEST_F(CaptionFileTest, FilesOfOneReferenceALineGoTogether) {
   const std::vector<std::string> paths = {write("1.txt", "a\nb\n"), write("2.txt", "c\nd\n")};
   EXPECT_EQ(read_caption_files(paths).captions, (Captions{{"a", "c"}, {"b", "d"}}));

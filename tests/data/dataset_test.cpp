@@ -180,6 +180,8 @@ TEST(Ids, NumbersAndTheirTextsAreOne) {
   EXPECT_EQ(image_key("000000000790.jpg"), "790");
   EXPECT_EQ(image_key("790"), "790");
   EXPECT_EQ(image_key("000.TIFF"), "0");
+  EXPECT_EQ(image_key("val2014/COCO_val2014_000000391895.jpg"), "391895");
+  EXPECT_EQ(image_key("COCO_train2014_fox.jpg"), "COCO_train2014_fox");
   EXPECT_EQ(image_key("fox.v2.gif"), "fox.v2");
   EXPECT_EQ(image_key("fox.v2"), "fox.v2");
 }
