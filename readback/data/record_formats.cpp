@@ -198,7 +198,7 @@ std::unique_ptr<RecordFormat> make_table_of(const fs::path& path, const Columns&
   if (auto header = header_of(first, columns)) return make_table(std::move(*header), images);
   for (const char delimiter : {'\t', ',', '|'}) {
     const std::vector<std::string> fields = split_fields(first, delimiter);
-    if (fields.size() == 2 && image::has_image_name(trimmed(fields.front()))) return make_pairs(delimiter, images);
+    if (fields.size() > 1 && image::has_image_name(trimmed(fields.front()))) return make_pairs(delimiter, images);
   }
   problems.error(
       Damage::kWrongColumns,
