@@ -140,7 +140,9 @@ void make_frequencies(const std::vector<std::string>& references, const std::str
              with_commas(frequencies.ngrams()));
 }
 
-constexpr const char* kFileHelp = "COCO file, JSON of captions by id, JSON Lines, or text with a caption a line";
+constexpr const char* kFileHelp =
+    "COCO file, JSON of captions by id, JSON Lines, a table, another layout of docs/DATA.md, or text with a caption a "
+    "line";
 
 }  // namespace
 

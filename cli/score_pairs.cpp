@@ -113,10 +113,12 @@ void add_score_pairs(CLI::App& score) {
       "      --metrics clipscore,refclipscore --clip openai/clip-vit-base-patch32 --format json\n"
       "  readback score pairs --images photos/ --captions captions.jsonl --metrics text-probability \\\n"
       "      --judge-captioner Salesforce/blip-image-captioning-base");
-  verb->add_option("--images", flags->images, "Folder")->required();
-  verb->add_option("--captions", flags->captions,
-                   "COCO file, JSON of captions by id, JSON Lines, or text with a caption a line; ids are file names. "
-                   "Of several captions of an image the mean counts")
+  verb->add_option("--images", flags->images, "Folder, or a data set that begins with its layout's name (docs/DATA.md)")
+      ->required();
+  verb->add_option(
+          "--captions", flags->captions,
+          "COCO file, JSON of captions by id, JSON Lines, a table, another layout of docs/DATA.md, or text with a "
+          "caption a line; ids are file names. Of several captions of an image the mean counts")
       ->required();
   verb->add_option("--references", flags->references, "The same, for refclipscore; several: one reference of each")
       ->allow_extra_args(false);

@@ -160,6 +160,7 @@ int64_t RecordFile::scan(const Opening& opening) {
 
 RecordFile::Located RecordFile::read(int64_t place) const {
   const std::lock_guard lock(mutex_);
+  if (place == last_place_) return last_;
   if (cursor_place_ < 0 || cursor_place_ > place || place - cursor_place_ >= kBlock) {
     const auto& [offset, line] = blocks_.at(static_cast<size_t>(place / kBlock));
     cursor_.emplace(*this, offset, line, known());
@@ -170,6 +171,8 @@ RecordFile::Located RecordFile::read(int64_t place) const {
     found = cursor_->next(located);
     if (!found) throw DataError(describe(origin_.path.string(), "the samples that it had when it was opened", "fewer"));
   }
+  last_ = located;
+  last_place_ = place;
   return located;
 }
 

@@ -95,6 +95,8 @@ class RecordFile : public Dataset {
   mutable std::mutex mutex_;
   mutable std::optional<Cursor> cursor_;
   mutable int64_t cursor_place_ = -1;
+  mutable int64_t last_place_ = -1;
+  mutable Located last_;  // the sample there, which is often asked for twice
 };
 
 }  // namespace readback::data

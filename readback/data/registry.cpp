@@ -99,6 +99,11 @@ const Layout& recognised(const std::string& spec, const fs::path& path) {
       choices += fmt::format("{}{}:{}", choices.empty() ? "" : " or ", layout->name, spec);
     throw UsageError(describe("DATASET", "one layout", "\"" + spec + "\", which several recognise", "Give " + choices));
   }
+  if (look.has_parquet || path.extension() == ".parquet") {
+    throw DataError(describe(spec, "a layout that this build reads", "Parquet",
+                             "Write its rows as JSON Lines (captions.jsonl: image, captions) beside its pictures, for "
+                             "example with Python's datasets"));
+  }
   if (look.is_folder) return *layout_named("folder:");  // which says what it lacks
   throw DataError(describe(spec, "a folder of images", "a file of no known layout", "The layouts: " + examples()));
 }

@@ -107,7 +107,7 @@ class Run {
   Run(const RunOptions& options, const Machine& machine, const Context& context, int64_t processes)
       : machine_(machine),
         context_(context),
-        dataset_(data::open_dataset(options.dataset, options.dataset_options)),
+        dataset_(data::open_dataset(options.dataset, options.dataset_options, context)),
         plan_(roundtrip::make_plan(options, *dataset_, processes)),
         metrics_(metric_names(options, plan_)) {
     if (options.ceiling.empty()) return;

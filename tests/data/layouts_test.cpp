@@ -160,6 +160,10 @@ TEST_F(Layouts, WhatSeveralRecogniseOrNoneIsRefusedWithTheList) {
         "ELF");
   EXPECT_TRUE(contains(message<DataError>(path("what.bin")), "karpathy:dataset_coco.json:coco"));
   EXPECT_TRUE(contains(message<UsageError>(path("nothing")), "webdataset:"));
+  write("hub/train-00000.parquet", "PAR1");
+  for (const char* name : {"hub", "hub/train-00000.parquet"}) {
+    EXPECT_TRUE(contains(message<DataError>(path(name)), "got Parquet. Write its rows as JSON Lines"));
+  }
   EXPECT_TRUE(contains(message<UsageError>("jsonl:"), "jsonl:captions.jsonl"));
 }
 

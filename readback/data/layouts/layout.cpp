@@ -39,6 +39,8 @@ void look_at_folder(Look& look) {
       pictures.insert(stem);
     } else if (path.extension() == ".tar") {
       look.has_archives = true;
+    } else if (path.extension() == ".parquet") {
+      look.has_parquet = true;
     } else {
       for (const char* ending : kSideEndings) {
         if (path.extension() == ending) sides.insert(stem);

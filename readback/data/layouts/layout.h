@@ -25,6 +25,7 @@ struct Look {
   bool has_side_files = false;  // NAME.txt or NAME.caption beside NAME.jpg
   std::set<std::string> names;  // of the files that mean something: metadata.jsonl, captions.jsonl, …
   bool has_archives = false;    // .tar
+  bool has_parquet = false;
   bool has_folders = false;
   bool has_metadata_below = false;  // metadata.jsonl or metadata.csv in a folder of it
 
