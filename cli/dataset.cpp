@@ -119,7 +119,7 @@ void export_dataset(const DatasetFlags& flags) {
       line["image"] = file;
     }
     if (!sample.domain.empty()) line["domain"] = sample.domain;
-    if (!sample.truth.empty()) line["truth"] = nlohmann::ordered_json::parse(sample.truth);
+    if (!sample.truth.empty()) line["truth"] = sample.truth;
     lines.append(line.dump() + "\n");
     progress->advance(1);
   }

@@ -127,8 +127,9 @@ std::optional<Sample> sample_of(const json& record, const Columns& columns, cons
     sample.id = sample.has_image() ? sample.image_name : id;
   }
   if (domain != nullptr && domain->is_string()) sample.domain = domain->get<std::string>();
-  if (const auto truth = record.find("truth"); truth != record.end() && truth->is_object())
-    sample.truth = truth->dump();
+  if (const auto truth = record.find("truth"); truth != record.end() && truth->is_string()) {
+    sample.truth = truth->get<std::string>();
+  }
   return sample;
 }
 

@@ -31,7 +31,7 @@ TEST_F(DatasetVerb, WhatIsExportedIsReadAgainWhole) {
   ASSERT_EQ(run("dataset export " + path("scenes") + " --output " + path("again")).status, 0);
   EXPECT_EQ(read_file(path("again/captions.jsonl")), read_file(path("scenes/captions.jsonl")));
   EXPECT_EQ(read_file(path("again/test-00002.png")), read_file(path("scenes/test-00002.png")));
-  EXPECT_TRUE(contains(read_file(path("scenes/captions.jsonl")), "\"truth\":{"));
+  EXPECT_TRUE(contains(read_file(path("scenes/captions.jsonl")), "\"truth\":\"{"));
 }
 
 TEST_F(DatasetVerb, PicturesThatDifferInTheirEndingsStayTwo) {
@@ -39,8 +39,8 @@ TEST_F(DatasetVerb, PicturesThatDifferInTheirEndingsStayTwo) {
   const fs::path files = tests::source_dir() / "tests/goldens/image/files";
   fs::copy_file(files / "444.jpg", path("photos/a.jpg"));
   fs::copy_file(files / "rgb.png", path("photos/a.png"));
-  ASSERT_EQ(run("dataset export " + path("photos") + " --output " + path("out")).status, 0);
-  EXPECT_TRUE(fs::exists(path("out/a.png")) && fs::exists(path("out/a.png.png")));
+  ASSERT_EQ(run("dataset export " + path("photos") + " --output " + path("exported")).status, 0);
+  EXPECT_TRUE(fs::exists(path("exported/a.png")) && fs::exists(path("exported/a.png.png")));
 }
 
 TEST_F(DatasetVerb, ChecksAndSaysWhere) {
