@@ -17,6 +17,7 @@ namespace {
 struct CaptionFlags {
   MachineFlags machine;
   caption::DecodingOptions decoding;
+  wire::WireOptions wire;
   std::string captioner = "emoji-scenes/captioner", shots, format = "text";
   std::vector<std::string> images;
   int64_t batch_size = 8;
@@ -41,11 +42,12 @@ void print(const std::string& image, const std::vector<caption::Caption>& captio
 
 void run(CaptionFlags& flags) {
   const std::vector<caption::Part> examples = caption::read_shots(flags.shots);
-  const auto captioner = caption::open(flags.captioner, flags.machine.open());
+  const auto captioner = caption::open(flags.captioner, flags.machine.open(), flags.wire);
   caption::expect_examples_taken(examples, *captioner);
   const auto progress = make_progress();
   const Context context = context_with(*progress);
   const auto total = static_cast<int64_t>(flags.images.size());
+  note(*progress, captioner->estimate(total, flags.decoding.num_captions));
   progress->begin("caption", total);
   int64_t failed = 0;
   const auto fail = [&](const std::string& path, const std::string& why) {
@@ -79,6 +81,7 @@ void run(CaptionFlags& flags) {
     progress->advance(std::min(flags.batch_size, total - begin));
   }
   progress->end();
+  note(*progress, captioner->account());
   if (failed > 0) throw DataError(fmt::format("{} of {} images have no caption", failed, total));
 }
 
@@ -94,10 +97,10 @@ void add_caption(CLI::App& app) {
       "  readback caption --captioner HuggingFaceM4/idefics-9b --shots examples.jsonl photo.jpg\n"
       "  readback caption --do-sample --num-captions 10 --seed 1 --format jsonl photo.jpg > captions.jsonl");
   verb->add_option("IMAGE", flags->images, "Image files")->required();
-  verb->add_option("--captioner", flags->captioner, "Repository: a folder, or a hub id in the cache")
-      ->capture_default_str();
+  verb->add_option("--captioner", flags->captioner, caption::kCaptionerSpecs)->capture_default_str();
   verb->add_option("--shots", flags->shots, caption::kShotsHelp);
   add_options(*verb, flags->decoding, "Captions");
+  add_options(*verb, flags->wire, kWireGroup);
   verb->add_option("--batch-size", flags->batch_size, "Images at a time")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

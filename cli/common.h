@@ -34,6 +34,11 @@ void note_unused_gpu(const MachineOptions& options);
 // A bar on standard error when that is a terminal; otherwise a line every few seconds. On rank 0 only.
 std::unique_ptr<Progress> make_progress(const Ranks& ranks = {});
 
+// A line for the log, unless it is empty.
+inline void note(Progress& progress, const std::string& line) {
+  if (!line.empty()) progress.note(line);
+}
+
 // The arguments after the program's name with the recipe's flags put in front of those on the command line, but for the
 // ones given there. A recipe is the value of --recipe, or the first argument of `train` and `finetune`. Errors:
 // UsageError.

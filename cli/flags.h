@@ -14,6 +14,8 @@
 
 namespace readback::cli {
 
+inline constexpr const char* kWireGroup = "Models elsewhere";  // heading of wire::WireOptions
+
 // Which options of a struct a verb offers, by their path ("sampling.top_p"), and under which heading.
 struct FlagRules {
   std::function<bool(const std::string& path, Scope scope)> wanted = [](const std::string&, Scope) { return true; };

@@ -22,6 +22,7 @@ namespace {
 struct GenerateFlags {
   MachineFlags machine;
   generate::GenerationOptions generation;
+  wire::WireOptions wire;
   std::string generator = "emoji-scenes/generator", prompts_file, latents_file, output_type = "image", output,
               format = "text";
   std::vector<std::string> prompts, pictures;
@@ -83,10 +84,11 @@ Work make_work(const GenerateFlags& flags) {
 void run(GenerateFlags& flags) {
   flags.generation.latents_only = flags.output_type == "latent";
   const auto [requests, names] = make_work(flags);
-  const auto generator = generate::open(flags.generator, flags.machine.open());
+  const auto generator = generate::open(flags.generator, flags.machine.open(), flags.wire);
   const auto progress = make_progress();
   const Context context = context_with(*progress);
   const auto total = static_cast<int64_t>(requests.size());
+  note(*progress, generator->estimate(total));
   progress->begin("generate", total);
   int64_t failed = 0;
   for (int64_t begin = 0; begin < total; begin += flags.batch_size) {
@@ -134,6 +136,7 @@ void run(GenerateFlags& flags) {
     progress->advance(count);
   }
   progress->end();
+  note(*progress, generator->account());
   if (failed > 0) throw DataError(fmt::format("{} of {} pictures could not be drawn", failed, total));
 }
 
@@ -153,11 +156,11 @@ void add_generate(CLI::App& app) {
   verb->add_option("--prompts", flags->prompts_file, "File with a prompt a line; blank lines are passed over");
   verb->add_option("--picture", flags->pictures,
                    "Pictures to draw anew without words, by an unCLIP that has an image encoder");
-  verb->add_option("--generator", flags->generator, "Repository: a folder, or a hub id in the cache")
-      ->capture_default_str();
+  verb->add_option("--generator", flags->generator, generate::kGeneratorSpecs)->capture_default_str();
   add_options(*verb, flags->generation,
               {.wanted = [](const std::string& path, Scope) { return path != "latents_only"; },
                .group = [](const std::string&) { return "Pictures"; }});
+  add_options(*verb, flags->wire, kWireGroup);
   verb->add_option("--num-images", flags->num_images, "Candidates a prompt")
       ->capture_default_str()
       ->group("Pictures")

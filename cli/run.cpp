@@ -14,6 +14,7 @@ std::string run_flag_group(const std::string& path) {
   if (path.starts_with("reading.")) return "Captions of what comes back (words → picture → words)";
   if (path.starts_with("generation.")) return "Pictures";
   if (path.starts_with("checkpoints.")) return "Checkpoints of metrics";
+  if (path.starts_with("wire.")) return kWireGroup;
   return "Options";
 }
 

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <thread>
 
+#include "readback/base/default_signals.h"
 #include "readback/base/error.h"
 
 namespace readback {
@@ -43,28 +44,6 @@ std::vector<std::string> environment_with(const std::vector<std::string>& more) 
   }
   return result;
 }
-
-// What every program expects when it starts, whatever this process blocks or ignores.
-class DefaultSignals {
- public:
-  DefaultSignals() {
-    posix_spawnattr_init(&attributes_);
-    sigset_t none, changed;
-    sigemptyset(&none);
-    sigemptyset(&changed);
-    // Not SIGHUP: nohup ignores it for whatever is started from here.
-    for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGCHLD}) sigaddset(&changed, signal);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setsigdefault(&attributes_, &changed);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  DefaultSignals(const DefaultSignals&) = delete;
-  ~DefaultSignals() { posix_spawnattr_destroy(&attributes_); }
-  const posix_spawnattr_t* get() const { return &attributes_; }
-
- private:
-  posix_spawnattr_t attributes_;
-};
 
 // Kills and reaps what has not been waited for, whichever way its owner is left.
 class Child {

@@ -75,6 +75,10 @@ class Captioner {
   virtual std::string identity() const { return "name:" + description(); }
   virtual Capabilities capabilities() const { return {}; }
   virtual DecodingOptions defaults() const { return {}; }
+  // Of captioners elsewhere, for people; empty of others. What so many captions of each of so many images will be asked
+  // for at most and cost, and what calls have asked for and cost so far.
+  virtual std::string estimate(int64_t /*images*/, int64_t /*captions*/) const { return {}; }
+  virtual std::string account() const { return {}; }
 };
 
 }  // namespace readback::caption

@@ -6,11 +6,17 @@
 
 #include "readback/base/machine.h"
 #include "readback/caption/captioner.h"
+#include "readback/wire/options.h"
 
 namespace readback::caption {
 
-// `spec`: a folder, a hub id in the standard cache, or a shipped repository. Errors: CheckpointError, also for an
-// architecture that is not known, naming those that are.
-std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine);
+inline constexpr const char* kCaptionerSpecs =
+    "Repository: a folder, or a hub id in the cache; or elsewhere: openai:URL#MODEL, command:PROGRAM …";
+
+// `spec`: a folder, a hub id in the standard cache, a shipped repository, or a captioner elsewhere: openai:URL#MODEL,
+// or a program: command:PROGRAM ARGUMENT….
+// Errors: CheckpointError, also for an architecture that is not known, naming those that are; of a captioner elsewhere
+// UsageError and NetworkError.
+std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine, const wire::WireOptions& wire = {});
 
 }  // namespace readback::caption

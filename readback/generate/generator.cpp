@@ -15,7 +15,7 @@ GenerationOptions resolve(const GenerationOptions& options, const Generator& gen
   const GenerationOptions defaults = generator.defaults();
   for_each_field(options, [&](const auto& field, const auto& value) {
     if constexpr (is_optional_v<std::remove_cvref_t<decltype(value)>>) {
-      if (value && !(defaults.*(field.member))) {
+      if (value && !(defaults.*(field.member)) && !generator.capabilities().own_defaults) {
         throw UsageError(describe(field.name, "nothing: " + generator.description() + " has no such option", "a value",
                                   "Leave it out"));
       }

@@ -77,6 +77,7 @@ struct Capabilities {
   bool latents = false;           // Request::latents, Picture::latents and latents_only
   bool prompts = true;            // texts; a generator that only varies pictures reads none
   bool variations = false;        // Request::picture
+  bool own_defaults = false;      // what is left open stays open: it has defaults and does not tell them
   bool concurrent = false;        // generate() may be called by several threads at once
   int64_t max_prompt_tokens = 0;  // 0: no limit that is known
   int64_t best_batch = 0;         // requests of a call beyond which it gains nothing; 0: any number
@@ -108,6 +109,10 @@ class Generator {
   virtual Capabilities capabilities() const { return {}; }
   // An optional option that has no value here is one that the generator does not have.
   virtual GenerationOptions defaults() const { return {}; }
+  // Of generators elsewhere, for people; empty of others. What so many pictures will be asked for at most and cost, and
+  // what calls have asked for and cost so far.
+  virtual std::string estimate(int64_t /*pictures*/) const { return {}; }
+  virtual std::string account() const { return {}; }
   // By which rule defaults() were chosen, for people; empty where there is nothing to say.
   virtual std::string defaults_rule() const { return {}; }
 };

@@ -2,8 +2,10 @@
 
 #include "readback/base/error.h"
 #include "readback/checkpoint/open_backend.h"
+#include "readback/generate/command_generator.h"
 #include "readback/generate/karlo.h"
 #include "readback/generate/stable_diffusion.h"
+#include "readback/generate/wire_generator.h"
 
 namespace readback::generate {
 
@@ -18,12 +20,20 @@ checkpoint::Backend<Generator> backend(const char* name, const Machine& machine)
 
 }  // namespace
 
-std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine) {
+std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine, const wire::WireOptions& wire) {
   std::vector<checkpoint::Backend<Generator>> backends = {backend<Karlo>("UnCLIPPipeline", machine),
                                                           backend<Karlo>("UnCLIPImageVariationPipeline", machine)};
   for (const StableDiffusionKind& kind : kStableDiffusionKinds) {
     backends.push_back(backend<StableDiffusion>(kind.pipeline, machine));
   }
+  for (const char* protocol : kWireProtocols) {
+    backends.push_back({protocol, {}, [&](const std::string& where) {
+                          return std::make_unique<WireGenerator>(where, wire, !machine.device.is_meta());
+                        }});
+  }
+  backends.push_back({"command:", {}, [&](const std::string& command) {
+                        return std::make_unique<CommandGenerator>(command, wire.request_timeout);
+                      }});
   return checkpoint::open_backend<Generator>("generator", backends, spec, machine);
 }
 

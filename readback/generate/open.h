@@ -6,12 +6,18 @@
 
 #include "readback/base/machine.h"
 #include "readback/generate/generator.h"
+#include "readback/wire/options.h"
 
 namespace readback::generate {
 
-// `spec`: a folder, a hub id in the standard cache, or a shipped repository. Errors: CheckpointError, also for an
-// architecture that is not known, naming those that are.
-std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine);
+inline constexpr const char* kGeneratorSpecs =
+    "Repository: a folder, or a hub id in the cache; or elsewhere: openai:URL#MODEL, sdapi:URL#MODEL, sdcpp:URL, "
+    "command:PROGRAM …";
+
+// `spec`: a folder, a hub id in the standard cache, a shipped repository, or a generator elsewhere: openai:URL#MODEL,
+// sdapi:URL#MODEL or sdcpp:URL, or a program: command:PROGRAM ARGUMENT…. Errors: CheckpointError, also for an
+// architecture that is not known, naming those that are; of a generator elsewhere UsageError and NetworkError.
+std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine, const wire::WireOptions& wire = {});
 
 // Before anything large is read. Errors: CheckpointError where the generator would have no Capabilities::variations.
 void expect_varies(const std::string& spec, const Machine& machine);

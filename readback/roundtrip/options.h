@@ -10,11 +10,14 @@
 #include "readback/base/machine.h"
 #include "readback/base/options.h"
 #include "readback/caption/captioner.h"
+#include "readback/caption/open.h"
 #include "readback/caption/shots.h"
 #include "readback/data/dataset.h"
 #include "readback/generate/generator.h"
+#include "readback/generate/open.h"
 #include "readback/roundtrip/direction.h"
 #include "readback/score/checkpoints.h"
+#include "readback/wire/options.h"
 
 namespace readback::roundtrip {
 
@@ -44,6 +47,7 @@ struct RunOptions {
   int64_t max_errors = -1;
   Turns turns = Turns::kAuto;
   MachineOptions machine;
+  wire::WireOptions wire;
 
   static constexpr auto options() {
     using O = RunOptions;
@@ -51,8 +55,8 @@ struct RunOptions {
         option(&O::dataset, "dataset", data::kDatasetSpecs), nested(&O::dataset_options, "dataset_options"),
         option(&O::directions, "directions", "i2t2i, t2i2t or both"),
         option(&O::num_candidates, "num_candidates", "Candidates a sample and direction", at_least(1)),
-        option(&O::captioner, "captioner", "Repository: a folder, or a hub id in the cache"),
-        option(&O::generator, "generator", "Repository: a folder, or a hub id in the cache"),
+        option(&O::captioner, "captioner", caption::kCaptionerSpecs),
+        option(&O::generator, "generator", generate::kGeneratorSpecs),
         option(&O::shots, "shots", caption::kShotsHelp),
         option(&O::ceiling, "ceiling",
                "Repository of an unCLIP with an image encoder, which also draws each picture anew without words: the "
@@ -70,7 +74,7 @@ struct RunOptions {
         option(&O::turns, "turns",
                "One of the two models in memory at a time: always, never, or auto, which is when both do not fit", {},
                Scope::kExecution),
-        nested(&O::machine, "machine"));
+        nested(&O::machine, "machine"), nested(&O::wire, "wire"));
   }
 };
 

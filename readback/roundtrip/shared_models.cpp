@@ -225,6 +225,8 @@ class SharedCaptioner : public caption::Captioner {
   std::string identity() const override { return own_.identity(); }
   caption::Capabilities capabilities() const override { return own_.capabilities(); }
   caption::DecodingOptions defaults() const override { return own_.defaults(); }
+  std::string estimate(int64_t images, int64_t captions) const override { return own_.estimate(images, captions); }
+  std::string account() const override { return own_.account(); }
 
  private:
   Ranks ranks_;
@@ -250,6 +252,8 @@ class SharedGenerator : public generate::Generator {
   generate::Capabilities capabilities() const override { return own_.capabilities(); }
   generate::GenerationOptions defaults() const override { return own_.defaults(); }
   std::string defaults_rule() const override { return own_.defaults_rule(); }
+  std::string estimate(int64_t pictures) const override { return own_.estimate(pictures); }
+  std::string account() const override { return own_.account(); }
 
  private:
   Ranks ranks_;

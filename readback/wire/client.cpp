@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <map>
 
@@ -98,6 +99,8 @@ class Client::Session {
     std::string key;
     int64_t attempts = 0;
     int redirects = 0;
+    int64_t glances = 0;   // how often it was asked whether the work is done
+    bool watches = false;  // and is again
     Clock::time_point ready = Clock::time_point::min();
     std::optional<Result<Answer>> result = {};
   };
@@ -127,15 +130,18 @@ class Client::Session {
         ++next;
         continue;
       }
-      if (over_budget(*job.call)) return;
-      if (caches(job) && state_.answers.send(job.key) && job.attempts == 0) state_.spent.sent_before += 1;
-      Outgoing request{job.url, {"Accept: application/json"}, job.call->body};
-      if (!job.call->body.empty()) request.headers.push_back("Content-Type: application/json");
+      if (!job.watches && over_budget(*job.call)) return;
+      if (caches(job) && state_.answers.send(job.key) && job.attempts == 0 && !job.watches)
+        state_.spent.sent_before += 1;
+      Outgoing request{job.url, {"Accept: application/json"}, job.watches ? "" : job.call->body};
+      if (!request.body.empty()) request.headers.push_back("Content-Type: application/json");
       if (!state_.key.empty()) request.headers.push_back(state_.key.header());
       state_.transfers.start(*next, std::move(request));
-      state_.pace.started(now);
-      state_.spent.requests += 1;
-      state_.spent.cost += job.call->price;
+      if (!job.watches) {
+        state_.pace.started(now);
+        state_.spent.requests += 1;
+        state_.spent.cost += job.call->price;
+      }
       next = waiting_.erase(next);
     }
   }
@@ -165,7 +171,7 @@ class Client::Session {
             : incoming.why;
     // An answer that was cut or came late may have been paid for; a refusal has not.
     const bool paid = incoming.outcome == Outcome::kCut || incoming.outcome == Outcome::kTimedOut;
-    if (!paid) state_.spent.cost -= job.call->price;
+    if (!paid && !job.watches) state_.spent.cost -= job.call->price;
     switch (incoming.outcome) {
       case Outcome::kRefused:
         return end(job, NetworkError(describe(where(job), "a connection that is safe", why)));
@@ -179,6 +185,11 @@ class Client::Session {
         return;
       case Outcome::kAnswered:
         break;
+    }
+    if (job.watches && (incoming.status == 404 || incoming.status == 410)) {  // the server knows nothing of it any more
+      forget_work(job);
+      if (!again(incoming.id, job, std::nullopt)) fail(job, "an answer", why);
+      return;
     }
     if (!incoming.redirect.empty()) return redirect(incoming.id, job, incoming);
     if (incoming.status == 401 || incoming.status == 403) return end(job, no_access(job, why));
@@ -212,14 +223,32 @@ class Client::Session {
   // A whole body, unless the call says otherwise.
   void take(size_t id, Job& job, std::string body) {
     try {
+      if (job.call->next) {
+        if (const std::string path = job.call->next(body); !path.empty()) return watch(id, job, path);
+      }
       job.call->check(body);
     } catch (const DataError& error) {
       const std::string why = error.what();
+      forget_work(job);
       if (!again(id, job, std::nullopt)) fail(job, "a whole answer", why);
       return;
     }
     if (caches(job)) state_.answers.keep(job.key, body);
     job.result = Answer{200, std::move(body)};
+  }
+
+  // Looks later whether the work is done: soon, then less and less often.
+  void watch(size_t id, Job& job, const std::string& path) {
+    const Seconds delay(std::min(1.0, 0.02 * std::pow(1.3, static_cast<double>(job.glances++))));
+    job.url = state_.endpoint.url + path;
+    job.watches = true;
+    job.ready = Clock::now() + std::chrono::duration_cast<Clock::duration>(delay);
+    waiting_.push_back(id);
+  }
+  void forget_work(Job& job) const {
+    job.url = state_.endpoint.url + job.call->path;
+    job.watches = false;
+    job.glances = 0;
   }
 
   // Puts the call back, later, unless it was sent often enough.
@@ -290,6 +319,12 @@ std::vector<Result<Answer>> Client::ask(std::span<const Call> calls, const Conte
 
 const Endpoint& Client::endpoint() const { return state_->endpoint; }
 const Spent& Client::spent() const { return state_->spent; }
+
+std::string Client::estimate(int64_t requests, double cost) const {
+  std::string text = fmt::format("estimate: at most {} requests to {}", requests, state_->endpoint.spec());
+  if (cost > 0) text += fmt::format(", cost {:.4g}", cost);
+  return text + "; repeated ones come on top, answers that were there before count off";
+}
 
 std::string Client::sentence() const {
   const Spent& spent = state_->spent;

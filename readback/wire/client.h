@@ -23,6 +23,9 @@ struct Call {
   bool keep = true;      // in the cache, so that it is not asked for again
   // Throws DataError where the body of a 2xx answer is not whole; it is then asked for again.
   std::function<void(const std::string& body)> check = [](const std::string&) {};
+  // Where to ask on, behind the endpoint's URL, while a 2xx answer says that the work is not done yet; "" when it is.
+  // These questions are not counted. Throws DataError when the work has failed; it is then asked for again.
+  std::function<std::string(const std::string& body)> next = {};
 };
 
 struct Answer {
@@ -54,6 +57,8 @@ class Client {
 
   const Endpoint& endpoint() const;
   const Spent& spent() const;
+  // What so many requests will be, for people.
+  std::string estimate(int64_t requests, double cost) const;
   std::string sentence() const;  // what was spent, for people; empty before the first request
 
  private:

@@ -46,19 +46,24 @@ bool names(const std::string& text, const std::string& word) {
 
 }  // namespace
 
-JsonEndpoint::JsonEndpoint(Endpoint endpoint, const WireOptions& options, std::set<std::string> optional)
-    : client_(std::move(endpoint), options), optional_(std::move(optional)) {}
+JsonEndpoint::JsonEndpoint(Endpoint endpoint, const WireOptions& options, std::map<std::string, std::string> optional,
+                           std::string models_path)
+    : client_(std::move(endpoint), options), models_path_(std::move(models_path)), optional_(std::move(optional)) {}
 
 // A local server may serve another model under the same name and address tomorrow: what it says of the model, but for
 // what changes from one moment to the next, tells answers apart.
 void JsonEndpoint::ask_for_models(const Context& context) {
   if (models_) return;
-  const Call call{.path = "/models", .body = "", .keep = false};
+  const Call call{.path = models_path_, .body = "", .keep = false};
   const auto answer = client_.ask(std::span(&call, 1), context).front();
   models_ = "";
   if (!answer || answer.value().status != 200) return;  // many servers have no such list
   const json list = json::parse(answer.value().body, nullptr, false);
-  if (!list.is_object() || !list.contains("data") || !list["data"].is_array()) return;
+  if (!list.is_object()) return;
+  for (const char* key : {"sd_model_checkpoint", "sd_checkpoint_hash", "model"}) {  // of sdapi and sdcpp
+    if (list.contains(key)) *models_ += list[key].dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  }
+  if (!list.contains("data") || !list["data"].is_array()) return;
   const std::string& model = client_.endpoint().model;
   for (const json& entry : list["data"]) {
     if (!entry.is_object() || (!model.empty() && entry.value("id", json()) != model)) continue;
@@ -76,16 +81,22 @@ Call JsonEndpoint::call_of(const Question& question) const {
   const auto text = [](const ordered_json& j) {
     return j.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
   };
-  call.identity = *models_ + text(body);
-  for (const std::string& field : refused_) body.erase(field);
+  call.identity = *models_ + text(body) + (question.repetition == 0 ? "" : std::to_string(question.repetition));
+  for (const std::string& field : refused_) {
+    const std::string& other = optional_.at(field);
+    if (!other.empty() && body.contains(field)) body[other] = body[field];
+    body.erase(field);
+  }
   call.body = text(body);
-  call.check = [check = question.check](const std::string& bytes) {
+  const auto say = [](const auto& work, const std::string& bytes) {
     try {
-      check(parse(bytes));
+      return work(parse(bytes));
     } catch (const json::exception& error) {
       throw DataError(describe("the answer", "what the protocol says", error.what()));
     }
   };
+  if (question.next) call.next = [=, next = question.next](const std::string& bytes) { return say(next, bytes); };
+  call.check = [=, check = question.check](const std::string& bytes) { say(check, bytes); };
   return call;
 }
 
@@ -93,12 +104,12 @@ Call JsonEndpoint::call_of(const Question& question) const {
 bool JsonEndpoint::learn(const Answer& answer, const ordered_json& body, const Context& context) {
   if (answer.status != 400 && answer.status != 422) return false;
   bool learned = false;
-  for (const std::string& field : optional_) {
+  for (const auto& [field, other] : optional_) {
     if (!body.contains(field) || !names(answer.body, field)) continue;
     learned = true;
     if (!refused_.insert(field).second) continue;
-    context.progress().warn(
-        describe(client_.endpoint().spec(), field, "a server that refuses it", "It is asked without from now on"));
+    context.progress().warn(describe(client_.endpoint().spec(), field, "a server that refuses it",
+                                     other.empty() ? "It is asked without from now on" : "It is sent as " + other));
   }
   return learned;
 }

@@ -1,7 +1,9 @@
 // Questions in JSON to a server whose abilities show as it answers.
 #pragma once
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -15,16 +17,21 @@ struct Question {
   std::string path;
   nlohmann::ordered_json body;  // the model's name is added to it
   double price = 0;
+  int64_t repetition = 0;  // others than 0 are asked anew though the body is the same
   // Throws DataError where an answer lacks what it must have; it is then asked for again. nlohmann's own exceptions
   // count as one.
   std::function<void(const nlohmann::json& answer)> check = [](const nlohmann::json&) {};
+  // Where to ask on while the work is not done; see Call::next.
+  std::function<std::string(const nlohmann::json& answer)> next = {};
 };
 
 class JsonEndpoint {
  public:
-  // `optional`: fields that a question may do without. A server that refuses a question and names one of them is asked
-  // without it from then on; the context's progress is warned once.
-  JsonEndpoint(Endpoint endpoint, const WireOptions& options, std::set<std::string> optional);
+  // `optional`: fields that a question may do without, each with the one that takes its place, if any. A server that
+  // refuses a question and names one of them is asked without it from then on; the context's progress is warned once.
+  // `models_path`: where it says what it serves.
+  JsonEndpoint(Endpoint endpoint, const WireOptions& options, std::map<std::string, std::string> optional,
+               std::string models_path = "/models");
 
   // One result a question. A question's identity is its body as it was wished, whatever the server refuses, and what
   // the server says of its models. A failure: what Client::ask calls one, or a question that the server refuses.
@@ -42,7 +49,9 @@ class JsonEndpoint {
   void ask_for_models(const Context& context);
 
   Client client_;
-  std::set<std::string> optional_, refused_;
+  std::string models_path_;
+  std::map<std::string, std::string> optional_;
+  std::set<std::string> refused_;
   std::optional<std::string> models_;  // what it serves by the model's name; part of every question's identity
   bool has_answered_ = false;
 };

@@ -4,6 +4,7 @@
 
 #include "readback/base/device.h"
 #include "readback/base/memory.h"
+#include "readback/checkpoint/open_backend.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/workflow/describe_model.h"
 
@@ -126,6 +127,7 @@ bool fit_together(const std::string& captioner, const std::string& generator, co
   constexpr int64_t kSmall = int64_t{1} << 28, kReserve = int64_t{2} << 30;  // for activations
   int64_t weights = 0;
   for (const std::string& name : {captioner, generator}) {
+    if (!checkpoint::scheme(name).empty()) continue;  // it lies elsewhere
     const checkpoint::Repository repository(name, machine.variant, checkpoint::Repository::Contents::kHeaders);
     for (const ModelPart& part : parts_of(repository)) {
       weights += part.parameters * static_cast<int64_t>(c10::elementSize(machine.dtype));

@@ -127,6 +127,7 @@ class Run {
       context_.progress().note(plan_.options.dataset + ": " + remarks);
     }
     Store store = Store::open_for_writing(folder, manifest(captioner, generator, command), option_defaults());
+    note_estimates(captioner, generator);
     RunResult result{.folder = folder, .samples = std::ssize(plan_.samples), .metrics = metrics_};
     result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);
     if (!plan_.options.ceiling.empty()) draw_ceilings(store, generator);
@@ -137,11 +138,27 @@ class Run {
                                             "\n");
     result.failures = store.errors();
     result.notes = notes_on(captioner, generator);
+    for (const std::string& account : {captioner.account(), generator.account()}) {
+      if (!account.empty()) result.notes.push_back(account);
+    }
     result.notes.insert(result.notes.end(), store.notes().begin(), store.notes().end());
     return result;
   }
 
  private:
+  // What models elsewhere will be asked for, before the first request.
+  void note_estimates(const caption::Captioner& captioner, const generate::Generator& generator) const {
+    const int64_t samples = std::ssize(plan_.samples), candidates = plan_.options.num_candidates;
+    for (const roundtrip::Direction direction : plan_.options.directions) {
+      const bool words_between = direction == roundtrip::Direction::kI2T2I;
+      for (const std::string& estimate :
+           {words_between ? captioner.estimate(samples, candidates) : captioner.estimate(samples * candidates, 1),
+            generator.estimate(samples * candidates)}) {
+        if (!estimate.empty()) context_.progress().note(std::string(name(direction)) + ": " + estimate);
+      }
+    }
+  }
+
   // By the run's own generator and its options where it is the same repository, else by that one's defaults.
   void draw_ceilings(Store& store, generate::Generator& generator) const {
     const RunOptions& options = plan_.options;
@@ -218,8 +235,8 @@ class Run {
 class OpenModels {
  public:
   OpenModels(const RunOptions& options, const Machine& machine, const Context& context) {
-    const auto open_captioner = [=] { return caption::open(options.captioner, machine); };
-    const auto open_generator = [=] { return generate::open(options.generator, machine); };
+    const auto open_captioner = [=] { return caption::open(options.captioner, machine, options.wire); };
+    const auto open_generator = [=] { return generate::open(options.generator, machine, options.wire); };
     const bool fit =
         options.turns != roundtrip::Turns::kAuto || fit_together(options.captioner, options.generator, machine);
     if (!fit) context.progress().note("the two models do not fit into memory together: they take turns");
