@@ -167,7 +167,7 @@ TEST_F(WireGeneratorTest, AJobThatIsLostOrFailsIsBegunAgain) {
   std::atomic<int64_t> glances = 0;
   const WireServer server([&](const Seen& seen) {
     if (seen.path.starts_with("/sdcpp/v1/jobs/")) {
-      switch (glances++ % 6) {
+      switch (glances++ % 11) {
         case 1:
           return Reply{.status = 410, .body = "{}"};
         case 3:
