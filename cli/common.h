@@ -61,5 +61,6 @@ void add_train(CLI::App& app);
 void add_finetune(CLI::App& app);
 void add_describe(CLI::App& app);
 void add_doctor(CLI::App& app);
+void add_pull(CLI::App& app);
 
 }  // namespace readback::cli

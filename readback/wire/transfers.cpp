@@ -50,7 +50,6 @@ struct Transfer {
       }
     }
     if (is_this_machine(request.url)) curl_easy_setopt(handle, CURLOPT_PROXY, "");
-    if (request.head) curl_easy_setopt(handle, CURLOPT_NOBODY, 1L);
     if (!request.body.empty()) {
       curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
       curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request.body.data());
@@ -70,7 +69,7 @@ struct Transfer {
     began = true;
     long status = 0;
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
-    if (request.sink && status >= 200 && status < 300) return request.sink(bytes) ? bytes.size() : 0;
+    if (request.sink && status >= 200 && status < 300) return request.sink(status, bytes) ? bytes.size() : 0;
     if (body.size() + bytes.size() > kLargestBody) return 0;
     body.append(bytes);
     return bytes.size();
@@ -90,11 +89,6 @@ struct Transfer {
       case CURLE_OK: {
         result.body = std::move(body);
         result.retry_after = header("Retry-After");
-        result.etag = header("ETag");
-        result.linked_etag = header("X-Linked-Etag");
-        result.linked_size = header("X-Linked-Size");
-        result.commit = header("X-Repo-Commit");
-        result.length = header("Content-Length");
         char* redirect = nullptr;
         curl_easy_getinfo(handle, CURLINFO_REDIRECT_URL, &redirect);
         if (redirect != nullptr) result.redirect = redirect;

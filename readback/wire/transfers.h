@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "readback/wire/options.h"
@@ -15,9 +16,9 @@ struct Outgoing {
   std::string url;
   std::vector<std::string> headers;  // "Name: value"
   std::string body;                  // sent by POST; empty: GET
-  // Takes the body of a 2xx answer in pieces, in place of Incoming::body; false ends the transfer.
-  std::function<bool(std::string_view)> sink = {};
-  bool head = false;  // HEAD in place of GET
+  // Takes the body of a 2xx answer in pieces, in place of Incoming::body; false ends the transfer. Such an answer has no
+  // request_timeout.
+  std::function<bool(long status, std::string_view bytes)> sink = {};
 };
 
 enum class Outcome {
@@ -34,8 +35,7 @@ struct Incoming {
   std::string why;  // in words, unless answered
   long status = 0;
   std::string body;
-  std::string retry_after, redirect;                           // headers; redirect: as a whole address
-  std::string etag, commit, linked_etag, linked_size, length;  // of a hub; see hub.h
+  std::string retry_after, redirect;  // headers; redirect: as a whole address
 };
 
 class Transfers {
