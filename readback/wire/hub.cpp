@@ -138,7 +138,9 @@ Hub::Hub(const WireOptions& options)
       token_(Secret::from_environment("HF_TOKEN")),
       cache_(cache_of_hub()) {
   check_options(options);
-  if (endpoint_.empty()) endpoint_ = "https://huggingface.co";
+  if (endpoint_.empty()) {
+    throw UsageError(describe("HF_ENDPOINT", "the address of a hub", "nothing", "Set this environment variable"));
+  }
   while (endpoint_.ends_with('/')) endpoint_.pop_back();
   if (origin(endpoint_).empty()) throw UsageError(describe("HF_ENDPOINT", "an address", "\"" + endpoint_ + "\""));
 }

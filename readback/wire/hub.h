@@ -32,7 +32,7 @@ int64_t bytes_of(const std::vector<HubFile>& files);
 
 class Hub {
  public:
-  // HF_ENDPOINT, else huggingface.co; HF_TOKEN; HF_HUB_CACHE, HF_HOME/hub, else ~/.cache/huggingface/hub.
+  // HF_ENDPOINT; HF_TOKEN; HF_HUB_CACHE, HF_HOME/hub, else ~/.cache/huggingface/hub.
   // Errors: UsageError.
   explicit Hub(const WireOptions& options);
 
