@@ -55,9 +55,11 @@ TEST(Tls, ACertificateThatNobodyVouchesForIsRefused) {
     why = error.what();
   }
   EXPECT_NE(why.find("a connection that is safe"), std::string::npos) << why;
-  ::setenv("SSL_CERT_FILE", (folder / "certificate").c_str(), 1);
+  const char* const before = std::getenv("CURL_CA_BUNDLE");
+  const std::string kept = before != nullptr ? before : "";
+  ::setenv("CURL_CA_BUNDLE", (folder / "certificate").c_str(), 1);
   const auto results = Client(endpoint, options).ask(std::span(&call, 1), {});
-  ::unsetenv("SSL_CERT_FILE");
+  before != nullptr ? ::setenv("CURL_CA_BUNDLE", kept.c_str(), 1) : ::unsetenv("CURL_CA_BUNDLE");
   ::kill(server, SIGKILL);
   ::waitpid(server, nullptr, 0);
   ASSERT_TRUE(results[0]) << results[0].failure();
