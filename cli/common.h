@@ -56,6 +56,7 @@ void add_embed(CLI::App& app);
 void add_run(CLI::App& app);
 void add_report(CLI::App& app);
 void add_score(CLI::App& app);
+void add_export(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);
 void add_finetune(CLI::App& app);

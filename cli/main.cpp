@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   readback::cli::add_run(app);
   readback::cli::add_report(app);
   readback::cli::add_score(app);
+  readback::cli::add_export(app);
   readback::cli::add_dataset(app);
   readback::cli::add_train(app);
   readback::cli::add_finetune(app);

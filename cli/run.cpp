@@ -23,7 +23,8 @@ workflow::RunResult run_and_tell(const roundtrip::RunOptions& options, const std
   const Ranks ranks(find_launch(), context_with(*silent));
   const auto progress = make_progress(ranks);
   if (ranks.is_root()) note_unused_gpu(options.machine);
-  workflow::RunResult result = workflow::run(options, folder, context_with(*progress), ranks, command_line());
+  workflow::RunResult result =
+      workflow::run(options, folder, context_with(*progress), ranks, {.command = command_line()});
   if (!ranks.is_root()) return result;
   const roundtrip::Summary& summary = result.summary;
   fmt::print(stderr, "{} round trips in {:.1f} s", summary.units, summary.seconds);

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "readback/image/image.h"
 
@@ -50,7 +52,9 @@ void refuse_unreadable_kind(const std::filesystem::path& path);
 // .png without loss; .jpg or .jpeg as Pillow's default (quality 75, 4:2:0). Written atomically.
 // Errors: UsageError for another extension, DataError for an empty image or a side above 65,500 (JPEG), StoreError.
 void save(const Image& image, const std::filesystem::path& path);
-std::string encode_png(const Image& image);
+// `texts`: keywords (1 to 79 characters of ASCII) and texts in UTF-8. Each becomes a tEXt chunk, or iTXt where it is
+// not ASCII; Pillow has both in Image.text.
+std::string encode_png(const Image& image, const std::vector<std::pair<std::string, std::string>>& texts = {});
 std::string encode_jpeg(const Image& image, int quality = 75);
 
 }  // namespace readback::image

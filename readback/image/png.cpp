@@ -4,6 +4,7 @@
 #include <array>
 #include <csetjmp>
 #include <cstring>
+#include <span>
 
 #include "readback/base/error.h"
 #include "readback/image/codec.h"
@@ -177,12 +178,13 @@ int orientation(Reader& reader) {
   return read_orientation(exif, xmp);
 }
 
-bool write(Writer& writer, const Image& image) {
+bool write(Writer& writer, const Image& image, std::span<png_text> texts) {
   if (setjmp(png_jmpbuf(writer.png))) return false;
   png_set_write_fn(writer.png, static_cast<Session*>(&writer), write_bytes, flush);
   png_set_user_limits(writer.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
   png_set_IHDR(writer.png, writer.info, static_cast<png_uint_32>(image.width), static_cast<png_uint_32>(image.height),
                8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  if (!texts.empty()) png_set_text(writer.png, writer.info, texts.data(), static_cast<int>(texts.size()));
   png_write_info(writer.png, writer.info);
   png_write_image(writer.png, writer.rows.data());
   png_write_end(writer.png, writer.info);
@@ -218,11 +220,21 @@ DecodedFile decode_png(std::string_view bytes, const std::string& name) {
   return {std::move(reader.image), orientation(reader), std::move(reader.alpha)};
 }
 
-std::string encode_png(const Image& image) {
+std::string encode_png(const Image& image, const std::vector<std::pair<std::string, std::string>>& texts) {
   check_size(image.width, image.height, "encoding PNG");
   Writer writer;
   for (int64_t y = 0; y < image.height; ++y) writer.rows.push_back(const_cast<png_bytep>(image.at(0, y)));
-  if (!write(writer, image)) throw DataError(describe("encoding PNG", "", writer.message));
+  std::vector<png_text> chunks;
+  for (const auto& [keyword, text] : texts) {
+    png_text chunk{};
+    const bool ascii = std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 128; });
+    chunk.compression = ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE;
+    chunk.key = const_cast<png_charp>(keyword.c_str());
+    chunk.text = const_cast<png_charp>(text.c_str());
+    (ascii ? chunk.text_length : chunk.itxt_length) = text.size();
+    chunks.push_back(chunk);
+  }
+  if (!write(writer, image, chunks)) throw DataError(describe("encoding PNG", "", writer.message));
   return std::move(writer.written);
 }
 

@@ -21,7 +21,6 @@ namespace {
 
 using Scores = std::map<std::string, std::map<int64_t, double>>;  // sample → candidate → value
 
-bool knows_truth(Inputs inputs) { return inputs == Inputs::kTextTruth || inputs == Inputs::kImageTruth; }
 double sign(const MetricInfo& metric) { return metric.direction == score::Direction::kHigherIsBetter ? 1 : -1; }
 constexpr double kEntirely = 1 - 1e-9;
 
@@ -101,10 +100,10 @@ class Gatherer {
   // The first metric in the table's order is what candidates are ranked by; quality is the truth's where there is one.
   void choose_metrics(Way& way) const {
     for (const roundtrip::MetricSummary& summary : way.summaries) {
-      const bool truth = knows_truth(summary.metric.inputs);
+      const bool truth = roundtrip::knows_truth(summary.metric.inputs);
       auto& metric = summary.role == Role::kDistance ? way.distance : way.quality;
       const bool better = summary.role == Role::kQuality && (truth || summary.metric.name == "cider");
-      if (!metric || (better && !knows_truth(metric->inputs))) metric = summary.metric;
+      if (!metric || (better && !roundtrip::knows_truth(metric->inputs))) metric = summary.metric;
       if (truth) (summary.role == Role::kDistance ? way.back : way.there) = accuracy(summary);
     }
   }

@@ -10,6 +10,7 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/base/random.h"
+#include "readback/roundtrip/role.h"
 
 namespace readback::roundtrip {
 
@@ -205,6 +206,19 @@ std::string Choices::summary() const {
 
 Values values_by(const Store& store, Direction direction, const std::string& by) {
   return values_of(store, direction, complete_candidates(store, direction), by);
+}
+
+std::string default_distance(const Store& store, Direction direction) {
+  std::vector<score::MetricInfo> distances = store.metrics();
+  std::erase_if(distances, [&](const score::MetricInfo& metric) {
+    return role(direction, metric.inputs) != Role::kDistance || store.scores(direction, metric.name).empty();
+  });
+  if (distances.empty()) {
+    throw UsageError(describe(store.folder().string() + ", " + name(direction), "a distance to rank candidates by",
+                              "none that was measured", "Measure one: readback run … with the option metrics"));
+  }
+  std::ranges::stable_sort(distances, {}, [](const score::MetricInfo& metric) { return knows_truth(metric.inputs); });
+  return distances.front().name;
 }
 
 Choices choose(const Store& store, Direction direction, const ChoiceOptions& options) {

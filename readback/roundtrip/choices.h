@@ -73,6 +73,10 @@ struct Choices {
 using Values = std::map<std::string, std::map<int64_t, double>>;
 Values values_by(const Store& store, Direction direction, const std::string& by);
 
+// The distance that ranks where nobody says which: the first that the run measured, without the truth if there is
+// another. Errors: UsageError where it has measured none.
+std::string default_distance(const Store& store, Direction direction);
+
 // Errors: UsageError (nothing to rank by, or a metric that the run has not measured), StoreError.
 Choices choose(const Store& store, Direction direction, const ChoiceOptions& options);
 

@@ -10,6 +10,10 @@ Role role(Direction direction, score::Inputs inputs) {
   return of_image == (direction == Direction::kI2T2I) ? Role::kDistance : Role::kQuality;
 }
 
+bool knows_truth(score::Inputs inputs) {
+  return inputs == score::Inputs::kTextTruth || inputs == score::Inputs::kImageTruth;
+}
+
 bool needs_picture(Direction direction, score::Inputs inputs) {
   return direction == Direction::kT2I2T || role(direction, inputs) == Role::kDistance;
 }

@@ -12,6 +12,9 @@ enum class Role {
 };
 Role role(Direction direction, score::Inputs inputs);
 
+// Whether the metric compares with the small world's truth, which only that world has.
+bool knows_truth(score::Inputs inputs);
+
 // Whether the value of a candidate depends on its picture, so that it means nothing when the safety checker blanked
 // that. T2I2T: always, since the text was read from the picture. I2T2I: the reconstruction's distances, while the
 // caption in the middle is as good as any.

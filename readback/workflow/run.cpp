@@ -104,10 +104,14 @@ json option_defaults() { return options_identity(roundtrip::resolve(RunOptions()
 class Run {
  public:
   // Finds what is wrong with the options before a model is loaded.
-  Run(const RunOptions& options, const Machine& machine, const Context& context, int64_t processes)
+  Run(const RunOptions& options, const Machine& machine, const Context& context, int64_t processes,
+      const RunInputs& inputs)
       : machine_(machine),
         context_(context),
-        dataset_(data::open_dataset(options.dataset, options.dataset_options, context)),
+        inputs_(inputs),
+        opened_(inputs.dataset == nullptr ? data::open_dataset(options.dataset, options.dataset_options, context)
+                                          : nullptr),
+        dataset_(opened_ ? opened_.get() : inputs.dataset),
         plan_(roundtrip::make_plan(options, *dataset_, processes)),
         metrics_(metric_names(options, plan_)) {
     if (options.ceiling.empty()) return;
@@ -118,7 +122,7 @@ class Run {
   }
 
   RunResult operator()(caption::Captioner& captioner, generate::Generator& generator,
-                       const std::filesystem::path& folder, const std::string& command) {
+                       const std::filesystem::path& folder) {
     plan_.options = roundtrip::resolve(plan_.options, captioner.defaults(), generator.defaults());
     generate::resolve(plan_.options.generation, generator);  // refuses options that it does not have
     caption::expect_examples_taken(plan_.examples, captioner);
@@ -126,7 +130,8 @@ class Run {
     if (const std::string remarks = dataset_->remarks(); !remarks.empty()) {
       context_.progress().note(plan_.options.dataset + ": " + remarks);
     }
-    Store store = Store::open_for_writing(folder, manifest(captioner, generator, command), option_defaults());
+    Store store = Store::open_for_writing(folder, manifest(captioner, generator), option_defaults());
+    if (inputs_.prepare) inputs_.prepare(store);
     note_estimates(captioner, generator);
     RunResult result{.folder = folder, .samples = std::ssize(plan_.samples), .metrics = metrics_};
     result.summary = roundtrip::execute(plan_, *dataset_, captioner, generator, store, context_);
@@ -174,8 +179,7 @@ class Run {
                              options.max_errors, context_);
   }
 
-  roundtrip::Manifest manifest(const caption::Captioner& captioner, const generate::Generator& generator,
-                               const std::string& command) const {
+  roundtrip::Manifest manifest(const caption::Captioner& captioner, const generate::Generator& generator) const {
     utsname system{};
     uname(&system);
     json digests = score::digests(plan_.options.checkpoints);
@@ -195,7 +199,7 @@ class Run {
                   {"device", machine_.device.str()},
                   {"batch_size", plan_.options.batch_size},
                   {"processes", plan_.processes},
-                  {"command", command},
+                  {"command", inputs_.command},
                   {"notes", notes_on(captioner, generator)},
                   {"created", now()}};
     if (const std::string rule = generator.defaults_rule(); !rule.empty()) about["generator_defaults"] = rule;
@@ -226,7 +230,9 @@ class Run {
 
   Machine machine_;
   Context context_;
-  std::unique_ptr<data::Dataset> dataset_;
+  const RunInputs& inputs_;
+  std::unique_ptr<data::Dataset> opened_;
+  const data::Dataset* dataset_;
   roundtrip::Plan plan_;
   std::vector<std::string> metrics_;
 };
@@ -259,23 +265,23 @@ class OpenModels {
 }  // namespace
 
 RunResult run(const RunOptions& options, const std::filesystem::path& folder, const Context& context,
-              const Ranks& ranks, const std::string& command) {
+              const Ranks& ranks, const RunInputs& inputs) {
   check_options(options);
   const Machine machine = open_machine(options.machine, ranks.local_rank());
-  Run run(options, machine, context, ranks.size());
+  Run run(options, machine, context, ranks.size(), inputs);
   const OpenModels models(options, machine, context);
   if (!ranks.is_root()) {
     roundtrip::serve_models(ranks, models.captioner(), models.generator(), context);
     return {};
   }
   roundtrip::SharedModels shared(ranks, models.captioner(), models.generator());
-  return run(shared.captioner(), shared.generator(), folder, command);
+  return run(shared.captioner(), shared.generator(), folder);
 }
 
 RunResult run(const RunOptions& options, caption::Captioner& captioner, generate::Generator& generator,
-              const std::filesystem::path& folder, const Context& context, const std::string& command) {
+              const std::filesystem::path& folder, const Context& context, const RunInputs& inputs) {
   check_options(options);
-  return Run(options, open_machine(options.machine), context, 1)(captioner, generator, folder, command);
+  return Run(options, open_machine(options.machine), context, 1, inputs)(captioner, generator, folder);
 }
 
 }  // namespace readback::workflow

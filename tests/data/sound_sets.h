@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "readback/base/files.h"
+#include "readback/data/tar_writer.h"
 #include "readback/image/codec.h"
-#include "tests/data/tar_file.h"
 
 namespace readback::data {
 
