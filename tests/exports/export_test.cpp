@@ -166,7 +166,7 @@ TEST_F(Export, PicturesHoldTheirParameters) {
   const fs::path file = output("pictures") / fs::path(*row.image).filename();
   const std::string bytes = read_file(file);
   EXPECT_NE(bytes.find("parameters" + std::string(1, '\0') + *row.text +
-                       "\nSteps: 50, Seed: " + std::to_string(*row.image_seed) + ", Size: 4x4, Model: "),
+                       "\nSteps: 50, Seed: " + std::to_string(*row.image_seed) + ", Size: 4x4, Version: readback"),
             std::string::npos)
       << bytes;
   EXPECT_EQ(image::load(file, image::Alpha::kOnWhite).pixels, opened.load_image(*row.image).pixels);
