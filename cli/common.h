@@ -54,6 +54,8 @@ void add_caption(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_run(CLI::App& app);
+void add_select(CLI::App& app);
+void add_matrix(CLI::App& app);
 void add_report(CLI::App& app);
 void add_score(CLI::App& app);
 void add_export(CLI::App& app);

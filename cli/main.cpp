@@ -26,6 +26,8 @@ int main(int argc, char** argv) {
   readback::cli::add_generate(app);
   readback::cli::add_embed(app);
   readback::cli::add_run(app);
+  readback::cli::add_select(app);
+  readback::cli::add_matrix(app);
   readback::cli::add_report(app);
   readback::cli::add_score(app);
   readback::cli::add_export(app);

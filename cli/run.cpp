@@ -18,14 +18,7 @@ std::string run_flag_group(const std::string& path) {
   return "Options";
 }
 
-workflow::RunResult run_and_tell(const roundtrip::RunOptions& options, const std::string& folder) {
-  const auto silent = make_progress();
-  const Ranks ranks(find_launch(), context_with(*silent));
-  const auto progress = make_progress(ranks);
-  if (ranks.is_root()) note_unused_gpu(options.machine);
-  workflow::RunResult result =
-      workflow::run(options, folder, context_with(*progress), ranks, {.command = command_line()});
-  if (!ranks.is_root()) return result;
+void tell(const workflow::RunResult& result) {
   const roundtrip::Summary& summary = result.summary;
   fmt::print(stderr, "{} round trips in {:.1f} s", summary.units, summary.seconds);
   if (summary.done_before > 0) fmt::print(stderr, ", {} of them done before", summary.done_before);
@@ -35,6 +28,16 @@ workflow::RunResult run_and_tell(const roundtrip::RunOptions& options, const std
   }
   fmt::print(stderr, "\n");
   for (const std::string& note : result.notes) fmt::print(stderr, "{}\n", note);
+}
+
+workflow::RunResult run_and_tell(const roundtrip::RunOptions& options, const std::string& folder) {
+  const auto silent = make_progress();
+  const Ranks ranks(find_launch(), context_with(*silent));
+  const auto progress = make_progress(ranks);
+  if (ranks.is_root()) note_unused_gpu(options.machine);
+  workflow::RunResult result =
+      workflow::run(options, folder, context_with(*progress), ranks, {.command = command_line()});
+  if (ranks.is_root()) tell(result);
   return result;
 }
 

@@ -35,13 +35,13 @@ TEST_F(RunVerb, EndsWithZeroWhenAllWentWell) {
 }
 
 TEST_F(RunVerb, EndsWithOneWhenSamplesFailedAndSaysWhy) {
-  export_scenes(2);
-  write_file(path("scenes/broken.png"), "no picture");
+  export_scenes(3);
+  write_file(path("scenes/test-00002.png"), "no picture");
   const std::string command = "run " + path("scenes") + " " + kQuick + "--directions i2t2i --output " + path("run");
   const Outcome outcome = run(command);
   EXPECT_EQ(outcome.status, 1);
   EXPECT_NE(outcome.err.find("1 of 3 samples failed"), std::string::npos) << outcome.err;
-  EXPECT_NE(outcome.err.find("broken.png (original)"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("test-00002 (original)"), std::string::npos) << outcome.err;
   EXPECT_EQ(roundtrip::Store::open(path("run")).count_complete(roundtrip::Direction::kI2T2I), 4);
 }
 
