@@ -39,7 +39,7 @@ constexpr std::array kFormats = {
            "chosen-{}.tar",
            write_webdataset},
     Format{"preferences",
-           "Best against worst, for DPO trainers: metadata.jsonl and the pictures",
+           "Best against worst, for DPO trainers: train/metadata.jsonl and the pictures",
            true,
            {},
            "",
@@ -166,6 +166,7 @@ std::string Material::text_of(const roundtrip::SampleRow& sample, const roundtri
 
 nlohmann::ordered_json Material::told(const roundtrip::CandidateRow& row) const {
   nlohmann::ordered_json json = {{"candidate", row.key.candidate}, {"text", *row.text}, {"image", *row.image}};
+  if (row.token_ids) json["tokens"] = std::ssize(*row.token_ids);
   if (row.log_probability) json["log_probability"] = *row.log_probability;
   if (row.image_seed) json["seed"] = std::to_string(*row.image_seed);
   if (row.flagged) json["flagged"] = true;

@@ -2,7 +2,8 @@
 // imagefolder of Hugging Face's datasets):
 //   captions  TRL's DPO for models that see: image, prompt, chosen, rejected, each a conversation
 //   pictures  Diffusion-DPO's, as in Pick-a-Pic: jpg_0, jpg_1, caption, label_0 (1 where jpg_0 is preferred), label_1
-// Both have the margin, by what candidates were chosen, and the sample's id.
+// All lies in a folder train/, since datasets takes a "test" in a file's name for a split. Both have the margin, by
+// what candidates were chosen, and the sample's id.
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/exports/material.h"
@@ -26,7 +27,8 @@ ordered_json said(const char* who, const std::string& what) {
 
 }  // namespace
 
-int64_t write_preferences(const Material& material, const fs::path& path) {
+int64_t write_preferences(const Material& material, const fs::path& output) {
+  const fs::path path = output / "train";
   AtomicFile lines(path / "metadata.jsonl");
   int64_t records = 0;
   for (const Choice& choice : material.choices.kept) {

@@ -58,8 +58,8 @@ int64_t write_json_lines(const Material& material, const std::filesystem::path& 
 
 int64_t write_csv(const Material& material, const std::filesystem::path& path) {
   const std::vector<score::MetricInfo> metrics = material.store.metrics();
-  std::vector<std::string> header = {"sample", "original", "reference", "candidate",      "text",
-                                     "image",  "seed",     "flagged",   "log_probability"};
+  std::vector<std::string> header = {"sample", "original", "reference", "candidate", "text",
+                                     "image",  "seed",     "flagged",   "tokens",    "log_probability"};
   for (const score::MetricInfo& metric : metrics) header.push_back(metric.name);
   AtomicFile file(path);
   file.append(csv_row(header));
@@ -78,6 +78,7 @@ int64_t write_csv(const Material& material, const std::filesystem::path& path) {
                                          *row.image,
                                          row.image_seed ? std::to_string(*row.image_seed) : "",
                                          row.flagged ? "true" : "false",
+                                         row.token_ids ? std::to_string(row.token_ids->size()) : "",
                                          row.log_probability ? fmt::format("{}", *row.log_probability) : ""};
       for (const score::MetricInfo& metric : metrics) {
         const auto& values = material.scores.at(metric.name);

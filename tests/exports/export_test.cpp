@@ -85,7 +85,7 @@ TEST_F(Export, ATableHasARowACandidate) {
   EXPECT_EQ(exported.records, kSamples * kCandidates);
   const std::string table = read_file(exported.path);
   EXPECT_TRUE(
-      table.starts_with("sample,original,reference,candidate,text,image,seed,flagged,log_probability,"
+      table.starts_with("sample,original,reference,candidate,text,image,seed,flagged,tokens,log_probability,"
                         "shade-image,shade-text\r\n"))
       << table.substr(0, 200);
   EXPECT_EQ(std::ranges::count(table, '\n'), kSamples * kCandidates + 1);
@@ -131,7 +131,7 @@ TEST_F(Export, AnArchiveIsADataSetAgain) {
 
 TEST_F(Export, PreferencesOfCaptionsAreConversations) {
   write("preferences", Direction::kI2T2I, output("pairs"), {.question = "What is it?"});
-  const std::vector<json> lines = lines_of(output("pairs") / "metadata.jsonl");
+  const std::vector<json> lines = lines_of(output("pairs") / "train/metadata.jsonl");
   ASSERT_EQ(std::ssize(lines), kSamples);
   for (size_t s = 0; s < lines.size(); ++s) {
     const std::vector<int64_t> order = ranked(Direction::kI2T2I, s);
@@ -139,7 +139,7 @@ TEST_F(Export, PreferencesOfCaptionsAreConversations) {
     EXPECT_EQ(lines[s]["chosen"][0]["content"], caption(s, order.front()));
     EXPECT_EQ(lines[s]["rejected"][0]["content"], caption(s, order.back()));
     EXPECT_GT(lines[s]["margin"], 0);
-    EXPECT_TRUE(fs::exists(output("pairs") / lines[s]["file_name"].get<std::string>()));
+    EXPECT_TRUE(fs::exists(output("pairs") / "train" / lines[s]["file_name"].get<std::string>()));
   }
 }
 
@@ -147,14 +147,14 @@ TEST_F(Export, PreferencesOfPicturesHaveTwoOfThem) {
   ExportOptions options;
   options.choice.margin = 5;
   const Exported exported = write("preferences", Direction::kT2I2T, output("pairs"), options);
-  const std::vector<json> lines = lines_of(output("pairs") / "metadata.jsonl");
+  const std::vector<json> lines = lines_of(output("pairs") / "train/metadata.jsonl");
   EXPECT_EQ(std::ssize(lines), exported.records);
   EXPECT_FALSE(exported.choices.empty());
   for (const json& line : lines) {
     EXPECT_GE(line["margin"], 5);
     EXPECT_EQ(line["label_0"], 1);
     EXPECT_NE(line["jpg_0_file_name"], line["jpg_1_file_name"]);
-    EXPECT_TRUE(fs::exists(output("pairs") / line["jpg_0_file_name"].get<std::string>()));
+    EXPECT_TRUE(fs::exists(output("pairs") / "train" / line["jpg_0_file_name"].get<std::string>()));
   }
 }
 
