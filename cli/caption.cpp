@@ -42,10 +42,10 @@ void print(const std::string& image, const std::vector<caption::Caption>& captio
 
 void run(CaptionFlags& flags) {
   const std::vector<caption::Part> examples = caption::read_shots(flags.shots);
-  const auto captioner = caption::open(flags.captioner, flags.machine.open(), flags.wire);
-  caption::expect_examples_taken(examples, *captioner);
   const auto progress = make_progress();
   const Context context = context_with(*progress);
+  const auto captioner = caption::open(flags.captioner, flags.machine.open(), flags.wire, context);
+  caption::expect_examples_taken(examples, *captioner);
   const auto total = static_cast<int64_t>(flags.images.size());
   note(*progress, captioner->estimate(total, flags.decoding.num_captions));
   progress->begin("caption", total);

@@ -5,6 +5,7 @@
 
 #include "common.h"
 #include "readback/base/machine.h"
+#include "readback/wire/hub.h"
 #include "readback/workflow/describe_model.h"
 
 namespace readback::cli {
@@ -162,12 +163,15 @@ void add_describe(CLI::App& app) {
       "  readback describe emoji-scenes/generator\n"
       "  readback describe HuggingFaceM4/idefics-9b\n"
       "  readback describe dreamlike.safetensors@stable-diffusion-v1-5/stable-diffusion-v1-5 --json");
-  verb->add_option("REPOSITORY", flags->name, "A folder, a hub id in the cache, an adapter or a file of weights")
+  verb->add_option("REPOSITORY", flags->name,
+                   "A folder, a hub id in the cache, hub:REPO, an adapter or a file of weights")
       ->required();
   verb->add_option("--variant", flags->variant, "Weights of this variant (such as fp16)");
   verb->add_flag("--json", flags->json, "For machines");
   verb->callback([flags] {
-    const ModelDescription model = workflow::describe_model(flags->name, flags->variant);
+    const auto progress = make_progress();
+    const std::string name = wire::pulled(flags->name, {}, context_with(*progress));
+    const ModelDescription model = workflow::describe_model(name, flags->variant);
     if (flags->json) {
       print_json(model, flags->variant);
     } else {

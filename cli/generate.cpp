@@ -84,9 +84,9 @@ Work make_work(const GenerateFlags& flags) {
 void run(GenerateFlags& flags) {
   flags.generation.latents_only = flags.output_type == "latent";
   const auto [requests, names] = make_work(flags);
-  const auto generator = generate::open(flags.generator, flags.machine.open(), flags.wire);
   const auto progress = make_progress();
   const Context context = context_with(*progress);
+  const auto generator = generate::open(flags.generator, flags.machine.open(), flags.wire, context);
   const auto total = static_cast<int64_t>(requests.size());
   note(*progress, generator->estimate(total));
   progress->begin("generate", total);

@@ -26,9 +26,7 @@ void run(const PullFlags& flags) {
   const wire::HubRepository repository = hub.look(id, revision, context);
   const auto files = wire::files_to_pull(repository, flags.include);
   for (const wire::HubFile& file : files) fmt::print(stderr, "{:>14} {}\n", file.size, file.name);
-  fmt::print(stderr, "{} of {} files, {:.3g} GB; licence: {}\n", files.size(), repository.files.size(),
-             static_cast<double>(wire::bytes_of(files)) / 1e9,
-             repository.license.empty() ? "the repository names none" : repository.license);
+  fmt::print(stderr, "{}\n", wire::summary(repository, files));
   if (flags.dry_run) return;
   fmt::print("{}\n", hub.pull(repository, files, context).string());
 }
@@ -37,15 +35,19 @@ void run(const PullFlags& flags) {
 
 void add_pull(CLI::App& app) {
   auto flags = std::make_shared<PullFlags>();
-  CLI::App* verb = app.add_subcommand("pull", "A model from a hub, into the cache that huggingface_hub shares");
+  CLI::App* verb =
+      app.add_subcommand("pull", "A model or a data set from a hub, into the cache that huggingface_hub shares");
   verb->footer(
       "Examples:\n"
       "  readback pull Salesforce/blip-image-captioning-base\n"
       "  readback pull CompVis/stable-diffusion-v1-4@main --dry-run\n"
       "  readback pull org/model --include \"unet/*\" --include \"*.json\"\n"
-      "HF_ENDPOINT says which hub, HF_TOKEN who asks, HF_HOME where it goes. The same command goes on where it "
+      "  readback pull datasets/org/photos\n"
+      "Where a model or a data set is named, hub:REPO pulls it first. HF_ENDPOINT says which hub, HF_TOKEN who asks, "
+      "HF_HOME where it goes. The same command goes on where it "
       "stopped.");
-  verb->add_option("REPO", flags->repository, "OWNER/NAME or OWNER/NAME@REVISION")->required();
+  verb->add_option("REPO", flags->repository, "OWNER/NAME or datasets/OWNER/NAME, with @REVISION or without")
+      ->required();
   verb->add_option("--include", flags->include, "Only files of these patterns; none: what a backend needs");
   verb->add_flag("--dry-run", flags->dry_run, "Say what would come, and its licence");
   add_options(*verb, flags->wire, {.wanted = [](const std::string& path, Scope) {

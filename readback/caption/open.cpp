@@ -5,10 +5,12 @@
 #include "readback/caption/token_captioners.h"
 #include "readback/checkpoint/open_backend.h"
 #include "readback/models/part.h"
+#include "readback/wire/hub.h"
 
 namespace readback::caption {
 
-std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine, const wire::WireOptions& wire) {
+std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine, const wire::WireOptions& wire,
+                                const Context& context) {
   std::vector<checkpoint::Backend<Captioner>> backends;
   for (const TokenBackend& backend : token_backends()) {
     backends.push_back({backend.class_name, [&machine, &backend](const checkpoint::Repository& repository) {
@@ -24,7 +26,7 @@ std::unique_ptr<Captioner> open(const std::string& spec, const Machine& machine,
   backends.push_back({"command:", {}, [&](const std::string& command) {
                         return std::make_unique<CommandCaptioner>(command, wire.request_timeout);
                       }});
-  return checkpoint::open_backend<Captioner>("captioner", backends, spec, machine);
+  return checkpoint::open_backend<Captioner>("captioner", backends, wire::pulled(spec, wire, context), machine);
 }
 
 }  // namespace readback::caption

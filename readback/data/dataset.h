@@ -48,8 +48,9 @@ class Dataset {
 
 // What open_dataset() takes, for people; data/registry.h has the whole list.
 inline constexpr const char* kDatasetSpecs =
-    "emoji-scenes, a folder of images, coco:ANNOTATIONS.json:IMAGES, texts:FILE, or what another layout's example says "
-    "(docs/DATA.md)";
+    "emoji-scenes, a folder of images, coco:ANNOTATIONS.json:IMAGES, texts:FILE, hub:datasets/OWNER/NAME, or what "
+    "another "
+    "layout's example says (docs/DATA.md)";
 
 struct DatasetOptions {
   std::string split = "test";

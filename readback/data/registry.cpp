@@ -8,6 +8,7 @@
 #include "readback/data/layouts/layout.h"
 #include "readback/data/layouts/table.h"
 #include "readback/image/codec.h"
+#include "readback/wire/hub.h"
 
 namespace readback::data {
 
@@ -117,6 +118,9 @@ bool names_layout(const std::string& spec) { return layout_named(spec) != nullpt
 OpenedDataset open_dataset(const std::string& spec, const DatasetOptions& options, Problems& problems,
                            const Context& context) {
   check_options(options);
+  if (const std::string folder = wire::pulled(spec, {}, context); folder != spec) {
+    return open_dataset(folder, options, problems, context);
+  }
   const Layout* layout = layout_named(spec);
   Opening opening{spec, spec, {}, {}, false, options, problems, context};
   if (layout != nullptr) opening.text = spec.substr(std::min(std::string_view(layout->name).size() + 1, spec.size()));

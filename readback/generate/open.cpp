@@ -6,6 +6,7 @@
 #include "readback/generate/karlo.h"
 #include "readback/generate/stable_diffusion.h"
 #include "readback/generate/wire_generator.h"
+#include "readback/wire/hub.h"
 
 namespace readback::generate {
 
@@ -20,7 +21,8 @@ checkpoint::Backend<Generator> backend(const char* name, const Machine& machine)
 
 }  // namespace
 
-std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine, const wire::WireOptions& wire) {
+std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine, const wire::WireOptions& wire,
+                                const Context& context) {
   std::vector<checkpoint::Backend<Generator>> backends = {backend<Karlo>("UnCLIPPipeline", machine),
                                                           backend<Karlo>("UnCLIPImageVariationPipeline", machine)};
   for (const StableDiffusionKind& kind : kStableDiffusionKinds) {
@@ -34,7 +36,7 @@ std::unique_ptr<Generator> open(const std::string& spec, const Machine& machine,
   backends.push_back({"command:", {}, [&](const std::string& command) {
                         return std::make_unique<CommandGenerator>(command, wire.request_timeout);
                       }});
-  return checkpoint::open_backend<Generator>("generator", backends, spec, machine);
+  return checkpoint::open_backend<Generator>("generator", backends, wire::pulled(spec, wire, context), machine);
 }
 
 void expect_varies(const std::string& spec, const Machine& machine) {

@@ -28,6 +28,8 @@ using nlohmann::json;
 
 namespace {
 
+constexpr const char* kDefaultEndpoint = "https://huggingface.co";
+constexpr std::string_view kDatasets = "datasets/";
 constexpr auto kGlance = std::chrono::milliseconds(50);
 
 std::string variable(const char* name) {
@@ -84,6 +86,12 @@ int64_t bytes_of(const std::vector<HubFile>& files) {
   return bytes;
 }
 
+std::string summary(const HubRepository& repository, const std::vector<HubFile>& files) {
+  return fmt::format("{} of {} files, {:.3g} GB; licence: {}", files.size(), repository.files.size(),
+                     static_cast<double>(bytes_of(files)) / 1e9,
+                     repository.license.empty() ? "the repository names none" : repository.license);
+}
+
 std::vector<HubFile> files_to_pull(const HubRepository& repository, const std::vector<std::string>& patterns) {
   std::vector<HubFile> chosen;
   if (!patterns.empty()) {
@@ -103,6 +111,11 @@ std::vector<HubFile> files_to_pull(const HubRepository& repository, const std::v
             describe("include", "a pattern of files of " + repository.id, "\"" + pattern + "\", which is none's"));
       }
     }
+    return chosen;
+  }
+  if (repository.id.starts_with(kDatasets)) {
+    std::ranges::copy_if(repository.files, std::back_inserter(chosen),
+                         [](const HubFile& file) { return fs::path(file.name).filename().string().front() != '.'; });
     return chosen;
   }
   const auto has = [&](const auto& test) { return std::ranges::any_of(repository.files, test); };
@@ -138,16 +151,14 @@ Hub::Hub(const WireOptions& options)
       token_(Secret::from_environment("HF_TOKEN")),
       cache_(cache_of_hub()) {
   check_options(options);
-  if (endpoint_.empty()) {
-    throw UsageError(describe("HF_ENDPOINT", "the address of a hub", "nothing", "Set this environment variable"));
-  }
+  if (endpoint_.empty()) endpoint_ = kDefaultEndpoint;
   while (endpoint_.ends_with('/')) endpoint_.pop_back();
   if (origin(endpoint_).empty()) throw UsageError(describe("HF_ENDPOINT", "an address", "\"" + endpoint_ + "\""));
 }
 
 fs::path Hub::folder(const std::string& id) const {
-  std::string name = "models--" + id;
-  if (const size_t slash = name.find('/'); slash != std::string::npos) name.replace(slash, 1, "--");
+  std::string name = id.starts_with(kDatasets) ? id : "models/" + id;
+  for (size_t slash = 0; (slash = name.find('/')) != std::string::npos;) name.replace(slash, 1, "--");
   return cache_ / name;
 }
 
@@ -188,11 +199,14 @@ std::string Hub::get(const std::string& url, const Context& context) const {
 }
 
 HubRepository Hub::look(const std::string& id, const std::string& revision, const Context& context) const {
-  if (!is_plain(id, "-._/") || std::ranges::count(id, '/') > 1)
-    throw UsageError(describe("a repository", "OWNER/NAME", "\"" + id + "\""));
+  const bool dataset = id.starts_with(kDatasets);
+  if (!is_plain(id, "-._/") || id.back() == '/' || std::ranges::count(id, '/') > (dataset ? 2 : 1)) {
+    throw UsageError(describe("a repository", "OWNER/NAME or datasets/OWNER/NAME", "\"" + id + "\""));
+  }
   if (!is_plain(revision, "-._/"))
     throw UsageError(describe("a revision", "a branch, a tag or a commit", "\"" + revision + "\""));
-  const std::string url = endpoint_ + "/api/models/" + id + "/revision/" + revision + "?blobs=true";
+  const std::string url =
+      endpoint_ + "/api/" + (dataset ? id : "models/" + id) + "/revision/" + revision + "?blobs=true";
   HubRepository repository{.id = id, .revision = revision};
   try {
     const json answer = json::parse(get(url, context));
@@ -307,6 +321,32 @@ void Hub::pull_file(const HubRepository& repository, const HubFile& file, const 
     redirects = 0;
     sleep(std::max(retry_after(incoming.retry_after).value_or(Seconds(0)), backoff.delay(attempt - 1)), context);
   }
+}
+
+std::string pulled(const std::string& spec, const WireOptions& options, const Context& context) {
+  constexpr std::string_view kScheme = "hub:";
+  if (!spec.starts_with(kScheme)) return spec;
+  const std::string name = spec.substr(kScheme.size());
+  const size_t at = name.find('@');
+  const std::string id = name.substr(0, at), revision = at == std::string::npos ? "main" : name.substr(at + 1);
+  const fs::path root = Hub(options).folder(id), reference = root / "refs" / revision;
+  std::error_code ignored;
+  const std::string commit = fs::is_regular_file(reference, ignored) ? read_file(reference) : revision;
+  const fs::path cached = root / "snapshots" / commit;
+  const bool is_cached = fs::is_directory(cached, ignored);
+  WireOptions asking = options;
+  if (is_cached) asking.max_retries = 0;  // a machine without a network need not wait
+  HubRepository repository;
+  try {
+    repository = Hub(asking).look(id, revision, context);
+  } catch (const NetworkError& error) {
+    if (!is_cached) throw;
+    context.progress().note(fmt::format("{}: taken as it lies in the cache, since {}", spec, error.what()));
+    return cached.string();
+  }
+  const std::vector<HubFile> files = files_to_pull(repository, {});
+  context.progress().note(spec + ": " + summary(repository, files));
+  return Hub(options).pull(repository, files, context).string();
 }
 
 }  // namespace readback::wire

@@ -19,20 +19,24 @@ struct HubFile {
 };
 
 struct HubRepository {
-  std::string id, revision, commit;
+  std::string id;  // "OWNER/NAME" of a model, "datasets/OWNER/NAME" of a data set
+  std::string revision, commit;
   std::string license;  // as its card says; empty: it says nothing
   std::vector<HubFile> files;
 };
 
 // The files of those that `patterns` names ("*" any characters, '/' too); without patterns those that a backend needs:
 // configurations, tokenizers, licences, and of each folder's weights the safetensors without a variant, else the
-// PyTorch ones; of a pipeline none beside its parts. Errors: UsageError for a pattern that names none.
+// PyTorch ones; of a pipeline none beside its parts; of a data set all. Errors: UsageError for a pattern that names
+// none.
 std::vector<HubFile> files_to_pull(const HubRepository& repository, const std::vector<std::string>& patterns);
 int64_t bytes_of(const std::vector<HubFile>& files);
+// "12 of 20 files, 0.99 GB; licence: mit".
+std::string summary(const HubRepository& repository, const std::vector<HubFile>& files);
 
 class Hub {
  public:
-  // HF_ENDPOINT; HF_TOKEN; HF_HUB_CACHE, HF_HOME/hub, else ~/.cache/huggingface/hub.
+  // HF_ENDPOINT, else Hugging Face; HF_TOKEN; HF_HUB_CACHE, HF_HOME/hub, else ~/.cache/huggingface/hub.
   // Errors: UsageError.
   explicit Hub(const WireOptions& options);
 
@@ -46,7 +50,7 @@ class Hub {
   std::filesystem::path pull(const HubRepository& repository, const std::vector<HubFile>& files,
                              const Context& context) const;
 
-  std::filesystem::path folder(const std::string& id) const;  // CACHE/models--OWNER--NAME
+  std::filesystem::path folder(const std::string& id) const;  // CACHE/models--OWNER--NAME or CACHE/datasets--…
 
  private:
   void pull_file(const HubRepository& repository, const HubFile& file, const Context& context) const;
@@ -57,5 +61,10 @@ class Hub {
   Secret token_;
   std::filesystem::path cache_;
 };
+
+// What "hub:ID" or "hub:ID@REVISION" names as a folder, pulled where it is not there, after a note of its size and
+// licence. Where the hub cannot be reached it is what the cache has of it, with a note. What begins otherwise stays as
+// it is. Errors: as look()'s and pull()'s.
+std::string pulled(const std::string& spec, const WireOptions& options, const Context& context);
 
 }  // namespace readback::wire

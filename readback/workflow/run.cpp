@@ -23,6 +23,7 @@
 #include "readback/roundtrip/set_curves.h"
 #include "readback/roundtrip/shared_models.h"
 #include "readback/score/registry.h"
+#include "readback/wire/hub.h"
 #include "readback/workflow/models_in_turn.h"
 
 namespace readback::workflow {
@@ -241,10 +242,11 @@ class Run {
 class OpenModels {
  public:
   OpenModels(const RunOptions& options, const Machine& machine, const Context& context) {
-    const auto open_captioner = [=] { return caption::open(options.captioner, machine, options.wire); };
-    const auto open_generator = [=] { return generate::open(options.generator, machine, options.wire); };
-    const bool fit =
-        options.turns != roundtrip::Turns::kAuto || fit_together(options.captioner, options.generator, machine);
+    const std::string captioner = wire::pulled(options.captioner, options.wire, context);
+    const std::string generator = wire::pulled(options.generator, options.wire, context);
+    const auto open_captioner = [=] { return caption::open(captioner, machine, options.wire); };
+    const auto open_generator = [=] { return generate::open(generator, machine, options.wire); };
+    const bool fit = options.turns != roundtrip::Turns::kAuto || fit_together(captioner, generator, machine);
     if (!fit) context.progress().note("the two models do not fit into memory together: they take turns");
     if (!fit || options.turns == roundtrip::Turns::kAlways) {
       in_turn_ = std::make_unique<ModelsInTurn>(open_captioner, open_generator, machine.device);
