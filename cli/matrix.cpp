@@ -32,22 +32,29 @@ void print(const workflow::MatrixTable& table) {
   const bool lower = table.metric.direction == score::Direction::kLowerIsBetter;
   fmt::print("\n{}, {} ({} is better; {} samples)\n\n", name(table.direction), table.metric.title,
              lower ? "lower" : "higher", table.samples);
+  // Without the side that a quality does not depend on.
+  const bool quality = table.role == roundtrip::Role::kQuality;
+  const bool of_captions = quality && table.direction == roundtrip::Direction::kI2T2I,
+             of_pictures = quality && !of_captions;
   std::string header = "|  |", rule = "|---|";
   for (size_t j = 0; j < table.cells.front().size(); ++j) {
-    header += fmt::format(" g{} |", j + 1);
+    header += of_captions ? " captions |" : fmt::format(" g{} |", j + 1);
     rule += "---|";
   }
   fmt::print("{}\n{}\n", header, rule);
   for (size_t i = 0; i < table.cells.size(); ++i) {
-    std::string line = fmt::format("| c{} |", i + 1);
+    std::string line = of_pictures ? "| pictures |" : fmt::format("| c{} |", i + 1);
     for (const score::Interval& cell : table.cells[i]) line += fmt::format(" {} |", value_of(cell));
     fmt::print("{}\n", line);
   }
   if (!table.tests.empty()) fmt::print("\n");
   for (const workflow::CellTest& test : table.tests) {
-    fmt::print("{} − {}: {}, p {:.3g}, with Holm's correction {:.3g}\n",
-               workflow::cell_name(test.captioner_a, test.generator_a),
-               workflow::cell_name(test.captioner_b, test.generator_b), value_of(test.difference), test.p, test.p_holm);
+    const auto cell = [&](int64_t captioner, int64_t generator) {
+      const std::string name = workflow::cell_name(captioner, generator);
+      return of_captions ? name.substr(0, name.find('-')) : of_pictures ? name.substr(name.find('-') + 1) : name;
+    };
+    fmt::print("{} − {}: {}, p {:.3g}, with Holm's correction {:.3g}\n", cell(test.captioner_a, test.generator_a),
+               cell(test.captioner_b, test.generator_b), value_of(test.difference), test.p, test.p_holm);
   }
   if (!table.sensitivity || std::isnan(table.sensitivity->captioner.mean)) return;
   const workflow::Sensitivity& sensitivity = *table.sensitivity;

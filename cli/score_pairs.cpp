@@ -21,6 +21,7 @@ const std::vector<ShortName> kNames = {
     {"clipscore", {{"CLIPScore", "clipscore"}}},
     {"refclipscore", {{"RefCLIPScore", "refclipscore"}}},
     {"text-probability", {{"Text probability", "text-probability"}}},
+    {"vqascore", {{"VQAScore", "vqascore"}}},
     {"denoising-error", {{"Denoising error", "denoising-error"}}},
 };
 
@@ -123,7 +124,7 @@ void add_score_pairs(CLI::App& score) {
   verb->add_option("--references", flags->references, "The same, for refclipscore; several: one reference of each")
       ->allow_extra_args(false);
   flags->add_checkpoints(*verb, {"clip", "judge_captioner", "judge_generator"});
-  flags->add_to(*verb, "clipscore, refclipscore, text-probability, denoising-error");
+  flags->add_to(*verb, "clipscore, refclipscore, text-probability, vqascore, denoising-error");
   verb->callback([flags] { score_pairs(*flags); });
 }
 

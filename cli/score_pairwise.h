@@ -36,7 +36,9 @@ struct ScoreFlags {
   // Flags of some of the checkpoints: {"clip", "dino", "dino_size"}.
   void add_checkpoints(CLI::App& verb, const std::set<std::string>& names);
   score::MetricContext open_checkpoints(const Machine& on) const {
-    return score::open_checkpoints(checkpoints, on, score::EmbeddingCache::Originals::kTogether);
+    const auto progress = make_progress();
+    return score::open_checkpoints(score::pulled(checkpoints, {}, context_with(*progress)), on,
+                                   score::EmbeddingCache::Originals::kTogether);
   }
 };
 

@@ -43,6 +43,7 @@ struct TextProbability {
 struct Capabilities {
   bool log_probabilities = false;   // of its captions
   bool text_probabilities = false;  // of any text
+  bool answers = false;             // how probable an answer to a question of a picture is
   bool token_ids = false;
   bool honours_seeds = false;     // equal seed, sample and candidate give equal captions
   bool examples = false;          // pictures and texts before the image
@@ -68,6 +69,12 @@ class Captioner {
   virtual std::vector<Result<TextProbability>> text_probabilities(std::span<const image::Image* const> images,
                                                                   std::span<const std::string> texts,
                                                                   const Context& context = {});
+
+  // How probable it is, 0 to 1, that the answer to each question of the picture in its place is the one word `answer`.
+  // As many questions as pictures. Only of captioners with answers. Errors: as caption()'s.
+  virtual std::vector<Result<double>> answer_probabilities(std::span<const image::Image* const> images,
+                                                           std::span<const std::string> questions,
+                                                           const std::string& answer, const Context& context = {});
 
   virtual std::string description() const = 0;  // for people: "BLIP emoji-scenes/captioner, float32"
   // What must be equal for captions to be, as "KIND:VALUE": the digest of a local model's repository, the endpoint and

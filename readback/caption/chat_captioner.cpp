@@ -1,6 +1,8 @@
 #include "readback/caption/chat_captioner.h"
 
 #include <algorithm>
+#include <cctype>
+#include <cmath>
 
 #include "readback/base/error.h"
 #include "readback/base/random.h"
@@ -46,6 +48,12 @@ ordered_json messages(const Request& request, const std::string& prompt) {
   }
   ask(request.image);
   return result;
+}
+
+// A word as it counts, however a tokenizer has it.
+std::string lowered(std::string word) {
+  std::ranges::transform(word, word.begin(), [](unsigned char c) { return std::tolower(c); });
+  return word;
 }
 
 std::string trimmed(const std::string& text) {
@@ -94,6 +102,25 @@ std::vector<Caption> to_captions(const json& answer) {
   return captions;
 }
 
+// Of the first token's alternatives those that are the answer, whatever their case and blanks. Errors: DataError where
+// the server lists none.
+double answer_probability(const json& answer, const std::string& word) {
+  const json tokens = answer.at("choices").at(0).value(json::json_pointer("/logprobs/content"), json());
+  const json alternatives =
+      tokens.is_array() && !tokens.empty() ? tokens[0].value("top_logprobs", json::array()) : json::array();
+  if (alternatives.empty()) {
+    throw DataError(describe("the server", "log-probabilities of the first token's alternatives", "none",
+                             "Ask a server that knows logprobs and top_logprobs"));
+  }
+  double sum = 0;
+  for (const json& alternative : alternatives) {
+    if (lowered(trimmed(alternative.at("token"))) == lowered(word)) {
+      sum += std::exp(alternative.at("logprob").get<double>());
+    }
+  }
+  return std::min(sum, 1.0);
+}
+
 }  // namespace
 
 ChatCaptioner::ChatCaptioner(const std::string& spec, const wire::WireOptions& options, bool asks)
@@ -101,6 +128,7 @@ ChatCaptioner::ChatCaptioner(const std::string& spec, const wire::WireOptions& o
                 {{"n", ""},
                  {"seed", ""},
                  {"logprobs", ""},
+                 {"top_logprobs", ""},
                  {"temperature", ""},
                  {"top_p", ""},
                  {"top_k", ""},
@@ -172,7 +200,33 @@ void ChatCaptioner::ask_what_it_knows() {
   const auto same = [](const Caption& a, const Caption& b) { return a.text == b.text; };
   knows_n_ = answers[0].size() >= 2;
   can_.honours_seeds = !endpoint_.refuses("seed") && std::ranges::equal(answers[0], answers[1], same);
-  can_.log_probabilities = answers[0].front().log_probability.has_value();
+  can_.log_probabilities = can_.answers = answers[0].front().log_probability.has_value();
+}
+
+std::vector<Result<double>> ChatCaptioner::answer_probabilities(std::span<const image::Image* const> images,
+                                                                std::span<const std::string> asked,
+                                                                const std::string& answer, const Context& context) {
+  constexpr int64_t kAlternatives = 20;  // the most that OpenAI's and vLLM's servers list
+  std::vector<wire::Question> questions;
+  for (size_t i = 0; i < images.size(); ++i) {
+    questions.push_back({.path = kPath,
+                         .body = {{"messages", messages({.image = *images[i]}, asked[i])},
+                                  {"max_tokens", 1},
+                                  {"temperature", 0},
+                                  {"logprobs", true},
+                                  {"top_logprobs", kAlternatives}},
+                         .price = options_.caption_price,
+                         .check = expect_choices});
+  }
+  std::vector<Result<double>> results;
+  for (const auto& result : endpoint_.ask(questions, context)) {
+    try {
+      results.push_back(answer_probability(result.value(), answer));
+    } catch (const DataError& error) {
+      results.push_back(Failure{error.what()});
+    }
+  }
+  return results;
 }
 
 std::vector<Result<std::vector<Caption>>> ChatCaptioner::caption(std::span<const Request> requests,

@@ -22,6 +22,11 @@ class ChatCaptioner : public Captioner {
   std::vector<Result<std::vector<Caption>>> caption(std::span<const Request> requests, const DecodingOptions& options,
                                                     const Context& context) override;
 
+  // The share of the answer among the first token's alternatives (top_logprobs), whatever its case and blanks.
+  std::vector<Result<double>> answer_probabilities(std::span<const image::Image* const> images,
+                                                   std::span<const std::string> questions, const std::string& answer,
+                                                   const Context& context) override;
+
   std::string description() const override;
   std::string identity() const override { return endpoint_.client().endpoint().spec(); }
   Capabilities capabilities() const override { return can_; }

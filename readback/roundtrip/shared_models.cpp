@@ -221,6 +221,11 @@ class SharedCaptioner : public caption::Captioner {
                                                                    const Context& context) override {
     return own_.text_probabilities(images, texts, context);
   }
+  std::vector<Result<double>> answer_probabilities(std::span<const image::Image* const> images,
+                                                   std::span<const std::string> questions, const std::string& answer,
+                                                   const Context& context) override {
+    return own_.answer_probabilities(images, questions, answer, context);
+  }
   std::string description() const override { return own_.description(); }
   std::string identity() const override { return own_.identity(); }
   caption::Capabilities capabilities() const override { return own_.capabilities(); }

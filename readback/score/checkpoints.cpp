@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "readback/caption/open.h"
+#include "readback/checkpoint/open_backend.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/generate/open.h"
 #include "readback/score/clip_embedder.h"
@@ -10,6 +11,7 @@
 #include "readback/score/inception_embedder.h"
 #include "readback/score/open_embedder.h"
 #include "readback/score/sentence_embedder.h"
+#include "readback/wire/hub.h"
 
 namespace readback::score {
 
@@ -27,12 +29,21 @@ namespace {
 
 // What is no model shows here, before hours of work that it would measure.
 std::string repository_digest(const std::string& name) {
+  if (!checkpoint::scheme(name).empty()) return name;  // a judge elsewhere
   const checkpoint::Repository repository(name);
   static_cast<void>(repository.json());
   return repository.digest();
 }
 
 }  // namespace
+
+MetricCheckpoints pulled(MetricCheckpoints checkpoints, const wire::WireOptions& wire, const Context& context) {
+  for (std::string* spec : {&checkpoints.clip, &checkpoints.dino, &checkpoints.inception, &checkpoints.sbert,
+                            &checkpoints.judge_captioner, &checkpoints.judge_generator}) {
+    *spec = wire::pulled(*spec, wire, context);
+  }
+  return checkpoints;
+}
 
 nlohmann::json digests(const MetricCheckpoints& checkpoints) {
   nlohmann::json digests = nlohmann::json::object();
@@ -43,14 +54,16 @@ nlohmann::json digests(const MetricCheckpoints& checkpoints) {
   if (!checkpoints.sbert.empty()) digests["sbert"] = repository_digest(checkpoints.sbert);
   if (!checkpoints.judge_captioner.empty()) digests["judge captioner"] = repository_digest(checkpoints.judge_captioner);
   if (!checkpoints.judge_generator.empty()) {
-    digests["judge generator"] = checkpoint::Repository(checkpoints.judge_generator).digest();
+    digests["judge generator"] = checkpoint::scheme(checkpoints.judge_generator).empty()
+                                     ? checkpoint::Repository(checkpoints.judge_generator).digest()
+                                     : checkpoints.judge_generator;
   }
   if (!checkpoints.vectors.empty()) digests["vectors"] = WordVectors::digest(checkpoints.vectors);
   return digests;
 }
 
 MetricContext open_checkpoints(const MetricCheckpoints& checkpoints, const Machine& machine,
-                               EmbeddingCache::Originals originals) {
+                               EmbeddingCache::Originals originals, const wire::WireOptions& wire) {
   const auto lazily = [&](EmbedderRole role, const std::string& spec, int64_t side = 0) {
     if (spec.empty()) return Lazy<EmbeddingCache>();
     return Lazy<EmbeddingCache>(
@@ -63,11 +76,12 @@ MetricContext open_checkpoints(const MetricCheckpoints& checkpoints, const Machi
   context.sbert = lazily(EmbedderRole::kSbert, checkpoints.sbert);
   if (!checkpoints.judge_captioner.empty()) {
     context.judge_captioner = Lazy<caption::Captioner>(
-        [=] { return std::shared_ptr<caption::Captioner>(caption::open(checkpoints.judge_captioner, machine)); });
+        [=] { return std::shared_ptr<caption::Captioner>(caption::open(checkpoints.judge_captioner, machine, wire)); });
   }
   if (!checkpoints.judge_generator.empty()) {
-    context.judge_generator = Lazy<generate::Generator>(
-        [=] { return std::shared_ptr<generate::Generator>(generate::open(checkpoints.judge_generator, machine)); });
+    context.judge_generator = Lazy<generate::Generator>([=] {
+      return std::shared_ptr<generate::Generator>(generate::open(checkpoints.judge_generator, machine, wire));
+    });
   }
   if (!checkpoints.vectors.empty()) {
     context.vectors =

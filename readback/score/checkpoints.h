@@ -6,10 +6,12 @@
 #include <string>
 #include <tuple>
 
+#include "readback/base/context.h"
 #include "readback/base/machine.h"
 #include "readback/base/options.h"
 #include "readback/score/embedder.h"
 #include "readback/score/registry.h"
+#include "readback/wire/options.h"
 
 namespace readback::score {
 
@@ -32,12 +34,16 @@ struct MetricCheckpoints {  // empty: not given
         option(&O::sbert, "sbert", "Repository of a sentence encoder, such as sentence-transformers/all-MiniLM-L6-v2",
                Scope::kExecution),
         option(&O::vectors, "vectors", "Word vectors in GloVe's text format", Scope::kExecution),
-        option(&O::judge_captioner, "judge_captioner", "Captioner that text-probability asks; a run's own if left away",
-               Scope::kExecution),
+        option(&O::judge_captioner, "judge_captioner",
+               "Captioner that text-probability and vqascore ask; a run's own if left away", Scope::kExecution),
         option(&O::judge_generator, "judge_generator", "Generator that denoising-error asks; a run's own if left away",
                Scope::kExecution));
   }
 };
+
+// With what "hub:…" names pulled, and named as the folder in which it is (wire/hub.h). Errors: NetworkError,
+// StoreError.
+MetricCheckpoints pulled(MetricCheckpoints checkpoints, const wire::WireOptions& wire, const Context& context);
 
 std::set<std::string> given(const MetricCheckpoints& checkpoints);  // names of options: {"clip", …}
 
@@ -45,8 +51,9 @@ std::set<std::string> given(const MetricCheckpoints& checkpoints);  // names of 
 // for a folder that holds no model.
 nlohmann::json digests(const MetricCheckpoints& checkpoints);
 
-// Each checkpoint is loaded when a metric asks for it; its errors come then. The corpus is left empty.
+// `wire`: how judges elsewhere are asked. Each checkpoint is loaded when a metric asks for it; its errors come then.
+// The corpus is left empty.
 MetricContext open_checkpoints(const MetricCheckpoints& checkpoints, const Machine& machine,
-                               EmbeddingCache::Originals originals);
+                               EmbeddingCache::Originals originals, const wire::WireOptions& wire = {});
 
 }  // namespace readback::score

@@ -172,6 +172,15 @@ const std::vector<Entry>& table() {
          return make_text_probability_metric(info, needed(info, context.judge_captioner));
        },
        only_on_request},
+      {{"vqascore", "VQAScore",
+        "probability that a model which answers questions says Yes to 'Does this figure show \"TEXT\"? Please answer "
+        "yes "
+        "or no.'",
+        kHigher, Inputs::kImageText, "", "judge_captioner"},
+       [](const MetricInfo& info, const MetricContext& context) {
+         return make_vqascore_metric(info, needed(info, context.judge_captioner));
+       },
+       only_on_request},
       {{"denoising-error", "Denoising error",
         "mean squared error of what a generator's network predicts at 8 timesteps of the noised picture, given the "
         "text",

@@ -25,7 +25,7 @@ struct MetricContext {
   Lazy<EmbeddingCache> inception;             // inception-image
   Lazy<EmbeddingCache> sbert;                 // sbert-text
   Lazy<const WordVectors> vectors;            // wmd-*
-  Lazy<caption::Captioner> judge_captioner;   // text-probability
+  Lazy<caption::Captioner> judge_captioner;   // text-probability, vqascore
   Lazy<generate::Generator> judge_generator;  // denoising-error
 };
 

@@ -144,6 +144,7 @@ void describe_captioner(const Repository& repository, const caption::Captioner& 
   add_capability(description, can.honours_seeds, "equal seeds give equal captions");
   add_capability(description, can.log_probabilities, "says how probable its captions are");
   add_capability(description, can.text_probabilities, "says how probable any text is");
+  add_capability(description, can.answers, "says how probable an answer is");
   add_capability(description, can.examples, "learns from examples before the picture (shots)");
   if (!can.examples) description.lacks.emplace_back("shots");
   description.max_prompt_tokens = can.max_prompt_tokens;

@@ -98,44 +98,49 @@ class Cells {
  private:
   // Nothing where no sample has a value in all cells.
   std::optional<MatrixTable> table_of(Direction direction, const score::MetricInfo& metric) const {
+    MatrixTable table{direction, roundtrip::role(direction, metric.inputs), metric};
+    const bool quality = table.role == roundtrip::Role::kQuality, captions = direction == Direction::kI2T2I;
+    const int64_t rows = quality && !captions ? 1 : captioners_, width = quality && captions ? 1 : generators_;
     std::vector<std::map<std::string, double>> means;
-    for (const Store& store : stores_) means.push_back(roundtrip::sample_means(store, direction, metric.name));
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < width; ++j) {
+        means.push_back(
+            roundtrip::sample_means(stores_[static_cast<size_t>(i * generators_ + j)], direction, metric.name));
+      }
+    }
     std::vector<std::vector<double>> columns(means.size());  // a cell's values of the common samples
     for (const auto& [sample, value] : means.front()) {
       if (std::ranges::any_of(means, [&](const auto& cell) { return !cell.contains(sample); })) continue;
       for (size_t c = 0; c < means.size(); ++c) columns[c].push_back(means[c].at(sample));
     }
     if (columns.front().empty()) return std::nullopt;
-    MatrixTable table{direction, roundtrip::role(direction, metric.inputs), metric, {}, std::ssize(columns.front()), {},
-                      {}};
+    table.samples = std::ssize(columns.front());
     const std::vector<score::Interval> intervals = score::bootstrap_means(columns);
-    for (int64_t i = 0; i < captioners_; ++i) {
-      const auto row = intervals.begin() + i * generators_;
-      table.cells.emplace_back(row, row + generators_);
+    for (int64_t i = 0; i < rows; ++i) {
+      table.cells.emplace_back(intervals.begin() + i * width, intervals.begin() + (i + 1) * width);
     }
     add_tests(table, columns);
-    if (table.role == roundtrip::Role::kDistance && captioners_ * generators_ > 1) {
-      table.sensitivity = sensitivity(table, columns);
-    }
+    if (!quality && columns.size() > 1) table.sensitivity = sensitivity(table, columns);
     return table;
   }
 
-  void add_tests(MatrixTable& table, const std::vector<std::vector<double>>& columns) const {
+  static void add_tests(MatrixTable& table, const std::vector<std::vector<double>>& columns) {
+    const int64_t rows = std::ssize(table.cells), width = std::ssize(table.cells.front());
     const auto test = [&](int64_t i, int64_t j, int64_t k, int64_t l) {
-      const auto& a = columns[static_cast<size_t>(i * generators_ + j)];
-      const auto& b = columns[static_cast<size_t>(k * generators_ + l)];
+      const auto& a = columns[static_cast<size_t>(i * width + j)];
+      const auto& b = columns[static_cast<size_t>(k * width + l)];
       CellTest result{i, j, k, l, score::paired_difference(a, b), 0, 0};
       result.p = score::paired_permutation(score::aggregate_means({a}), score::aggregate_means({b})).front();
       table.tests.push_back(result);
     };
-    for (int64_t j = 0; j < generators_; ++j) {
-      for (int64_t i = 0; i < captioners_; ++i) {
-        for (int64_t k = i + 1; k < captioners_; ++k) test(i, j, k, j);
+    for (int64_t j = 0; j < width; ++j) {
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t k = i + 1; k < rows; ++k) test(i, j, k, j);
       }
     }
-    for (int64_t i = 0; i < captioners_; ++i) {
-      for (int64_t j = 0; j < generators_; ++j) {
-        for (int64_t l = j + 1; l < generators_; ++l) test(i, j, i, l);
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < width; ++j) {
+        for (int64_t l = j + 1; l < width; ++l) test(i, j, i, l);
       }
     }
     std::vector<double> p;
@@ -158,16 +163,17 @@ class Cells {
                                      }};
     const std::vector<score::Interval> shares = score::bootstrap(statistic);
     Sensitivity result{shares[0], shares[1], shares[2]};
+    // How much better one captioner is than the other, under a generator.
+    const auto lead = [&](int64_t i, int64_t k, int64_t generator) {
+      const auto j = static_cast<size_t>(generator);
+      return table.cells[static_cast<size_t>(i)][j].mean - table.cells[static_cast<size_t>(k)][j].mean;
+    };
     for (int64_t i = 0; i < captioners_; ++i) {
       for (int64_t k = i + 1; k < captioners_; ++k) {
         for (int64_t j = 0; j < generators_; ++j) {
           for (int64_t l = j + 1; l < generators_; ++l) {
-            const auto order = [&](int64_t generator) {
-              return table.cells[static_cast<size_t>(i)][static_cast<size_t>(generator)].mean -
-                     table.cells[static_cast<size_t>(k)][static_cast<size_t>(generator)].mean;
-            };
             ++result.pairs;
-            result.reversals += order(j) * order(l) < 0 ? 1 : 0;
+            result.reversals += lead(i, k, j) * lead(i, k, l) < 0 ? 1 : 0;
           }
         }
       }

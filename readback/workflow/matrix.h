@@ -56,8 +56,9 @@ struct MatrixTable {
   roundtrip::Direction direction = roundtrip::Direction::kI2T2I;
   roundtrip::Role role = roundtrip::Role::kDistance;
   score::MetricInfo metric;
-  std::vector<std::vector<score::Interval>> cells;  // [captioner][generator]
-  int64_t samples = 0;                              // that every cell has
+  // [captioner][generator]. A quality is that of captions alone, or of pictures alone: it has one column, or one row.
+  std::vector<std::vector<score::Interval>> cells;
+  int64_t samples = 0;  // that every cell has
   std::vector<CellTest> tests;
   std::optional<Sensitivity> sensitivity;  // of distances, with at least two models on one side
 };

@@ -67,6 +67,12 @@ class ModelsInTurn::Captioner final : public caption::Captioner {
                                                                    const Context& context) override {
     return seat_.with_captioner([&](auto& model) { return model.text_probabilities(images, texts, context); });
   }
+  std::vector<Result<double>> answer_probabilities(std::span<const image::Image* const> images,
+                                                   std::span<const std::string> questions, const std::string& answer,
+                                                   const Context& context) override {
+    return seat_.with_captioner(
+        [&](auto& model) { return model.answer_probabilities(images, questions, answer, context); });
+  }
   std::string description() const override { return description_; }
   std::string identity() const override { return identity_; }
   caption::Capabilities capabilities() const override { return capabilities_; }

@@ -77,7 +77,8 @@ void expect_judges(const std::vector<std::string>& metrics, const score::MetricC
     const std::string& option = score::find_metric(metric).option;
     const bool of_captioner = option == "judge_captioner" && checkpoints.judge_captioner.empty();
     const bool of_generator = option == "judge_generator" && checkpoints.judge_generator.empty();
-    if ((of_captioner && !captioner.capabilities().text_probabilities) ||
+    const caption::Capabilities can = captioner.capabilities();
+    if ((of_captioner && !(metric == "vqascore" ? can.answers : can.text_probabilities)) ||
         (of_generator && !generator.capabilities().denoising_errors)) {
       throw UsageError(describe(metric, "a model that can tell",
                                 of_captioner ? captioner.description() : generator.description(),
@@ -115,6 +116,7 @@ class Run {
         dataset_(opened_ ? opened_.get() : inputs.dataset),
         plan_(roundtrip::make_plan(options, *dataset_, processes)),
         metrics_(metric_names(options, plan_)) {
+    plan_.options.checkpoints = score::pulled(plan_.options.checkpoints, options.wire, context);
     if (options.ceiling.empty()) return;
     if (std::ranges::find(options.directions, roundtrip::Direction::kI2T2I) == options.directions.end()) {
       throw UsageError(describe("ceiling", "the direction i2t2i, whose ceiling it is", "t2i2t alone"));
@@ -210,8 +212,9 @@ class Run {
   // The seconds that it took, without opening checkpoints that all metrics share.
   double measure(Store& store, caption::Captioner& captioner, generate::Generator& generator) {
     // A variant is the two models': what measures them is the same for all.
-    score::MetricContext checkpoints = score::open_checkpoints(
-        plan_.options.checkpoints, {machine_.device, machine_.dtype}, score::EmbeddingCache::Originals::kOneByOne);
+    score::MetricContext checkpoints =
+        score::open_checkpoints(plan_.options.checkpoints, {machine_.device, machine_.dtype},
+                                score::EmbeddingCache::Originals::kOneByOne, plan_.options.wire);
     const auto unowned = [](auto*) {};
     if (!checkpoints.judge_captioner.given()) {
       checkpoints.judge_captioner = std::shared_ptr<caption::Captioner>(&captioner, unowned);

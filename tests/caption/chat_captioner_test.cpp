@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
@@ -47,6 +48,12 @@ struct Server {
       json choice = {{"message", {{"role", "assistant"}, {"content", text + "\n"}}}, {"finish_reason", "stop"}};
       if (logprobs && body.value("logprobs", false)) {
         choice["logprobs"]["content"] = {{{"logprob", -0.25}}, {{"logprob", -0.5}}};
+        if (body.contains("top_logprobs")) {  // yes by 0.7 of what is shown darkly, in two spellings
+          const double yes = image.pixels.at(0) < 100 ? 0.7 : 0.1;
+          choice["logprobs"]["content"][0]["top_logprobs"] = {{{"token", "Yes"}, {"logprob", std::log(yes - 0.05)}},
+                                                              {{"token", "No"}, {"logprob", std::log(1 - yes)}},
+                                                              {{"token", " yes"}, {"logprob", std::log(0.05)}}};
+        }
       }
       choices.push_back(choice);
     }
@@ -174,6 +181,30 @@ TEST_F(ChatCaptionerTest, DoesWithoutWhatTheServerRefuses) {
   results = captioner->caption(requests(2), {.num_beams = 3}, Context(warnings));
   EXPECT_EQ(texts(results[1]), std::vector<std::string>{"shade 1"});
   EXPECT_EQ(warnings.all.size(), 3);
+}
+
+TEST_F(ChatCaptionerTest, JudgesByTheProbabilityOfAnAnswer) {
+  Server knowing;
+  const WireServer server(std::ref(knowing));
+  ChatCaptioner judge("openai:" + server.url() + "#m", {});
+  EXPECT_TRUE(judge.capabilities().answers);
+  const image::Image dark = grey(10), light = grey(200);
+  const std::vector<const image::Image*> images = {&dark, &light};
+  const std::vector<std::string> questions = {"Is it dark?", "Is it dark?"};
+  const auto results = judge.answer_probabilities(images, questions, "Yes", {});
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_NEAR(results[0].value(), 0.7, 1e-9);
+  EXPECT_NEAR(results[1].value(), 0.1, 1e-9);
+  const json asked = json::parse(server.seen().back().body);
+  EXPECT_EQ(asked["max_tokens"], 1);
+  EXPECT_EQ(asked["messages"][0]["content"][1]["text"], "Is it dark?");
+
+  Server silent;
+  silent.logprobs = false;
+  const WireServer other(std::ref(silent));
+  ChatCaptioner none("openai:" + other.url() + "#m", {});
+  EXPECT_FALSE(none.capabilities().answers);
+  EXPECT_FALSE(none.answer_probabilities(images, questions, "Yes", {})[0].ok());
 }
 
 TEST_F(ChatCaptionerTest, ExamplesAreATalkThatWentBefore) {

@@ -17,8 +17,9 @@ class Pull : public Cli {
   void SetUp() override {
     Cli::SetUp();
     export_scenes(2);
-    server_.emplace(HubOfFolders(
-        {{"org/eye", tests::source_dir() / "assets/emoji-scenes/captioner"}, {"datasets/org/photos", path("scenes")}}));
+    server_.emplace(HubOfFolders({{"org/eye", tests::source_dir() / "assets/emoji-scenes/captioner"},
+                                  {"org/clip", tests::source_dir() / "assets/emoji-scenes/clip"},
+                                  {"datasets/org/photos", path("scenes")}}));
     ::setenv("HF_ENDPOINT", server_->url().c_str(), 1);
     ::setenv("HF_HOME", path("home").c_str(), 1);
     ::unsetenv("HF_HUB_CACHE");
@@ -45,7 +46,7 @@ TEST_F(Pull, AModelIsFoundByItsIdAfterwards) {
 TEST_F(Pull, AModelAndADataSetComeWhenTheyAreNamed) {
   const std::string command =
       "run hub:datasets/org/photos --captioner hub:org/eye --directions i2t2i --num-candidates 2 "
-      "--num-inference-steps 2 --metrics psnr --output " +
+      "--num-inference-steps 2 --clip hub:org/clip --metrics clip-image --output " +
       path("run");
   Outcome outcome = run(command);
   ASSERT_EQ(outcome.status, 0) << outcome.err;

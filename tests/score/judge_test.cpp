@@ -41,6 +41,35 @@ TEST(Judge, TextsAreJudgedATokenOfWhateverCandidateTheyAre) {
   EXPECT_THROW(metric->score(std::vector{caption_of(two, "unreadable")}), DataError);
 }
 
+TEST(Judge, AQuestionIsAskedAsPublished) {
+  struct Answering final : caption::Captioner {
+    std::vector<Result<std::vector<caption::Caption>>> caption(std::span<const caption::Request>,
+                                                               const caption::DecodingOptions&,
+                                                               const Context&) override {
+      return {};
+    }
+    std::string description() const override { return "a judge"; }
+    std::vector<Result<double>> answer_probabilities(std::span<const image::Image* const> images,
+                                                     std::span<const std::string> questions, const std::string& answer,
+                                                     const Context&) override {
+      EXPECT_EQ(answer, "Yes");
+      std::vector<Result<double>> results;
+      for (size_t i = 0; i < images.size(); ++i) {
+        EXPECT_EQ(questions[i], "Does this figure show \"a cat\"? Please answer yes or no.");
+        results.push_back(0.1 * static_cast<double>(images[i]->width));
+      }
+      return results;
+    }
+  };
+  MetricContext context;
+  context.judge_captioner = std::shared_ptr<caption::Captioner>(std::make_shared<Answering>());
+  const image::Image two(2, 2), four(4, 4);
+  const auto values =
+      make_metric("vqascore", context)->score(std::vector{caption_of(two, "a cat"), picture_of("a cat", four)});
+  EXPECT_DOUBLE_EQ(values[0], 0.2);
+  EXPECT_DOUBLE_EQ(values[1], 0.4);
+}
+
 TEST(Judge, AModelThatCannotTellSaysSo) {
   MetricContext context;
   EXPECT_THROW(make_metric("denoising-error", context), UsageError);

@@ -96,7 +96,8 @@ TEST(Matrix, TablesAreTheCellsMeansWithTestsBetweenThoseThatShareAModel) {
   });
   ASSERT_NE(quality, result.tables.end());
   EXPECT_FALSE(quality->sensitivity.has_value());
-  EXPECT_EQ(quality->cells[0][0].mean, quality->cells[0][1].mean);
+  EXPECT_EQ(quality->cells[0].size(), 1u);  // the captions', whoever draws them
+  EXPECT_EQ(quality->tests.size(), 1u);
 }
 
 TEST(Matrix, RefusesOneModelTwiceAndNone) {

@@ -109,7 +109,8 @@ TEST(Run, RefusesJudgesThatCannotTell) {
   fakes::Captioner captioner;
   fakes::Generator generator;
   for (const auto& [metric, option] :
-       {std::pair("text-probability", "judge_captioner"), std::pair("denoising-error", "judge_generator")}) {
+       {std::pair("text-probability", "judge_captioner"), std::pair("vqascore", "judge_captioner"),
+        std::pair("denoising-error", "judge_generator")}) {
     try {
       run(judged(metric), captioner, generator, folder);
       FAIL() << metric;

@@ -53,6 +53,21 @@ std::unique_ptr<Metric> make_text_probability_metric(MetricInfo info, std::share
   });
 }
 
+std::unique_ptr<Metric> make_vqascore_metric(MetricInfo info, std::shared_ptr<caption::Captioner> judge) {
+  info.checkpoint = judge->description();
+  return std::make_unique<JudgeMetric>(std::move(info), [judge](auto images, auto texts, const Context& context) {
+    std::vector<std::string> questions;
+    for (const std::string& text : texts) {
+      questions.push_back("Does this figure show \"" + text + "\"? Please answer yes or no.");
+    }
+    std::vector<double> values;
+    for (const auto& result : judge->answer_probabilities(images, questions, "Yes", context)) {
+      values.push_back(result.value());
+    }
+    return values;
+  });
+}
+
 std::unique_ptr<Metric> make_denoising_error_metric(MetricInfo info, std::shared_ptr<generate::Generator> generator) {
   info.checkpoint = generator->description();
   return std::make_unique<JudgeMetric>(std::move(info), [generator](auto images, auto texts, const Context& context) {
