@@ -1,11 +1,10 @@
 #include <algorithm>
-#include <cmath>
 #include <iterator>
-#include <limits>
 #include <map>
 #include <optional>
 
 #include "readback/base/error.h"
+#include "readback/roundtrip/comparison.h"
 #include "readback/roundtrip/execute.h"
 #include "readback/roundtrip/recording.h"
 #include "readback/roundtrip/role.h"
@@ -16,51 +15,6 @@ namespace readback::roundtrip {
 namespace {
 
 using score::Comparison;
-using score::Inputs;
-
-// An original as metrics see it.
-struct Original {
-  const SampleRow* sample = nullptr;
-  std::optional<image::Image> image;
-};
-
-bool reads_images(Inputs inputs) {
-  return inputs == Inputs::kImages || inputs == Inputs::kImageTruth || inputs == Inputs::kImageText ||
-         inputs == Inputs::kImageTextReferences;
-}
-
-// What one candidate is compared to; several only for texts against several references, whose mean counts.
-std::vector<Comparison> compare(const CandidateRow& candidate, const image::Image* image, const Original& original,
-                                Inputs inputs) {
-  const SampleRow& sample = *original.sample;
-  const std::vector<std::string> targets = candidate.key.direction == Direction::kI2T2I || sample.references.empty()
-                                               ? sample.references
-                                               : std::vector<std::string>{sample.prompt()};
-  Comparison comparison;
-  comparison.candidate_image = image;
-  comparison.original_image = original.image ? &*original.image : nullptr;
-  comparison.candidate_text = *candidate.text;
-  comparison.truth = sample.truth;
-  if (inputs == Inputs::kReferences) comparison.references = targets;
-  // Of an image and a text, one is the intermediate result and the other what it was made from.
-  if (inputs == Inputs::kImageText || inputs == Inputs::kImageTextReferences) {
-    if (candidate.key.direction == Direction::kI2T2I) {
-      comparison.candidate_image = nullptr;
-      if (inputs == Inputs::kImageTextReferences) comparison.references = targets;
-    } else {
-      comparison.original_image = nullptr;
-      comparison.original_text = sample.prompt();
-    }
-    return {comparison};
-  }
-  if (inputs != Inputs::kTexts || targets.empty()) return {comparison};
-  std::vector<Comparison> result;
-  for (const std::string& target : targets) {
-    comparison.original_text = target;
-    result.push_back(comparison);
-  }
-  return result;
-}
 
 class Meter {
  public:
@@ -112,8 +66,7 @@ class Meter {
           const std::vector<CandidateRow> candidates = complete_candidates(direction, samples_[i].id);
           const std::vector<size_t> usable = usable_candidates(direction, metric->info(), candidates);
           if (is_measured(measured, *metric, samples_[i], usable)) continue;
-          const Original own{&samples_[i], {}}, other{&samples_[static_cast<size_t>(partners_[i])], {}};
-          std::ranges::move(assemble(metric->info(), candidates, usable, {}, own, other).comparisons,
+          std::ranges::copy(assemble(metric->info(), direction, candidates, usable, {}, i, {}).comparisons(),
                             std::back_inserter(all));
         }
       }
@@ -158,12 +111,13 @@ class Meter {
     if (missing.empty()) return;
 
     std::vector<image::Image> images;
-    Original own{&sample, {}}, other{&samples_[static_cast<size_t>(partners_[index])], {}};
+    Originals originals;
     const bool loaded = recorder_.attempt({sample.id, direction, -1, "measure", ""}, [&] {
       if (!images_needed) return;
       for (const CandidateRow& row : candidates) images.push_back(store_.load_image(*row.image));
-      for (Original* original : {&own, &other}) {
-        if (!original->sample->image.empty()) original->image = store_.load_image(original->sample->image);
+      for (const auto& [place, image] :
+           {std::pair(index, &originals.own), std::pair(partner(index), &originals.other)}) {
+        if (!samples_[place].image.empty()) *image = store_.load_image(samples_[place].image);
       }
     });
     if (!loaded) return;
@@ -172,7 +126,7 @@ class Meter {
     std::vector<FloorRow> floors;
     for (score::Metric* metric : missing) {
       recorder_.attempt({sample.id, direction, -1, "metric " + metric->info().name, ""},
-                        [&] { measure_one(*metric, direction, candidates, images, own, other, scores, floors); });
+                        [&] { measure_one(*metric, direction, candidates, images, index, originals, scores, floors); });
     }
     store_.put_scores(scores, floors);
     Observer* const observer = context_.observer();
@@ -182,44 +136,43 @@ class Meter {
     }
   }
 
-  struct Batch {
-    std::vector<Comparison> comparisons;
-    std::vector<size_t> ends;  // one behind the last comparison of each value
+  // The pictures that a sample's candidates are compared to, where there are any.
+  struct Originals {
+    std::optional<image::Image> own, other;
   };
+  static const image::Image* picture(const std::optional<image::Image>& image) { return image ? &*image : nullptr; }
+
+  size_t partner(size_t index) const { return static_cast<size_t>(partners_[index]); }
 
   // Every usable candidate against its own original, then the first of them against another sample's.
-  static Batch assemble(const score::MetricInfo& info, const std::vector<CandidateRow>& candidates,
-                        const std::vector<size_t>& usable, const std::vector<image::Image>& images, const Original& own,
-                        const Original& other) {
-    Batch batch;
+  ComparisonBatch assemble(const score::MetricInfo& info, Direction direction,
+                           const std::vector<CandidateRow>& candidates, const std::vector<size_t>& usable,
+                           const std::vector<image::Image>& images, size_t index, const Originals& originals) const {
+    ComparisonBatch batch(direction, info.inputs);
     const auto add = [&](size_t candidate, const Original& original) {
-      const image::Image* image = images.empty() ? nullptr : &images[candidate];
-      std::ranges::move(compare(candidates[candidate], image, original, info.inputs),
-                        std::back_inserter(batch.comparisons));
-      batch.ends.push_back(batch.comparisons.size());
+      batch.add(*candidates[candidate].text, images.empty() ? nullptr : &images[candidate], original);
     };
+    const Original own = original_of(samples_[index], direction, picture(originals.own));
     for (const size_t i : usable) add(i, own);
-    if (other.sample != own.sample) add(usable.front(), other);
+    if (partner(index) != index) {
+      add(usable.front(), original_of(samples_[partner(index)], direction, picture(originals.other)));
+    }
     return batch;
   }
 
   void measure_one(score::Metric& metric, Direction direction, const std::vector<CandidateRow>& candidates,
-                   const std::vector<image::Image>& images, const Original& own, const Original& other,
+                   const std::vector<image::Image>& images, size_t index, const Originals& originals,
                    std::vector<ScoreRow>& scores, std::vector<FloorRow>& floors) const {
     const score::MetricInfo& info = metric.info();
     const std::vector<size_t> usable = usable_candidates(direction, info, candidates);
-    const auto [batch, ends] = assemble(info, candidates, usable, images, own, other);
-    const std::vector<double> values = metric.score(batch, context_);
-    size_t begin = 0;
-    for (size_t i = 0; i < ends.size(); ++i) {
-      const double mean = score::mean(std::span(values).subspan(begin, ends[i] - begin));
-      const std::optional<double> value = std::isnan(mean) ? std::nullopt : std::optional(mean);
+    const auto values =
+        assemble(info, direction, candidates, usable, images, index, originals).values(metric, context_);
+    for (size_t i = 0; i < values.size(); ++i) {
       if (i < usable.size()) {
-        scores.push_back({candidates[usable[i]].key, info.name, value});
+        scores.push_back({candidates[usable[i]].key, info.name, values[i]});
       } else {
-        floors.push_back({candidates[usable.front()].key, info.name, other.sample->id, value});
+        floors.push_back({candidates[usable.front()].key, info.name, samples_[partner(index)].id, values[i]});
       }
-      begin = ends[i];
     }
   }
 
