@@ -65,5 +65,6 @@ void add_finetune(CLI::App& app);
 void add_describe(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_pull(CLI::App& app);
+void add_telephone(CLI::App& app);
 
 }  // namespace readback::cli

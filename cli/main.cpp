@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   readback::cli::add_describe(app);
   readback::cli::add_doctor(app);
   readback::cli::add_pull(app);
+  readback::cli::add_telephone(app);
   readback::cli::command_line() = "readback";
   for (int i = 1; i < argc; ++i) readback::cli::command_line() += " " + readback::cli::shell_quoted(argv[i]);
   try {

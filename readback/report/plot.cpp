@@ -170,6 +170,58 @@ Markup rank_plot(const roundtrip::RankCurve& curve) {
   return plot(description, drawing);
 }
 
+Markup drift_plot(const DriftCurve& curve) {
+  double lowest = std::numeric_limits<double>::infinity(), highest = -lowest;
+  for (size_t i = 0; i < curve.rounds.size(); ++i) {
+    for (const double value : {curve.rounds[i].low, curve.rounds[i].mean, curve.rounds[i].high, curve.floor[i]}) {
+      if (std::isnan(value)) continue;
+      lowest = std::min(lowest, value);
+      highest = std::max(highest, value);
+    }
+  }
+  if (!(highest >= lowest)) return plot(curve.name + ": no values", {});
+  const auto [low, high] = widened(lowest, highest);
+  const Axis axis(low, high, curve.higher_is_better);
+  const size_t n = curve.rounds.size();
+  const auto x = [&](double place) {  // 0: round 1
+    return n < 2 ? (kLeft + kRight) / 2 : kLeft + 8 + place * (kRight - kLeft - 16) / static_cast<double>(n - 1);
+  };
+  Markup drawing = grid({low, high}, axis), dots;
+  std::string upper, lower, line, floor;
+  for (size_t i = 0; i < n; ++i) {
+    const score::Interval& round = curve.rounds[i];
+    const double at = x(static_cast<double>(i));
+    if (n <= 12 || i % ((n + 9) / 10) == 0) drawing += label(at, kBottom + 17, "middle", std::to_string(i + 1));
+    if (!std::isnan(curve.floor[i])) floor += place(at, axis.y(curve.floor[i])) + " ";
+    if (std::isnan(round.mean)) continue;
+    upper += place(at, axis.y(round.high)) + " ";
+    lower = place(at, axis.y(round.low)) + " " + lower;
+    line += place(at, axis.y(round.mean)) + " ";
+    if (n <= 60) {
+      dots +=
+          element("circle.dot", Attributes{{"cx", px(at)}, {"cy", px(axis.y(round.mean))}, {"r", "2.6"}},
+                  element("title", fmt::format("round {}: {} ({} to {}), random pairs {}", i + 1, number(round.mean),
+                                               number(round.low), number(round.high), number(curve.floor[i]))));
+    }
+  }
+  drawing += element("polygon.band", Attributes{{"points", upper + lower}}) +
+             element("polyline.pairs", Attributes{{"points", floor}}) +
+             element("polyline.curve", Attributes{{"points", line}}) + dots;
+  if (std::isfinite(curve.half_life) && n > 1) {
+    const auto before = std::min(static_cast<size_t>(curve.half_life), n - 2);
+    const double share = curve.half_life - static_cast<double>(before);
+    const double value = (1 - share) * curve.rounds[before].mean + share * curve.rounds[before + 1].mean;
+    const std::string at = px(x(curve.half_life)), height = px(axis.y(value));
+    drawing += element("line.half", Attributes{{"x1", at}, {"x2", at}, {"y1", height}, {"y2", px(kBottom)}}) +
+               element("circle.half", Attributes{{"cx", at}, {"cy", height}, {"r", "4.5"}},
+                       element("title", fmt::format("half-life: {:.1f} rounds after the first", curve.half_life)));
+  }
+  drawing += label((kLeft + kRight) / 2, kHeight - 2, "middle", "round");
+  return plot(fmt::format("{}: {} after round 1, {} after round {}", curve.name, number(curve.rounds.front().mean),
+                          number(curve.rounds.back().mean), n),
+              drawing);
+}
+
 Markup range_bar(const score::Interval& mean, const score::Interval& floor, const Range& range) {
   const double span = range.high > range.low ? range.high - range.low : 1;
   const auto x = [&](double value) { return px(4 + 152 * std::clamp((value - range.low) / span, 0.0, 1.0)); };

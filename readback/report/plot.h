@@ -24,6 +24,17 @@ struct Series {
 };
 Markup series_plot(const Series& series);
 
+// A metric against the rounds of a message, [0] is round 1, with its 95 % band; random pairs of each round dashed; and
+// where the half-life ends (workflow/telephone_summary.h). Better is always up.
+struct DriftCurve {
+  std::string name;
+  bool higher_is_better = true;
+  std::vector<score::Interval> rounds;
+  std::vector<double> floor;  // NaN: none
+  double half_life = 0;       // in rounds after the first; NaN: none to mark
+};
+Markup drift_plot(const DriftCurve& curve);
+
 // A line from `low` to `high` with the mean's dot and its interval, and the floor of random pairs as a hollow mark.
 struct Range {
   double low = 0, high = 1;

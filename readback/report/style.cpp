@@ -183,6 +183,9 @@ constexpr const char* kNumbers = R"css(
 .plot .curve { fill: none; stroke: var(--accent); stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }
 .plot .dot { fill: var(--card); stroke: var(--accent); stroke-width: 2; }
 .plot .dot:hover { fill: var(--accent); }
+.plot .pairs { fill: none; stroke: var(--soft); stroke-width: 1.6; stroke-dasharray: 4 4; }
+.plot line.half { stroke: var(--accent); stroke-width: 1.4; stroke-dasharray: 2 3; }
+.plot circle.half { fill: var(--accent); }
 .curve-card .detail { margin-top: .6rem; }
 details.more { margin-top: 1.25rem; }
 details.more > summary { color: var(--soft); padding-block: .4rem; }
@@ -207,6 +210,18 @@ pre { margin-block: 1.4rem; padding: 1.1rem 1.3rem; background: var(--card); bor
 .listing dl > div { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1.1fr); gap: 1rem; padding-block: .28rem; border-bottom: 1px solid var(--line); break-inside: avoid; }
 .listing dt { color: var(--soft); }
 .listing dt, .listing dd { overflow-wrap: anywhere; }
+)css";
+
+constexpr const char* kChains = R"css(
+.chain { padding: 1rem 1.2rem; }
+.chain .scroll { margin-top: 0; padding-bottom: .4rem; }
+.links { display: grid; grid-auto-flow: column; grid-template-rows: repeat(3, auto); grid-auto-columns: minmax(5.4rem, 1fr); gap: .45rem .7rem; }
+.links h5 { margin: 0; }
+.links .words { font-size: .8rem; line-height: 1.3; min-width: 0; }
+.i2t2i .links .words { align-self: end; }
+.links .image { min-width: 0; }
+.links .image img { width: 100%; border-radius: 8px; }
+.chain .sample { padding-top: .2rem; }
 )css";
 
 constexpr const char* kNarrow = R"css(
@@ -282,7 +297,9 @@ addEventListener("afterprint", () => {
 
 }  // namespace
 
-std::string style() { return std::string(kColors) + kType + kOpening + kCards + kGallery + kNumbers + kNarrow; }
+std::string style() {
+  return std::string(kColors) + kType + kOpening + kCards + kGallery + kNumbers + kChains + kNarrow;
+}
 
 std::string script() { return kScript; }
 

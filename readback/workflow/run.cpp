@@ -12,7 +12,6 @@
 #include "readback/base/files.h"
 #include "readback/base/options_json.h"
 #include "readback/base/stopwatch.h"
-#include "readback/caption/open.h"
 #include "readback/caption/shots.h"
 #include "readback/checkpoint/repository.h"
 #include "readback/data/dataset.h"
@@ -23,8 +22,7 @@
 #include "readback/roundtrip/set_curves.h"
 #include "readback/roundtrip/shared_models.h"
 #include "readback/score/registry.h"
-#include "readback/wire/hub.h"
-#include "readback/workflow/models_in_turn.h"
+#include "readback/workflow/open_models.h"
 
 namespace readback::workflow {
 
@@ -239,32 +237,6 @@ class Run {
   const data::Dataset* dataset_;
   roundtrip::Plan plan_;
   std::vector<std::string> metrics_;
-};
-
-// The models that a run's options name, both at once or in turn.
-class OpenModels {
- public:
-  OpenModels(const RunOptions& options, const Machine& machine, const Context& context) {
-    const std::string captioner = wire::pulled(options.captioner, options.wire, context);
-    const std::string generator = wire::pulled(options.generator, options.wire, context);
-    const auto open_captioner = [=] { return caption::open(captioner, machine, options.wire); };
-    const auto open_generator = [=] { return generate::open(generator, machine, options.wire); };
-    const bool fit = options.turns != roundtrip::Turns::kAuto || fit_together(captioner, generator, machine);
-    if (!fit) context.progress().note("the two models do not fit into memory together: they take turns");
-    if (!fit || options.turns == roundtrip::Turns::kAlways) {
-      in_turn_ = std::make_unique<ModelsInTurn>(open_captioner, open_generator, machine.device);
-    } else {
-      captioner_ = open_captioner();
-      generator_ = open_generator();
-    }
-  }
-  caption::Captioner& captioner() const { return in_turn_ ? in_turn_->captioner() : *captioner_; }
-  generate::Generator& generator() const { return in_turn_ ? in_turn_->generator() : *generator_; }
-
- private:
-  std::unique_ptr<ModelsInTurn> in_turn_;
-  std::unique_ptr<caption::Captioner> captioner_;
-  std::unique_ptr<generate::Generator> generator_;
 };
 
 }  // namespace
