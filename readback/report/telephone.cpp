@@ -59,9 +59,9 @@ std::string half_life_of(const json& metric, size_t rounds) {
     return value.is_number() ? fmt::format("{:.1f}", value.get<double>()) : fmt::format("over {}", rounds - 1);
   };
   if (half.at("rounds").is_null()) return "not defined";
-  const std::string interval = fmt::format("[{}, {}]", said("low"), said("high"));
-  if (half.at("rounds").is_string()) return fmt::format("not within {} rounds {}", rounds, interval);
-  return fmt::format("{} rounds {}", said("rounds"), interval);
+  const std::string interval = fmt::format(" [{}, {}]", said("low"), said("high"));
+  if (half.at("rounds").is_number()) return fmt::format("{} rounds{}", said("rounds"), interval);
+  return fmt::format("not within {} rounds{}", rounds, half.at("low").is_number() ? interval : "");
 }
 
 Markup value_cell(const json& round) {

@@ -116,7 +116,7 @@ TEST(Telephone, EachRoundIsARunThatBeginsWithTheOneBefore) {
 }
 
 // Everything that a game leaves behind but times.
-std::vector<std::string> contents(const fs::path& folder) {
+std::vector<std::string> left_in(const fs::path& folder) {
   std::vector<std::string> lines;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const std::string name = fs::relative(entry.path(), folder).string();
@@ -154,13 +154,13 @@ bool play_and_kill(const fs::path& folder, int at) {
 TEST(Telephone, KillsInAnyRoundLoseNothing) {
   const roundtrip::fakes::Folder undisturbed;
   ASSERT_TRUE(play_and_kill(undisturbed, -1));
-  const auto expected = contents(undisturbed);
+  const auto expected = left_in(undisturbed);
   ASSERT_FALSE(expected.empty());
   int kills = 0;
   for (const int step : {3, 7}) {
     const roundtrip::fakes::Folder folder;
     while (!play_and_kill(folder, step)) ++kills;
-    EXPECT_EQ(contents(folder), expected) << step;
+    EXPECT_EQ(left_in(folder), expected) << step;
   }
   EXPECT_GT(kills, 6);  // 2 directions, 3 rounds, 4 samples, a text and a picture each
 }
@@ -173,7 +173,7 @@ TEST(Telephone, MoreRoundsGoOnAndOtherOptionsAreRefused) {
   const size_t before = game.generator.seeds.size();
   game.play(options(4), in_two);
   EXPECT_EQ(game.generator.seeds.size() - before, 2u * 2 * 4);  // directions, rounds, samples
-  EXPECT_EQ(contents(in_two), contents(at_once));
+  EXPECT_EQ(left_in(in_two), left_in(at_once));
   TelephoneOptions other = options(4);
   other.run.seed = 6;
   EXPECT_THROW(game.play(other, in_two), StoreError);
