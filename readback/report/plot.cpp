@@ -207,11 +207,14 @@ Markup drift_plot(const DriftCurve& curve) {
   drawing += element("polygon.band", Attributes{{"points", upper + lower}}) +
              element("polyline.pairs", Attributes{{"points", floor}}) +
              element("polyline.curve", Attributes{{"points", line}}) + dots;
+  double half = std::numeric_limits<double>::quiet_NaN();  // the curve's value there
   if (std::isfinite(curve.half_life) && n > 1) {
     const auto before = std::min(static_cast<size_t>(curve.half_life), n - 2);
     const double share = curve.half_life - static_cast<double>(before);
-    const double value = (1 - share) * curve.rounds[before].mean + share * curve.rounds[before + 1].mean;
-    const std::string at = px(x(curve.half_life)), height = px(axis.y(value));
+    half = (1 - share) * curve.rounds[before].mean + share * curve.rounds[before + 1].mean;
+  }
+  if (!std::isnan(half)) {
+    const std::string at = px(x(curve.half_life)), height = px(axis.y(half));
     drawing += element("line.half", Attributes{{"x1", at}, {"x2", at}, {"y1", height}, {"y2", px(kBottom)}}) +
                element("circle.half", Attributes{{"cx", at}, {"cy", height}, {"r", "4.5"}},
                        element("title", fmt::format("half-life: {:.1f} rounds after the first", curve.half_life)));

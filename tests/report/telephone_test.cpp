@@ -91,10 +91,9 @@ TEST_F(TelephonePage, HasCurvesWordsAndChains) {
 }
 
 TEST_F(TelephonePage, ItsFiguresAreSaidInLines) {
-  EXPECT_EQ(
-      telephone_sentences(folder_),
-      std::vector<std::string>{"i2t2i, Words that survive: 1.000 after round 1, 0.500 after round 2 (random pairs "
-                               "0.250); half-life 0.8 rounds [0.5, over 1]"});
+  EXPECT_EQ(telephone_sentences(folder_),
+            std::vector<std::string>{"i2t2i, Words that survive: 1.00 after round 1, 0.500 after round 2 (random pairs "
+                                     "0.250); half-life 0.8 rounds [0.5, over 1]"});
 }
 
 TEST_F(TelephonePage, WhatIsUnfinishedOrDamagedIsSaid) {
