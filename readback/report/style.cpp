@@ -173,7 +173,7 @@ constexpr const char* kGallery = R"css(
 
 constexpr const char* kNumbers = R"css(
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1.25rem; }
-.lead + .plots, .scroll + .plots { margin-top: 1.25rem; }
+.lead + .plots, .lead + .cards, .lead + .exhibits, .scroll + .plots { margin-top: 1.25rem; }
 .curve-card { background: var(--card); border: 1px solid var(--line); border-radius: 16px; padding: 1.1rem 1.2rem; min-width: 0; }
 .curve-card figcaption { display: flex; flex-direction: column; line-height: 1.35; margin-bottom: .5rem; }
 .curve-card figcaption span { color: var(--soft); font-size: .86rem; }

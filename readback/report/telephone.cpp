@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
+#include <stdexcept>
 
 #include "readback/base/error.h"
 #include "readback/base/files.h"
@@ -36,10 +38,14 @@ json read(const fs::path& folder) {
   return read_json(file);
 }
 
-DataError damaged(const fs::path& folder, const json::exception& error) {
+DataError damaged(const fs::path& folder, const std::exception& error) {
   return DataError(describe((folder / "telephone.json").string(), "what readback telephone writes", error.what(),
                             "Run the same command again"));
 }
+
+// Errors: json::exception where there is none.
+const json& first_of(const json& list) { return list.at(0); }
+const json& last_of(const json& list) { return list.at(list.size() - 1); }
 
 Direction direction_of(const json& chain) {
   return roundtrip::parse_direction(chain.at("direction").get<std::string>());
@@ -86,7 +92,7 @@ Markup table_of(const json& metrics, size_t rounds, const std::string& label) {
     body +=
         element("tr", element("th", Attributes{{"scope", "row"}}, metric.at("title").get<std::string>()),
                 element("td", half_life_of(metric, rounds)), element("td", metric.at("better") == "lower" ? "↓" : "↑"),
-                cells, element("td.n", number(interval_of(metric.at("rounds").back().at("floor")).mean)));
+                cells, element("td.n", number(interval_of(last_of(metric.at("rounds")).at("floor")).mean)));
   }
   return scrolling(label, element("table", element("thead", element("tr", heads)), element("tbody", body)));
 }
@@ -179,7 +185,7 @@ class Gallery {
  public:
   Gallery(const fs::path& folder, const json& chain) : direction_(direction_of(chain)), chain_(chain) {
     for (const json& round : chain.at("folders")) stores_.push_back(Store::open(folder / round.get<std::string>()));
-    for (const roundtrip::SampleRow& sample : stores_.front().samples()) starts_.emplace(sample.id, sample);
+    for (const roundtrip::SampleRow& sample : stores_.at(0).samples()) starts_.emplace(sample.id, sample);
     for (const json& sample : chain.at("samples")) shares_[sample.at("sample")] = &sample.at("words");
     groups_ = choose_chains(chain.at("samples"));
     PictureAlbum album(kPictureBytes);
@@ -212,7 +218,7 @@ class Gallery {
     const roundtrip::SampleRow& start = starts_.at(sample);
     const bool from_picture = direction_ == Direction::kI2T2I;
     links.push_back({from_picture ? "" : start.prompt(), from_picture && !start.image.empty()});
-    if (links.back().has_picture) album.add(stores_.front().load_image(start.image), PictureSize::kThumbnail);
+    if (links.back().has_picture) album.add(stores_.at(0).load_image(start.image), PictureSize::kThumbnail);
     for (const Store& store : stores_) {
       Link link;
       for (const roundtrip::CandidateRow& row : store.candidates(direction_, sample)) {
@@ -260,7 +266,7 @@ class Gallery {
 };
 
 std::string lost_on_the_way(const json& chain) {
-  const auto begun = chain.at("begun").front().get<int64_t>();
+  const auto begun = first_of(chain.at("begun")).get<int64_t>();
   const auto left = static_cast<int64_t>(chain.at("samples").size());
   return left == begun ? fmt::format("{}.", counted(begun, "sample", "samples"))
                        : fmt::format("{}, of which {} came through all rounds; the figures are theirs.",
@@ -299,10 +305,10 @@ Markup way(const fs::path& folder, const json& chain) {
 }
 
 Markup answer(const json& chain) {
-  const json& words = chain.at("metrics").front();
+  const json& words = first_of(chain.at("metrics"));
   const size_t rounds = chain.at("folders").size();
-  const score::Interval last = interval_of(words.at("rounds").back().at("value"));
-  const score::Interval floor = interval_of(words.at("rounds").back().at("floor"));
+  const score::Interval last = interval_of(last_of(words.at("rounds")).at("value"));
+  const score::Interval floor = interval_of(last_of(words.at("rounds")).at("floor"));
   const Direction direction = direction_of(chain);
   return element("span", Attributes{{"class", roundtrip::name(direction)}}, element("strong", percent(last.mean)),
                  fmt::format(" of the {} words survive {} of {}{}. Half-life: {}. ",
@@ -353,6 +359,8 @@ std::string render_telephone(const fs::path& folder) try {
                       element("main", ways, made));
 } catch (const json::exception& error) {
   throw damaged(folder, error);
+} catch (const std::out_of_range& error) {  // a sample that its runs lack
+  throw damaged(folder, error);
 }
 
 std::vector<std::string> telephone_sentences(const fs::path& folder) try {
@@ -365,8 +373,8 @@ std::vector<std::string> telephone_sentences(const fs::path& folder) try {
       const auto mean = [](const json& value) { return number(interval_of(value).mean); };
       sentences.push_back(fmt::format("{}, {}: {} after round 1, {} after round {} (random pairs {}); half-life {}",
                                       chain.at("direction").get<std::string>(), metric.at("title").get<std::string>(),
-                                      mean(rounds.front().at("value")), mean(rounds.back().at("value")), count,
-                                      mean(rounds.back().at("floor")), half_life_of(metric, count)));
+                                      mean(first_of(rounds).at("value")), mean(last_of(rounds).at("value")), count,
+                                      mean(last_of(rounds).at("floor")), half_life_of(metric, count)));
     }
   }
   return sentences;

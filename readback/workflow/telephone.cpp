@@ -109,6 +109,10 @@ class Telephone {
         command_(command) {}
 
   TelephoneResult play() {
+    if (fs::exists(folder_ / "run.json")) {
+      throw StoreError(
+          describe(folder_.string(), "a folder for a game of telephone", "a run", "Choose another folder"));
+    }
     fs::create_directories(folder_);
     const FolderLock lock(folder_ / "telephone.lock");
     result_ = {.folder = folder_, .samples = dataset_.size(), .failures = {}, .notes = {}};

@@ -28,7 +28,7 @@ struct HalfLife {
 HalfLife half_life(const Rounds& values, const Rounds& floors, score::Direction better);
 
 // The words of a text that are looked for: what text::ptb_tokens() makes of it, each once and sorted, without English
-// articles, conjunctions, forms of "to be", pronouns and the prepositions at, for, from, in, of, on, to, with; nor
+// articles, conjunctions, forms of "to be", pronouns and the prepositions at, by, for, from, in, of, on, to, with; nor
 // tokens without a letter or digit. Words of place ("above", "left", "under") are kept: they are content.
 std::vector<std::string> content_words(std::string_view text);
 

@@ -99,6 +99,18 @@ TEST_F(TelephonePage, ItsFiguresAreSaidInLines) {
 TEST_F(TelephonePage, WhatIsUnfinishedOrDamagedIsSaid) {
   write_file(folder_ / "telephone.json", R"({"chains": [{"direction": "i2t2i"}]})");
   EXPECT_THROW(render_telephone(folder_), DataError);
+  const auto expect_damaged = [&](const char* path, const json& value) {
+    json telephone = telephone_;
+    telephone[json::json_pointer(path)] = value;
+    write_file(folder_ / "telephone.json", telephone.dump());
+    EXPECT_THROW(render_telephone(folder_), DataError) << path;
+  };
+  expect_damaged("/chains/0/metrics", json::array());
+  expect_damaged("/chains/0/metrics/0/rounds", json::array());
+  expect_damaged("/chains/0/begun", json::array());
+  expect_damaged("/chains/0/folders", json::array());
+  expect_damaged("/chains/0/samples/0/sample", "wolf");
+  expect_damaged("/chains/0/samples/0/words", json::array());
   fs::remove(folder_ / "telephone.json");
   EXPECT_FALSE(is_telephone(folder_));
   write_file(folder_ / "telephone.lock", "");

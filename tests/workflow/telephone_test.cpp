@@ -227,6 +227,9 @@ TEST(Telephone, RefusesWhatARoundCannotHave) {
   game.dataset.texts = false;
   EXPECT_THROW(game.play(options(), folder), UsageError);  // both directions
   EXPECT_TRUE(fs::is_empty(folder.path()));
+  game.dataset.texts = true;
+  game.play(options(1), folder);
+  EXPECT_THROW(game.play(options(1), folder.path() / "i2t2i/round-01"), StoreError);
 }
 
 }  // namespace
