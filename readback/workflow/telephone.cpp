@@ -51,7 +51,7 @@ class PassedOn final : public data::Dataset {
     for (CandidateRow& row : came_back(before_, direction)) {
       const std::string& id = row.key.sample;
       if (!wanted.contains(id)) continue;
-      // Nothing is like no words, but they can be drawn.
+      // No metric can compare with no words, but a generator can draw them.
       const bool silent = row.text->find_first_not_of(" \t\n") == std::string::npos;
       std::vector<std::string> texts;
       if (!silent || direction == Direction::kT2I2T) texts.push_back(*row.text);
