@@ -58,6 +58,7 @@ void add_select(CLI::App& app);
 void add_matrix(CLI::App& app);
 void add_report(CLI::App& app);
 void add_score(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_export(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);

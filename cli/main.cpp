@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   readback::cli::add_matrix(app);
   readback::cli::add_report(app);
   readback::cli::add_score(app);
+  readback::cli::add_compare(app);
   readback::cli::add_export(app);
   readback::cli::add_dataset(app);
   readback::cli::add_train(app);

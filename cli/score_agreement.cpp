@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cmath>
 #include <future>
 #include <nlohmann/json.hpp>
 
@@ -38,9 +37,6 @@ constexpr Column kColumns[] = {{"tau_b", "Kendall τ-b", &score::Correlations::k
                                {"tau_c", "Kendall τ-c", &score::Correlations::kendall_tau_c},
                                {"pearson", "Pearson", &score::Correlations::pearson},
                                {"spearman", "Spearman", &score::Correlations::spearman}};
-
-// JSON has no NaN.
-ordered_json number(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
 
 void print_json(const score::Judgements& judgements, const std::vector<AgreementLine>& lines,
                 const std::vector<std::pair<std::string, std::string>>& absent) {

@@ -79,12 +79,43 @@ void compare(ScoreTable& table, const score::CaptionScores& scores, const data::
     const auto differences = score::paired_difference(ours, theirs, bootstrap_options(flags));
     const auto p = score::paired_permutation(ours, theirs);
     for (size_t i = 0; i < p.size(); ++i, ++line) {
-      line->comparison = {line->value.mean - differences[i].mean, differences[i], p[i]};
+      line->comparison = {line->value.mean - differences[i].mean, {differences[i], p[i]}};
       p_values.push_back(p[i]);
     }
   }
   const std::vector<double> corrected = score::holm(p_values);
-  for (size_t i = 0; i < corrected.size(); ++i) table.lines[i].comparison->p_holm = corrected[i];
+  for (size_t i = 0; i < corrected.size(); ++i) table.lines[i].comparison->test.p_holm = corrected[i];
+}
+
+// The rows of the captions of one domain.
+score::Aggregate of_domain(const score::Aggregate& all, const std::vector<std::string>& domains,
+                           const std::string& domain) {
+  score::Aggregate result{all.width, {}, all.values};
+  for (size_t i = 0; i < domains.size(); ++i) {
+    if (domains[i] != domain) continue;
+    const auto row = all.rows.begin() + static_cast<std::ptrdiff_t>(i) * all.width;
+    result.rows.insert(result.rows.end(), row, row + all.width);
+  }
+  return result;
+}
+
+// Every line's values by domain, in the order of first appearance. A metric's captions stay scored as they are: CIDEr's
+// document frequencies are still those of all references.
+void add_domains(ScoreTable& table, const score::CaptionScores& scores, const data::MatchedCaptions& captions,
+                 const CaptionsFlags& flags) {
+  std::vector<std::string> names;
+  for (const std::string& domain : captions.domains) {
+    if (!domain.empty() && std::ranges::find(names, domain) == names.end()) names.push_back(domain);
+  }
+  for (const std::string& name : names) {
+    auto line = table.lines.begin();
+    for (const score::CaptionScoreGroup& group : scores.groups) {
+      const score::Aggregate own = of_domain(group.aggregate, captions.domains, name);
+      for (const score::Interval& value : score::bootstrap(own, bootstrap_options(flags))) {
+        (line++)->domains.emplace_back(name, value);
+      }
+    }
+  }
 }
 
 void score_captions(const CaptionsFlags& flags) {
@@ -128,6 +159,7 @@ void score_captions(const CaptionsFlags& flags) {
       columns.push_back({group.scores[i].title, &group.scores[i].samples});
     }
   }
+  add_domains(table, scores, captions, flags);
   if (!flags.baseline.empty()) compare(table, scores, captions, references, options, flags);
   if (!flags.per_sample.empty()) write_samples(flags.per_sample, captions.ids, columns);
   print_scores(table, flags.format);

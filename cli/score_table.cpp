@@ -15,26 +15,19 @@ using nlohmann::ordered_json;
 
 namespace {
 
-// JSON has no NaN.
-ordered_json number(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
-
-std::string interval(const score::Interval& value) {
-  if (std::isnan(value.low)) return "";
-  return fmt::format("[{:.4f}, {:.4f}]", value.low, value.high);
-}
-
 void print_text(const ScoreTable& table) {
   size_t width = 0;
   for (const ScoreLine& line : table.lines) width = std::max(width, line.title.size());
   fmt::print("{}\n", table.what);
   for (const ScoreLine& line : table.lines) {
-    fmt::print("{:<{}}  {:>8.4f}  {:<18}", line.title, width, line.value.mean, interval(line.value));
+    fmt::print("{:<{}}  {:>8.4f}  {:<18}", line.title, width, line.value.mean, interval_text(line.value));
     if (line.floor) fmt::print("  random pairs {:.4f}", line.floor->mean);
-    if (line.comparison) {
-      fmt::print("  {:+.4f} {} to the baseline, p = {:.2g}, Holm {:.2g}", line.comparison->difference.mean,
-                 interval(line.comparison->difference), line.comparison->p, line.comparison->p_holm);
-    }
+    if (line.comparison) fmt::print("  {}", test_text(line.comparison->test));
     fmt::print("\n");
+    for (const auto& [domain, value] : line.domains) {
+      fmt::print("{:<{}}  {:>8.4f}  {:<18}  {}, {} samples\n", "", width, value.mean, interval_text(value), domain,
+                 with_commas(value.count));
+    }
   }
   fmt::print("\n");
   for (const ScoreLine& line : table.lines) fmt::print("{:<{}}  {}\n", line.title, width, line.formula);
@@ -47,12 +40,10 @@ void print_json(const ScoreTable& table) {
     ordered_json& entry = metrics[line.title] = to_json(line.value);
     if (line.floor) entry["floor"] = to_json(*line.floor);
     if (line.comparison) {
-      const BaselineComparison& comparison = *line.comparison;
-      entry["baseline"] = {{"value", number(comparison.baseline)},
-                           {"difference", to_json(comparison.difference)},
-                           {"p", number(comparison.p)},
-                           {"p_holm", number(comparison.p_holm)}};
+      entry["baseline"] = {{"value", number(line.comparison->baseline)}};
+      add_test(entry["baseline"], line.comparison->test);
     }
+    for (const auto& [domain, value] : line.domains) entry["domains"][domain] = to_json(value);
     entry["formula"] = line.formula;
     entry.update(line.more);
   }
@@ -66,6 +57,24 @@ void print_json(const ScoreTable& table) {
 }
 
 }  // namespace
+
+ordered_json number(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
+
+void add_test(ordered_json& object, const score::PairedTest& test) {
+  object["difference"] = to_json(test.difference);
+  object["p"] = number(test.p);
+  object["p_holm"] = number(test.p_holm);
+}
+
+std::string interval_text(const score::Interval& interval) {
+  if (std::isnan(interval.low)) return "";
+  return fmt::format("[{:.4f}, {:.4f}]", interval.low, interval.high);
+}
+
+std::string test_text(const score::PairedTest& test) {
+  return fmt::format("{:+.4f} {} to the baseline, p = {:.2g}, Holm {:.2g}", test.difference.mean,
+                     interval_text(test.difference), test.p, test.p_holm);
+}
 
 ordered_json to_json(const score::Interval& interval) {
   return {{"value", number(interval.mean)},

@@ -8,15 +8,14 @@
 #include <vector>
 
 #include "readback/base/numbers.h"
-#include "readback/score/statistics/bootstrap.h"
+#include "readback/score/statistics/significance.h"
 
 namespace readback::cli {
 
 // Against a baseline on the same samples.
 struct BaselineComparison {
-  double baseline = 0;         // its value
-  score::Interval difference;  // value minus baseline's, bootstrap by pairs
-  double p = 0, p_holm = 0;    // paired permutation test; the latter corrected for all lines of the table
+  double baseline = 0;     // its value
+  score::PairedTest test;  // value minus baseline's; p_holm is for all lines of the table
 };
 
 struct ScoreLine {
@@ -24,6 +23,7 @@ struct ScoreLine {
   score::Interval value;                 // `low` and `high` NaN where there is no interval
   std::optional<score::Interval> floor;  // the same metric on random pairs
   std::optional<BaselineComparison> comparison;
+  std::vector<std::pair<std::string, score::Interval>> domains;    // by their names
   nlohmann::ordered_json more = nlohmann::ordered_json::object();  // further fields of the JSON
 };
 
@@ -45,13 +45,18 @@ struct ScoreTable {
   LeftOut left_out;
 };
 
+nlohmann::ordered_json number(double value);  // NaN becomes null
 // {"value": …, "low": …, "high": …, "n": …}; NaN becomes null.
 nlohmann::ordered_json to_json(const score::Interval& interval);
+// Adds "difference", "p" and "p_holm" to an object.
+void add_test(nlohmann::ordered_json& object, const score::PairedTest& test);
+std::string interval_text(const score::Interval& interval);  // "[0.1234, 0.2345]"; empty where there is none
+std::string test_text(const score::PairedTest& test);        // "+0.0123 [0.0012, 0.0234] to the baseline, p = …"
 
 // `format` is text or json. Text: a line a metric with its 95 % interval, then the formulas; what is absent goes to
 // standard error. JSON: {"metrics": {TITLE: {"value": …, "low": …, "high": …, "n": …, "floor": …, "baseline": …,
-// "formula": …}}, "absent": {NAME: REASON}, "left_out": {"count": …, "of": …, "first": [ID, …]}}. In both what is left
-// out is said on standard error.
+// "domains": {NAME: {"value": …, …}}, "formula": …}}, "absent": {NAME: REASON}, "left_out": {"count": …, "of": …,
+// "first": [ID, …]}}. In both what is left out is said on standard error.
 void print_scores(const ScoreTable& table, const std::string& format);
 
 // How many values are NaN. Where there are any, says on standard error that they are left out.

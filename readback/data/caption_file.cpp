@@ -41,15 +41,23 @@ class Collector {
     }
     file_.captions[place->second].push_back(std::move(caption));
   }
+  // Of an id that has a caption; others are passed over.
+  void set_domain(const std::string& id, const std::string& domain) {
+    if (!domain.empty() && places_.contains(id)) domains_[id] = domain;
+  }
 
   CaptionFile finish() {
     if (file_.ids.empty()) throw DataError(describe(file_.source, "at least one caption", "none"));
+    for (size_t i = 0; i < file_.ids.size() && !domains_.empty(); ++i) {
+      file_.domains.push_back(std::move(domains_[file_.ids[i]]));
+    }
     return std::move(file_);
   }
 
  private:
   CaptionFile file_;
   std::unordered_map<std::string, size_t> places_;
+  std::unordered_map<std::string, std::string> domains_;
 };
 
 std::string caption_of(const json& value, const std::string& where) {
@@ -72,6 +80,11 @@ void add_all(Collector& collector, const std::string& id, const json& value, con
   for (const json& caption : value) collector.add(id, caption_of(caption, where));
 }
 
+void set_domain(Collector& collector, const std::string& id, const json& record) {
+  const json* domain = first_of(record, {"domain"});
+  if (domain != nullptr && domain->is_string()) collector.set_domain(id, domain->get<std::string>());
+}
+
 void add_record(Collector& collector, const json& record, const std::string& where) {
   const json* id = record.is_object() ? first_of(record, {"id", "image_id", "image", "file_name"}) : nullptr;
   const json* captions = record.is_object() ? first_of(record, {"caption", "text", "captions", "references"}) : nullptr;
@@ -80,6 +93,7 @@ void add_record(Collector& collector, const json& record, const std::string& whe
                              record.dump().substr(0, 80)));
   }
   add_all(collector, id_of(*id, where), *captions, where);
+  set_domain(collector, id_of(*id, where), record);
 }
 
 // COCO's records have an `id` of their own beside the image's.
@@ -121,7 +135,14 @@ void add_document(Collector& collector, const json& document, const std::string&
   if (document.is_array()) return add_coco(collector, document, source);
   if (is_karpathy_document(document)) return add_karpathy(collector, document.at("images"), source);
   if (const auto annotations = document.find("annotations"); annotations != document.end() && annotations->is_array()) {
-    return add_coco(collector, *annotations, source);
+    add_coco(collector, *annotations, source);
+    const json* images = first_of(document, {"images"});
+    if (images == nullptr || !images->is_array()) return;
+    for (const json& image : *images) {
+      if (!image.is_object() || !image.contains("id") || !image.contains("domain")) continue;
+      set_domain(collector, id_of(image.at("id"), source + ", images"), image);
+    }
+    return;
   }
   for (const auto& [id, captions] : document.items()) {
     add_all(collector, id, captions, fmt::format("{}, \"{}\"", source, id));
@@ -153,6 +174,7 @@ CaptionFile captions_of_dataset(const std::string& spec) {
     any = any || !sample.references.empty();
     for (const std::string& reference : sample.references) collector.add(sample.id, reference);
     if (sample.references.empty() && has_rows) collector.add(sample.id, "");
+    collector.set_domain(sample.id, sample.domain);
   }
   if (!any) throw DataError(describe(spec, "at least one caption", "none"));
   return collector.finish();
@@ -221,6 +243,7 @@ CaptionFile read_caption_files(std::span<const std::string> paths) {
     CaptionFile file = read_caption_file(path);
     for (size_t i = 0; i < file.ids.size(); ++i) {
       for (std::string& caption : file.captions[i]) collector.add(file.ids[i], std::move(caption));
+      if (!file.domains.empty()) collector.set_domain(file.ids[i], file.domains[i]);
     }
   }
   return collector.finish();
@@ -272,6 +295,7 @@ MatchedCaptions match_captions(const CaptionFile& candidates, const CaptionFile&
     matched.ids.push_back(references.ids[i]);
     matched.candidates.push_back(candidates.captions[place->second].front());
     matched.references.push_back(references.captions[i]);
+    if (!references.domains.empty()) matched.domains.push_back(references.domains[i]);
     places.erase(place);
   }
   std::vector<std::string> without_references;

@@ -11,6 +11,7 @@ struct CaptionFile {
   std::string source;                              // the path, or several of them
   std::vector<std::string> ids;                    // each once, in the file's order
   std::vector<std::vector<std::string>> captions;  // of each id, at least one; a caption may be empty
+  std::vector<std::string> domains;                // of each id, "" without one; empty where no id has one
 };
 
 // Told apart by content. Ids are strings or whole numbers, compared by id_of (ids.h):
@@ -25,9 +26,10 @@ struct CaptionFile {
 //                     pairs of a picture's file name and a caption without a header; Flickr's NAME.jpg#0<tab>caption
 //   anything else     a caption a line; its id is the line's number, and a blank line is an empty caption. In JSON
 //                     Lines blank lines are passed over
-// A folder, or a SPEC that begins with a layout's name (data/dataset.h), is read as a data set. What looks like columns
-// of names and captions and cannot be read so is an error, never text.
-// Errors: DataError that says where (file and line), also for bytes that are not UTF-8 and for a file without captions.
+// Domains are read from COCO annotations' images[].domain, as NoCaps has them, from a record's `domain`, and from data
+// sets. A folder, or a SPEC that begins with a layout's name (data/dataset.h), is read as a data set. What looks like
+// columns of names and captions and cannot be read so is an error, never text. Errors: DataError that says where (file
+// and line), also for bytes that are not UTF-8 and for a file without captions.
 CaptionFile read_caption_file(const std::filesystem::path& path);
 // Several files as one: the captions of an id one after the other, as when each file holds one reference a line.
 CaptionFile read_caption_files(std::span<const std::string> paths);
@@ -38,6 +40,7 @@ struct MatchedCaptions {
   std::vector<std::string> candidates;
   std::vector<std::vector<std::string>> references;
   std::vector<std::string> left_out;  // ids that only one side has
+  std::vector<std::string> domains;   // the references', as there
 };
 
 // By id, or where the files have no id in common by the pictures that their ids name (ids.h, image_key). What only one

@@ -47,6 +47,7 @@ int64_t write_json_lines(const Material& material, const std::filesystem::path& 
     ordered_json line = {{"id", sample.id}, {"image", nullptr}, {"captions", sample.references}};
     if (!sample.image.empty()) line["image"] = sample.image;
     if (!sample.truth.empty()) line["truth"] = sample.truth;
+    if (!sample.domain.empty()) line["domain"] = sample.domain;
     line["direction"] = name(material.direction);
     for (const CandidateRow& row : found->second) line["candidates"].push_back(material.told(row));
     file.append(dump(line) + "\n");

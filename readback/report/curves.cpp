@@ -34,9 +34,10 @@ Markup curve_card(const RankCurve& curve) {
                  rank_plot(curve), element("p.detail", detail, left_out));
 }
 
-Markup curve_table(const Way& way) {
+// `label` names the table for those who do not see it.
+Markup curve_table(const std::vector<RankCurve>& curves, const std::string& label) {
   Markup rows;
-  for (const RankCurve& curve : way.curves) {
+  for (const RankCurve& curve : curves) {
     rows += element(
         "tr", element("th", Attributes{{"scope", "row"}}, curve.distance.title),
         element("td", curve.quality.title, " ", arrow(curve.quality)),
@@ -51,9 +52,38 @@ Markup curve_table(const Way& way) {
                                                column("rank 0 − last"), column("95 % interval"), column("Spearman ρ"),
                                                column("Kendall τ"), column("ρ within samples"), column("95 % interval"),
                                                column("τ within samples"), column("95 % interval"), column("samples")));
+  return scrolling("Correlations, " + label, element("table", head, element("tbody", rows)));
+}
+
+// The first cards, and the others to be opened.
+Markup cards(const std::vector<RankCurve>& curves) {
+  Markup first, more;
+  for (size_t i = 0; i < curves.size(); ++i) (i < kOpenCurves ? first : more) += curve_card(curves[i]);
+  if (!more.empty()) {
+    more =
+        element("details.more",
+                element("summary", fmt::format("{} more pairs of distance and quality", curves.size() - kOpenCurves)),
+                element("div.plots", more));
+  }
+  return element("div.plots", first) + more;
+}
+
+Markup of_way(const Way& way, const Markup& body) {
   return element("div", Attributes{{"class", std::string("way ") + roundtrip::name(way.direction)}},
-                 element("h3", title(way.direction)),
-                 scrolling("Correlations, " + title(way.direction), element("table", head, element("tbody", rows))));
+                 element("h3", title(way.direction)), body);
+}
+
+// A domain's curves, in the order of the whole's, to be opened.
+Markup of_domains(const Way& way) {
+  Markup result;
+  for (const DomainResults& domain : way.domains) {
+    if (domain.curves.empty()) continue;
+    result +=
+        element("details.more",
+                element("summary", element("strong", domain.name), ", ", counted(domain.samples, "sample", "samples")),
+                cards(domain.curves), curve_table(domain.curves, title(way.direction) + ", " + domain.name));
+  }
+  return result;
 }
 
 }  // namespace
@@ -62,17 +92,8 @@ Markup curves(const ReportData& data) {
   Markup body, tables;
   for (const Way& way : data.ways) {
     if (way.curves.empty() || data.candidates < 2) continue;
-    Markup first, more;
-    for (size_t i = 0; i < way.curves.size(); ++i) (i < kOpenCurves ? first : more) += curve_card(way.curves[i]);
-    if (!more.empty()) {
-      more = element(
-          "details.more",
-          element("summary", fmt::format("{} more pairs of distance and quality", way.curves.size() - kOpenCurves)),
-          element("div.plots", more));
-    }
-    body += element("div", Attributes{{"class", std::string("way ") + roundtrip::name(way.direction)}},
-                    element("h3", title(way.direction)), element("div.plots", first), more);
-    tables += curve_table(way);
+    body += of_way(way, cards(way.curves) + of_domains(way));
+    tables += of_way(way, curve_table(way.curves, title(way.direction)));
   }
   if (body.empty()) return {};
   const Markup lead =

@@ -53,6 +53,11 @@ class Gatherer {
     data.notes = notes(data.manifest);
     const auto summaries = roundtrip::summarize(store_);
     const auto curves = roundtrip::rank_curves(store_);
+    std::vector<DomainResults> domains;
+    for (const std::string& domain : roundtrip::domains(samples_)) {
+      domains.push_back({domain, std::ranges::count(samples_, domain, &roundtrip::SampleRow::domain),
+                         roundtrip::summarize(store_, domain), roundtrip::rank_curves(store_, domain)});
+    }
     for (Direction direction : store_.directions()) {
       Way way;
       way.direction = direction;
@@ -62,6 +67,7 @@ class Gatherer {
       std::ranges::stable_sort(way.curves, std::greater{}, [](const roundtrip::RankCurve& curve) {
         return std::isnan(curve.spearman_within.mean) ? -2 : curve.spearman_within.mean;
       });
+      for (const DomainResults& domain : domains) way.domains.push_back(of_the_way(domain, way));
       fill(way, data);
       data.ways.push_back(std::move(way));
     }
@@ -78,6 +84,20 @@ class Gatherer {
     size_t way, exhibit;
     int64_t trip;  // -1: the original
   };
+
+  // The way's own part of both ways' results, with the curves in its order.
+  static DomainResults of_the_way(const DomainResults& both, const Way& way) {
+    DomainResults result{both.name, both.samples, {}, {}};
+    std::ranges::copy_if(both.summaries, std::back_inserter(result.summaries),
+                         [&](const auto& row) { return row.direction == way.direction; });
+    for (const roundtrip::RankCurve& whole : way.curves) {
+      std::ranges::copy_if(both.curves, std::back_inserter(result.curves), [&](const roundtrip::RankCurve& curve) {
+        return curve.direction == way.direction && curve.distance.name == whole.distance.name &&
+               curve.quality.name == whole.quality.name;
+      });
+    }
+    return result;
+  }
 
   static std::vector<std::string> notes(const roundtrip::Manifest& manifest) {
     std::vector<std::string> result;

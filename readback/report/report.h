@@ -41,6 +41,14 @@ struct Accuracy {
   score::Interval score, floor, ceiling;  // as MetricSummary has them
 };
 
+// What a direction's samples of one domain say.
+struct DomainResults {
+  std::string name;
+  int64_t samples = 0;
+  std::vector<roundtrip::MetricSummary> summaries;
+  std::vector<roundtrip::RankCurve> curves;  // in the order of the whole's
+};
+
 // One direction of the run, as the page tells it: what came out in the middle (there), and what came back at the end
 // (back).
 struct Way {
@@ -51,6 +59,7 @@ struct Way {
   std::optional<Accuracy> there, back;        // none without truth
   std::vector<roundtrip::MetricSummary> summaries;
   std::vector<roundtrip::RankCurve> curves;  // strongest correlation within samples first
+  std::vector<DomainResults> domains;        // none where the run has none
   std::vector<Exhibit> exhibits;
 };
 

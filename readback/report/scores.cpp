@@ -66,7 +66,32 @@ Markup summary_table(const Way& way) {
                                column("", false), column("samples")));
   return element("div", Attributes{{"class", std::string("way ") + roundtrip::name(way.direction)}},
                  element("h3", title(way.direction)),
-                 scrolling("Scores, " + title(way.direction), element("table", head, body)));
+                 scrolling("Scores, " + title(way.direction), element("table", head, body)), domain_table(way));
+}
+
+// Each score of all samples, and beside it that of every domain.
+Markup domain_table(const Way& way) {
+  if (way.domains.empty()) return {};
+  const auto cell = [](const std::vector<MetricSummary>& summaries, const MetricSummary& wanted) {
+    const auto found =
+        std::ranges::find(summaries, wanted.metric.name, [](const auto& row) { return row.metric.name; });
+    if (found == summaries.end()) return element("td.n", "–");
+    return element("td.n", Attributes{{"title", counted(found->mean.count, "sample", "samples")}},
+                   element("strong", number(found->mean.mean)), element("div.soft", interval(found->mean)));
+  };
+  Markup rows, names = column("all");
+  for (const DomainResults& domain : way.domains) {
+    names += element("th.n", Attributes{{"scope", "col"}}, domain.name,
+                     element("div.soft", counted(domain.samples, "sample", "samples")));
+  }
+  for (const MetricSummary& summary : way.summaries) {
+    Markup cells = cell(way.summaries, summary);
+    for (const DomainResults& domain : way.domains) cells += cell(domain.summaries, summary);
+    rows += element("tr", element("th", Attributes{{"scope", "row"}}, summary.metric.title),
+                    element("td", Attributes{{"title", better(summary.metric)}}, arrow(summary.metric)), cells);
+  }
+  const Markup head = element("thead", element("tr", column("By domain", false), column("", false), names));
+  return scrolling("Scores by domain, " + title(way.direction), element("table", head, element("tbody", rows)));
 }
 
 }  // namespace

@@ -49,6 +49,26 @@ struct Samples {
   std::set<std::string> flagged;  // with a picture that the safety checker blanked
 };
 
+std::vector<SampleRow> samples_of(const Store& store, const std::string& domain) {
+  std::vector<SampleRow> rows = store.samples();
+  if (!domain.empty()) std::erase_if(rows, [&](const SampleRow& row) { return row.domain != domain; });
+  return rows;
+}
+
+// Whether a row's sample belongs to a domain, if one is asked for.
+class Belongs {
+ public:
+  Belongs(const Store& store, const std::string& domain) : all_(domain.empty()) {
+    if (all_) return;
+    for (const SampleRow& row : samples_of(store, domain)) ids_.insert(row.id);
+  }
+  bool operator()(const std::string& sample) const { return all_ || ids_.contains(sample); }
+
+ private:
+  bool all_;
+  std::set<std::string> ids_;
+};
+
 RankCurve rank_curve(const Samples& samples, Direction direction, const MetricInfo& distance, const MetricInfo& quality,
                      const Values& distances, const Values& qualities) {
   RankCurve curve;
@@ -111,6 +131,43 @@ json to_json(const Interval& interval) {
           {"samples", interval.count}};
 }
 
+json to_json(const std::vector<MetricSummary>& summaries) {
+  json rows = json::array();
+  for (const MetricSummary& summary : summaries) {
+    rows.push_back({{"direction", name(summary.direction)},
+                    {"role", summary.role == Role::kDistance ? "distance" : "quality"},
+                    {"metric", summary.metric.name},
+                    {"title", summary.metric.title},
+                    {"formula", summary.metric.formula},
+                    {"checkpoint", summary.metric.checkpoint},
+                    {"mean", to_json(summary.mean)},
+                    {"floor", to_json(summary.floor)}});
+    if (summary.ceiling.count > 0) rows.back()["ceiling"] = to_json(summary.ceiling);
+  }
+  return rows;
+}
+
+json to_json(const std::vector<RankCurve>& curves) {
+  json plots = json::array();
+  for (const RankCurve& curve : curves) {
+    json ranks = json::array();
+    for (const Interval& rank : curve.ranks) ranks.push_back(to_json(rank));
+    plots.push_back({{"direction", name(curve.direction)},
+                     {"distance", curve.distance.name},
+                     {"quality", curve.quality.name},
+                     {"ranks", ranks},
+                     {"difference", to_json(curve.difference)},
+                     {"spearman", number(curve.spearman)},
+                     {"kendall", number(curve.kendall)},
+                     {"spearman_within", to_json(curve.spearman_within)},
+                     {"kendall_within", to_json(curve.kendall_within)},
+                     {"samples", curve.samples},
+                     {"left_out", curve.left_out},
+                     {"left_out_flagged", curve.flagged}});
+  }
+  return plots;
+}
+
 }  // namespace
 
 std::map<std::string, double> sample_means(const Store& store, Direction direction, const std::string& metric) {
@@ -123,18 +180,32 @@ std::map<std::string, double> sample_means(const Store& store, Direction directi
   return means;
 }
 
-std::vector<MetricSummary> summarize(const Store& store) {
+std::vector<std::string> domains(std::span<const SampleRow> samples) {
+  std::vector<std::string> names;
+  bool without = false;
+  for (const SampleRow& row : samples) {
+    without = without || row.domain.empty();
+    if (!row.domain.empty() && std::ranges::find(names, row.domain) == names.end()) names.push_back(row.domain);
+  }
+  if (names.size() == 1 && !without) names.clear();
+  return names;
+}
+
+std::vector<MetricSummary> summarize(const Store& store, const std::string& domain) {
+  const Belongs belongs(store, domain);
   std::vector<MetricSummary> summaries;
   for (Direction direction : store.directions()) {
     for (const MetricInfo& metric : store.metrics()) {
       std::vector<double> means, floors, ceilings;
-      for (const auto& [sample, value] : sample_means(store, direction, metric.name)) means.push_back(value);
+      for (const auto& [sample, value] : sample_means(store, direction, metric.name)) {
+        if (belongs(sample)) means.push_back(value);
+      }
       for (const FloorRow& row : store.floors(direction, metric.name)) {
-        if (row.value) floors.push_back(*row.value);
+        if (row.value && belongs(row.key.sample)) floors.push_back(*row.value);
       }
       if (direction == Direction::kI2T2I) {
         for (const CeilingRow& row : store.ceilings(metric.name)) {
-          if (row.value) ceilings.push_back(*row.value);
+          if (row.value && belongs(row.sample)) ceilings.push_back(*row.value);
         }
       }
       if (means.empty()) continue;
@@ -161,15 +232,19 @@ std::vector<Ranking> rankings(const Store& store, Direction direction, const std
   return result;
 }
 
-std::vector<RankCurve> rank_curves(const Store& store) {
+std::vector<RankCurve> rank_curves(const Store& store, const std::string& domain) {
   std::vector<RankCurve> curves;
   const std::vector<MetricInfo> metrics = store.metrics();
-  Samples samples{store.samples(), {}};
+  const Belongs belongs(store, domain);
+  Samples samples{samples_of(store, domain), {}};
   for (Direction direction : store.directions()) {
     samples.flagged.clear();
     for (const CandidateKey& key : store.flagged(direction)) samples.flagged.insert(key.sample);
     std::map<std::string, Values> values;
-    for (const MetricInfo& metric : metrics) values[metric.name] = complete_values(store, direction, metric.name);
+    for (const MetricInfo& metric : metrics) {
+      Values& own = values[metric.name] = complete_values(store, direction, metric.name);
+      std::erase_if(own, [&](const auto& entry) { return !belongs(entry.first); });
+    }
     for (const MetricInfo& distance : metrics) {
       if (role(direction, distance.inputs) != Role::kDistance || values[distance.name].empty()) continue;
       for (const MetricInfo& quality : metrics) {
@@ -179,6 +254,7 @@ std::vector<RankCurve> rank_curves(const Store& store) {
       }
     }
   }
+  if (!domain.empty()) return curves;
   for (const SetCurve& set : store.set_curves()) {
     const auto distance = std::ranges::find(metrics, set.distance, &MetricInfo::name);
     if (distance == metrics.end()) continue;
@@ -190,37 +266,21 @@ std::vector<RankCurve> rank_curves(const Store& store) {
 }
 
 json to_json(const Store& store, const std::vector<MetricSummary>& summaries, const std::vector<RankCurve>& curves) {
-  json rows = json::array(), plots = json::array();
-  for (const MetricSummary& summary : summaries) {
-    rows.push_back({{"direction", name(summary.direction)},
-                    {"role", summary.role == Role::kDistance ? "distance" : "quality"},
-                    {"metric", summary.metric.name},
-                    {"title", summary.metric.title},
-                    {"formula", summary.metric.formula},
-                    {"checkpoint", summary.metric.checkpoint},
-                    {"mean", to_json(summary.mean)},
-                    {"floor", to_json(summary.floor)}});
-    if (summary.ceiling.count > 0) rows.back()["ceiling"] = to_json(summary.ceiling);
+  json result = {{"summaries", to_json(summaries)},
+                 {"rank_curves", to_json(curves)},
+                 {"errors", store.errors().size()},
+                 {"flagged", json::object()}};
+  for (const Direction direction : store.directions()) {
+    result["flagged"][name(direction)] = store.flagged(direction).size();
   }
-  for (const RankCurve& curve : curves) {
-    json ranks = json::array();
-    for (const Interval& rank : curve.ranks) ranks.push_back(to_json(rank));
-    plots.push_back({{"direction", name(curve.direction)},
-                     {"distance", curve.distance.name},
-                     {"quality", curve.quality.name},
-                     {"ranks", ranks},
-                     {"difference", to_json(curve.difference)},
-                     {"spearman", number(curve.spearman)},
-                     {"kendall", number(curve.kendall)},
-                     {"spearman_within", to_json(curve.spearman_within)},
-                     {"kendall_within", to_json(curve.kendall_within)},
-                     {"samples", curve.samples},
-                     {"left_out", curve.left_out},
-                     {"left_out_flagged", curve.flagged}});
+  const std::vector<SampleRow> samples = store.samples();
+  for (const std::string& domain : domains(samples)) {
+    result["domains"].push_back({{"domain", domain},
+                                 {"samples", std::ranges::count(samples, domain, &SampleRow::domain)},
+                                 {"summaries", to_json(summarize(store, domain))},
+                                 {"rank_curves", to_json(rank_curves(store, domain))}});
   }
-  json flagged = json::object();
-  for (const Direction direction : store.directions()) flagged[name(direction)] = store.flagged(direction).size();
-  return {{"summaries", rows}, {"rank_curves", plots}, {"errors", store.errors().size()}, {"flagged", flagged}};
+  return result;
 }
 
 }  // namespace readback::roundtrip

@@ -1,9 +1,10 @@
-// What a run says, computed from its store alone: rankings, rank curves, means and floors. Values that a blanked
-// picture spoils (roundtrip/role.h) are in none of them: means are over the other candidates, rankings and curves over
-// the samples that have a value for every candidate.
+// What a run says, computed from its store alone: rankings, rank curves, means and floors, of all samples or of those
+// of one domain. Values that a blanked picture spoils (roundtrip/role.h) are in none of them: means are over the other
+// candidates, rankings and curves over the samples that have a value for every candidate.
 #pragma once
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,15 +49,21 @@ struct RankCurve {
   int64_t flagged = 0;   // of those: with a picture that the safety checker blanked
 };
 
-std::vector<MetricSummary> summarize(const Store& store);
+// What the samples are grouped by, in the order of first appearance. None where all samples have the same, or none.
+std::vector<std::string> domains(std::span<const SampleRow> samples);
+
+// `domain`: of its samples only; empty: of all.
+std::vector<MetricSummary> summarize(const Store& store, const std::string& domain = "");
 // Samples with all their candidates measured, in the data set's order.
 std::vector<Ranking> rankings(const Store& store, Direction direction, const std::string& distance);
-// Every (direction, distance, quality), in the order of the metrics.
-std::vector<RankCurve> rank_curves(const Store& store);
+// Every (direction, distance, quality), in the order of the metrics. `domain` as above; curves of whole sets of
+// pictures (roundtrip/set_curves.h) are there for all samples only.
+std::vector<RankCurve> rank_curves(const Store& store, const std::string& domain = "");
 // Per sample the mean score over its candidates, for tables and paired comparisons of runs. NaN-free.
 std::map<std::string, double> sample_means(const Store& store, Direction direction, const std::string& metric);
 
-// For machines: {"summaries": […], "rank_curves": […], "errors": n, "flagged": {"i2t2i": candidates, …}}.
+// For machines: {"summaries": […], "rank_curves": […], "errors": n, "flagged": {"i2t2i": candidates, …}}, and where the
+// run has domains {"domains": [{"domain", "samples": n, "summaries": […], "rank_curves": […]}, …]} besides.
 nlohmann::json to_json(const Store& store, const std::vector<MetricSummary>& summaries,
                        const std::vector<RankCurve>& curves);
 

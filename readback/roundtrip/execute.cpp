@@ -50,7 +50,8 @@ class Executor {
     const Stopwatch clock;
     std::vector<SampleRow> rows;
     for (const data::Sample& sample : plan_.samples) {
-      rows.push_back({sample.id, static_cast<int64_t>(rows.size()), "", sample.references, sample.truth});
+      rows.push_back(
+          {sample.id, static_cast<int64_t>(rows.size()), "", sample.references, sample.truth, sample.domain});
     }
     store_.add_samples(rows);
     store_.clear_errors();

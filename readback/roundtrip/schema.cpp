@@ -8,7 +8,7 @@ namespace readback::roundtrip {
 
 namespace {
 
-constexpr int64_t kVersion = 4;
+constexpr int64_t kVersion = 5;
 constexpr const char* kTables = R"(
 CREATE TABLE samples (
   sample TEXT PRIMARY KEY, position INTEGER NOT NULL, image TEXT, reference_texts TEXT NOT NULL, truth TEXT NOT NULL
@@ -48,6 +48,8 @@ CREATE TABLE ceilings (
   sample TEXT NOT NULL, metric TEXT NOT NULL, value REAL, PRIMARY KEY (metric, sample)
 ) WITHOUT ROWID;
 )";
+// What version 5 has and 4 had not.
+constexpr const char* kDomains = "ALTER TABLE samples ADD COLUMN domain TEXT NOT NULL DEFAULT '';";
 
 int64_t version_of(Database& database) {
   Statement version(database, "PRAGMA user_version");
@@ -61,12 +63,13 @@ void prepare_schema(Database& database, const std::filesystem::path& file) {
   database.transaction([&] {
     const int64_t found = version_of(database);
     if (found == kVersion) return;
-    if (found != 0 && found != 3) {
+    if (found != 0 && found != 3 && found != 4) {
       throw StoreError(describe(file.string(), fmt::format("tables of version {}", kVersion), std::to_string(found),
                                 "Another version of readback wrote them: choose another output folder"));
     }
     if (found == 0) database.execute(kTables);
-    database.execute(kCeilings);
+    if (found < 4) database.execute(kCeilings);
+    database.execute(kDomains);
     database.execute(fmt::format("PRAGMA user_version = {}", kVersion));
   });
 }

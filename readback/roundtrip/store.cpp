@@ -89,11 +89,13 @@ Store Store::open(const fs::path& folder) {
 void Store::add_samples(std::span<const SampleRow> samples) {
   Database& database = *impl_->database;
   database.transaction([&] {
-    Statement insert(database, "INSERT OR IGNORE INTO samples VALUES (?, ?, NULL, ?, ?)");
+    Statement insert(database,
+                     "INSERT INTO samples VALUES (?, ?, NULL, ?, ?, ?) ON CONFLICT (sample) DO UPDATE "
+                     "SET domain = excluded.domain WHERE domain = ''");
     for (const SampleRow& row : samples) {
       // Captions with bytes that are no UTF-8 must not end the run.
       const std::string references = json(row.references).dump(-1, ' ', false, json::error_handler_t::replace);
-      insert.run(row.id, row.position, references, row.truth);
+      insert.run(row.id, row.position, references, row.truth, row.domain);
     }
   });
 }

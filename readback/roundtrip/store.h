@@ -6,7 +6,7 @@
 //   images/ceiling/SAMPLE.png     the original drawn anew without words, where that was asked for
 //   run.sqlite    in WAL mode; a row is committed after the files that it names
 //
-//   samples       sample, position (0, 1, …), image, reference_texts (JSON array), truth
+//   samples       sample, position (0, 1, …), image, reference_texts (JSON array), truth, domain ('' = none)
 //   candidates    direction, sample, candidate, text, token_ids (JSON array), log_probability, image, image_seed,
 //                 flagged, truncated_tokens, text_seconds, image_seconds, finished
 //                 I2T2I: `text` is the caption in the middle and `image` the reconstruction; T2I2T: the other way
@@ -21,8 +21,8 @@
 //   set_curves    direction, distance, rank, fid, samples, checkpoint: all pictures of a rank against the originals
 //
 // PRAGMA user_version is the schema's: 1 had no set_curves, 2 had zeros and empty lists where 3 has NULL, 3 had no
-// ceilings. All can be read; 4 is written, and a run of 3 goes on as 4. Whatever a damaged folder holds, reading it
-// gives rows or a StoreError that names the file, the column or key, and what was expected there.
+// ceilings, 4 no domains. All can be read; 5 is written, and a run of 3 or 4 goes on as 5. Whatever a damaged folder
+// holds, reading it gives rows or a StoreError that names the file, the column or key, and what was expected there.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -44,7 +44,8 @@ struct SampleRow {
   int64_t position = 0;
   std::string image;  // relative to the run folder; empty when the original could not be read
   std::vector<std::string> references;
-  std::string truth;  // emoji scenes only
+  std::string truth;   // emoji scenes only
+  std::string domain;  // what results are grouped by, as "near-domain"; empty: none
   // T2I2T's starting text: the first reference. Empty when there is none.
   std::string prompt() const { return references.empty() ? std::string() : references.front(); }
 };
@@ -151,7 +152,8 @@ class Store {
   image::Image load_image(const std::string& relative) const;
 
   // Writing. Each call is one transaction: all of its rows or none. Errors: StoreError.
-  void add_samples(std::span<const SampleRow> samples);  // rows that are there already stay
+  // Rows that are there already stay, but take their domain where they have none: runs before version 5 lack them.
+  void add_samples(std::span<const SampleRow> samples);
   // Writes the original and gives its relative path.
   std::string set_original(const std::string& sample, const image::Image& image);
   // Inserts or replaces. What belonged to a row before goes: its errors, scores and floors, and its direction's set

@@ -102,12 +102,12 @@ uint64_t Store::seed() const { return impl_->shape.seed; }
 
 std::vector<SampleRow> Store::samples() const {
   std::vector<SampleRow> rows;
-  Statement row(*impl_->database,
-                "SELECT sample, position, image, reference_texts, truth FROM samples ORDER BY position");
+  Statement row(*impl_->database, std::string("SELECT sample, position, image, reference_texts, truth") +
+                                      (impl_->schema < 5 ? "" : ", domain") + " FROM samples ORDER BY position");
   while (row.step()) {
     const auto position = static_cast<int64_t>(rows.size());
-    rows.push_back(
-        {row.text(0), row.integer(1, position, position), image_path(row, 2).value_or(""), texts(row, 3), row.text(4)});
+    rows.push_back({row.text(0), row.integer(1, position, position), image_path(row, 2).value_or(""), texts(row, 3),
+                    row.text(4), impl_->schema < 5 ? "" : row.text(5)});
   }
   return rows;
 }

@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 nlohmann::json first_line(const std::string& text) { return nlohmann::json::parse(text.substr(0, text.find('\n'))); }
 
 TEST_F(Cli, EveryVerbHasHelpWithExamples) {
-  for (const char* verb : {"demo", "caption", "generate", "embed", "run", "report", "score", "dataset", "train",
-                           "finetune", "describe", "doctor"}) {
+  for (const char* verb : {"demo", "caption", "generate", "embed", "run", "report", "compare", "score", "dataset",
+                           "train", "finetune", "describe", "doctor"}) {
     const Outcome result = run(std::string(verb) + " --help");
     EXPECT_EQ(result.status, 0) << verb;
     EXPECT_NE(result.out.find("Examples:"), std::string::npos) << verb;

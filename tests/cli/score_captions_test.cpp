@@ -28,6 +28,29 @@ class ScoreCaptions : public Cli {
   }
 };
 
+TEST_F(ScoreCaptions, SaysWhatEachDomainScores) {
+  write_file(path("references.json"),
+             R"({"images": [{"id": 1, "domain": "near-domain"}, {"id": 2, "domain": "out-domain"}],
+    "annotations": [{"image_id": 1, "caption": "a cat sits on a mat"}, {"image_id": 2, "caption": "a brown dog runs"}]})");
+  const Outcome result = run(files() + " --metrics rouge,bleu,cider --format json");
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto metrics = nlohmann::ordered_json::parse(result.out)["metrics"];
+  for (const char* metric : {"ROUGE-L", "CIDEr"}) {
+    const auto& domains = metrics[metric]["domains"];
+    ASSERT_EQ(domains.size(), 2u) << result.out;
+    EXPECT_EQ(domains.begin().key(), "near-domain");
+    EXPECT_EQ(domains["near-domain"]["n"], 1);
+    // One caption each: the whole's mean is that of the two.
+    EXPECT_NEAR((domains["near-domain"]["value"].get<double>() + domains["out-domain"]["value"].get<double>()) / 2,
+                metrics[metric]["value"].get<double>(), 1e-12);
+  }
+  EXPECT_EQ(metrics["ROUGE-L"]["domains"]["out-domain"]["value"], 1);
+  EXPECT_EQ(metrics["BLEU-2"]["domains"]["out-domain"]["value"].get<double>(), 1);  // of its own counts
+  EXPECT_LT(metrics["BLEU-2"]["value"].get<double>(), 1);
+  const std::string text = run(files() + " --metrics rouge").out;
+  EXPECT_NE(text.find("near-domain, 1 samples"), std::string::npos) << text;
+}
+
 TEST_F(ScoreCaptions, PrintsJsonAndEverySamplesScores) {
   const Outcome result =
       run(files() + " --metrics bleu,rouge,cider,cider-d --format json --per-sample " + path("samples.jsonl"));

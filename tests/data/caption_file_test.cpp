@@ -45,6 +45,25 @@ class CaptionFileTest : public testing::Test {
   fs::path folder_;
 };
 
+TEST_F(CaptionFileTest, ReadsDomains) {
+  const std::string nocaps = write("nocaps.json", R"({"images": [{"id": 7, "domain": "near-domain"}, {"id": 8},
+    {"id": 9, "domain": "in-domain"}], "annotations": [{"image_id": 9, "caption": "a"}, {"image_id": 8, "caption": "b"},
+    {"image_id": "7", "caption": "c"}]})");
+  const CaptionFile file = read_caption_file(nocaps);
+  EXPECT_EQ(file.ids, (Ids{"9", "8", "7"}));
+  EXPECT_EQ(file.domains, (Ids{"in-domain", "", "near-domain"}));
+  const CaptionFile mine = read_caption_file(write("mine.json", R"({"7": "x", "9": "y"})"));
+  EXPECT_TRUE(mine.domains.empty());
+  EXPECT_EQ(match_captions(mine, file, /*allow_missing=*/true).domains, (Ids{"in-domain", "near-domain"}));
+  EXPECT_TRUE(match_captions(mine, mine, false).domains.empty());
+  const std::string lines = write("domains.jsonl", "{\"id\": 1, \"caption\": \"a\", \"domain\": \"far\"}\n");
+  EXPECT_EQ(read_caption_file(lines).domains, Ids{"far"});
+  const std::string table = write("domains.csv", "image,caption,domain\nx.jpg,a,far\ny.jpg,b,near\n");
+  EXPECT_EQ(read_caption_file(table).domains, (Ids{"far", "near"}));
+  const std::vector<std::string> both = {nocaps, write("more.json", R"({"9": "d"})")};
+  EXPECT_EQ(read_caption_files(both).domains, (Ids{"in-domain", "", "near-domain"}));
+}
+
 TEST_F(CaptionFileTest, ReadsEveryFormat) {
   const Captions two = {{"a cat", "one cat"}, {"a dog"}};
   expect("results.json", R"([{"image_id": 7, "caption": "a cat"}, {"image_id": "b", "caption": "a dog"}])", {"7", "b"},

@@ -6,6 +6,7 @@
 #include "readback/base/files.h"
 #include "readback/data/dataset.h"
 #include "readback/report/report.h"
+#include "readback/roundtrip/database.h"
 #include "readback/roundtrip/options.h"
 #include "tests/source_dir.h"
 #include "worlds.h"
@@ -148,6 +149,28 @@ TEST(Page, ShowsTheCeiling) {
   EXPECT_NE(html.find("drawn anew without words 81"), std::string::npos);
   EXPECT_EQ(count(html, ">without words<"), 1u);  // a column of one direction's table
   EXPECT_NE(html.find("0.812"), std::string::npos);
+}
+
+// The figures of each domain stand beside the whole's, and its curves are there to be opened.
+TEST(Page, ShowsDomainsBesideTheWhole) {
+  worlds::Folder folder("domains");
+  auto store = worlds::make_run(folder, *scenes(6), 3);
+  EXPECT_EQ(render(gather(store)).find("By domain"), std::string::npos);
+  roundtrip::Database(fs::path(folder) / "run.sqlite", roundtrip::Database::Mode::kReadWrite)
+      .execute("UPDATE samples SET domain = CASE WHEN position < 4 THEN 'near-domain' ELSE 'out<of>domain' END");
+  write_report(store, folder / "report.html");
+  const std::string html = read_file(folder / "report.html");
+  expect_well_formed(html);
+  const ReportData data = gather(store);
+  ASSERT_EQ(data.ways[0].domains.size(), 2u);
+  EXPECT_EQ(data.ways[0].domains[0].name, "near-domain");
+  EXPECT_EQ(data.ways[0].domains[0].samples, 4);
+  EXPECT_EQ(data.ways[0].domains[1].summaries.size(), data.ways[0].summaries.size());
+  ASSERT_EQ(data.ways[0].domains[1].curves.size(), data.ways[0].curves.size());
+  EXPECT_EQ(data.ways[0].domains[1].curves[0].quality.name, data.ways[0].curves[0].quality.name);
+  EXPECT_EQ(count(html, ">By domain<"), 2u);  // a table each way
+  EXPECT_NE(html.find("out&lt;of&gt;domain"), std::string::npos);
+  EXPECT_EQ(count(html, "<svg class=\"plot\""), 3u * 2 * (2 * 4));
 }
 
 TEST(Page, OneCandidateIsBestAndOnly) {

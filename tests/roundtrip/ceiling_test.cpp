@@ -124,7 +124,7 @@ TEST_F(Ceiling, ANewPictureIsMeasuredAnew) {
 
 TEST_F(Ceiling, ARunOfTheVersionBeforeGoesOn) {
   Database(folder_.path() / "run.sqlite", Database::Mode::kReadWrite)
-      .execute("DROP TABLE ceilings; PRAGMA user_version = 3");
+      .execute("DROP TABLE ceilings; ALTER TABLE samples DROP COLUMN domain; PRAGMA user_version = 3");
   EXPECT_TRUE(Store::open(folder_).ceilings("shade-image").empty());
   Store store = open();
   draw(store);

@@ -14,7 +14,8 @@ const score::MetricInfo kImage{"image", "", "", score::Direction::kLowerIsBetter
 const score::MetricInfo kText{"text", "", "", score::Direction::kHigherIsBetter, score::Inputs::kReferences, ""};
 
 // A store with given scores: rows[sample][candidate] = {image distance, text quality}.
-Store store_of(const std::filesystem::path& folder, const std::vector<std::vector<std::pair<double, double>>>& rows) {
+Store store_of(const std::filesystem::path& folder, const std::vector<std::vector<std::pair<double, double>>>& rows,
+               const std::vector<std::string>& domains = {}) {
   RunOptions options = fakes::options(static_cast<int64_t>(rows.front().size()));
   options.directions = {Direction::kI2T2I};
   Store store = Store::open_for_writing(folder, fakes::manifest(options));
@@ -23,7 +24,9 @@ Store store_of(const std::filesystem::path& folder, const std::vector<std::vecto
   std::vector<SampleRow> samples;
   std::vector<ScoreRow> scores;
   for (size_t s = 0; s < rows.size(); ++s) {
-    samples.push_back({std::to_string(9 - s), static_cast<int64_t>(s), "", {}, ""});  // ids against the order
+    // ids against the order
+    samples.push_back(
+        {std::to_string(9 - s), static_cast<int64_t>(s), "", {}, "", domains.empty() ? std::string() : domains[s]});
     for (size_t c = 0; c < rows[s].size(); ++c) {
       const CandidateKey key{Direction::kI2T2I, samples.back().id, static_cast<int64_t>(c)};
       scores.push_back({key, "image", rows[s][c].first});
@@ -103,6 +106,44 @@ TEST(RankCurves, ARunWithoutScoresHasNone) {
   EXPECT_TRUE(summarize(store).empty());
 }
 
+TEST(Domains, KeepTheOrderOfFirstAppearance) {
+  const auto names = [](const std::vector<std::string>& of_samples) {
+    std::vector<SampleRow> rows;
+    for (const std::string& domain : of_samples) rows.push_back({"", 0, "", {}, "", domain});
+    return domains(rows);
+  };
+  EXPECT_EQ(names({"near", "in", "near", "out"}), (std::vector<std::string>{"near", "in", "out"}));
+  EXPECT_EQ(names({"near", ""}), (std::vector<std::string>{"near"}));
+  EXPECT_TRUE(names({"near", "near"}).empty());  // nothing to tell apart
+  EXPECT_TRUE(names({"", ""}).empty());
+}
+
+TEST(Domains, HaveMeansAndCurvesOfTheirOwn) {
+  fakes::Folder folder;
+  const Store store =
+      store_of(folder, {{{0.1, 3}, {0.2, 1}}, {{0.3, 2}, {0.4, 6}}, {{0.6, 7}, {0.5, NAN}}}, {"near", "out", "near"});
+  EXPECT_EQ(rank_curves(store).at(0).samples, 2);
+  const RankCurve near = rank_curves(store, "near").at(0), out = rank_curves(store, "out").at(0);
+  EXPECT_EQ(near.samples, 1);
+  EXPECT_EQ(near.left_out, 1);
+  EXPECT_EQ(near.ranks[0].mean, 3);
+  EXPECT_EQ(out.left_out, 0);
+  EXPECT_EQ(out.difference.mean, -4);
+  const auto summaries = summarize(store, "near");
+  ASSERT_EQ(summaries.size(), 2u);
+  EXPECT_DOUBLE_EQ(summaries[0].mean.mean, (0.15 + 0.55) / 2);
+  EXPECT_DOUBLE_EQ(summaries[1].mean.mean, (2 + 7) / 2.0);
+  EXPECT_EQ(summaries[0].floor.count, 0);
+  EXPECT_TRUE(summarize(store, "far").empty());
+  EXPECT_TRUE(rank_curves(store, "far").empty());
+  const nlohmann::json json = to_json(store, summarize(store), rank_curves(store));
+  ASSERT_EQ(json.at("domains").size(), 2u);
+  EXPECT_EQ(json["domains"][0]["domain"], "near");
+  EXPECT_EQ(json["domains"][0]["samples"], 2);
+  EXPECT_EQ(json["domains"][1]["summaries"][1]["mean"]["mean"], 4);
+  EXPECT_EQ(json["domains"][1]["rank_curves"][0]["difference"]["mean"], -4);
+}
+
 TEST(Roles, FollowFromTheDirection) {
   EXPECT_EQ(role(Direction::kI2T2I, score::Inputs::kImages), Role::kDistance);
   EXPECT_EQ(role(Direction::kI2T2I, score::Inputs::kImageTruth), Role::kDistance);
@@ -144,6 +185,7 @@ TEST(Loop, BetterCaptionsComeBackNearer) {
   EXPECT_TRUE(json.at("rank_curves")[1].at("kendall_within").at("mean").is_null());
   EXPECT_EQ(json.at("summaries")[0].at("floor").at("samples"), 40);
   EXPECT_EQ(json.at("errors"), 0);
+  EXPECT_FALSE(json.contains("domains"));
   // T2I2T comes back exactly, so nothing varies and no correlation exists.
   EXPECT_TRUE(json.at("rank_curves")[1].at("spearman").is_null());
 }

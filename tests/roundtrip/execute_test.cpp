@@ -6,6 +6,7 @@
 #include <set>
 
 #include "fakes.h"
+#include "readback/roundtrip/database.h"
 
 namespace readback::roundtrip {
 namespace {
@@ -83,6 +84,31 @@ TEST(Execute, ASecondStartHasNothingLeftToDo) {
   captioner.calls = generator.calls = 0;
   const Summary again = fakes::run(folder, fakes::options(), dataset, captioner, generator);
   EXPECT_EQ(again.done_before, again.units);
+  EXPECT_EQ(captioner.calls + generator.calls, 0u);
+  EXPECT_EQ(fakes::contents(folder), before);
+}
+
+TEST(Execute, DomainsAreKeptAndReachARunOfTheVersionBefore) {
+  fakes::Folder folder;
+  fakes::Dataset dataset(4);
+  dataset.has_domains = true;
+  fakes::Captioner captioner;
+  fakes::Generator generator;
+  fakes::run(folder, fakes::options(), dataset, captioner, generator);
+  const auto kept = [&] {
+    std::string all;
+    for (const SampleRow& row : Store::open(folder).samples()) all += row.id + " " + row.domain + "; ";
+    return all;
+  };
+  const std::string whole = "s/0 even; s/1 odd; s/2 even; s/3 odd; ";
+  EXPECT_EQ(kept(), whole);
+  const auto before = fakes::contents(folder);
+  Database(folder.path() / "run.sqlite", Database::Mode::kReadWrite)
+      .execute("ALTER TABLE samples DROP COLUMN domain; PRAGMA user_version = 4");
+  EXPECT_EQ(kept(), "s/0 ; s/1 ; s/2 ; s/3 ; ");  // can be read
+  captioner.calls = generator.calls = 0;
+  fakes::run(folder, fakes::options(), dataset, captioner, generator);
+  EXPECT_EQ(kept(), whole);
   EXPECT_EQ(captioner.calls + generator.calls, 0u);
   EXPECT_EQ(fakes::contents(folder), before);
 }

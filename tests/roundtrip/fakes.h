@@ -34,6 +34,7 @@ class Dataset : public data::Dataset {
     data::Sample result{"s/" + std::to_string(key), std::to_string(key) + ".png", {}, ""};
     if (key != without_text) result.references = {text(original(key)), text(original(key) + 1)};
     if (key == without_image) result.image_name.clear();
+    if (has_domains) result.domain = key % 2 == 0 ? "even" : "odd";
     return result;
   }
   image::Image load_image(int64_t index) const override {
@@ -47,6 +48,7 @@ class Dataset : public data::Dataset {
   static int original(int64_t key) { return 60 + static_cast<int>(key * 37 % 120); }
 
   int64_t broken = -1, without_text = -1, without_image = -1;
+  bool has_domains = false;
 
  private:
   int64_t size_;

@@ -116,7 +116,8 @@ TEST(Store, DamagedRunsAreErrors) {
 TEST(Store, RowsComeBackAsTheyWent) {
   fakes::Folder folder;
   Store store = Store::open_for_writing(folder, fakes::manifest(fakes::options()));
-  const std::vector<SampleRow> samples = {{"b", 0, "", {"say \"b\"", "β"}, "{\"objects\":[]}"}, {"a", 1, "", {}, ""}};
+  const std::vector<SampleRow> samples = {{"b", 0, "", {"say \"b\"", "β"}, "{\"objects\":[]}", "near"},
+                                          {"a", 1, "", {}, ""}};
   store.add_samples(samples);
   store.add_samples(samples);  // a resume adds nothing
   EXPECT_EQ(store.set_original("a", fakes::grey(9)), "images/originals/a.png");
@@ -126,6 +127,8 @@ TEST(Store, RowsComeBackAsTheyWent) {
   EXPECT_EQ(rows[0].references, samples[0].references);
   EXPECT_EQ(rows[0].prompt(), "say \"b\"");
   EXPECT_EQ(rows[0].truth, samples[0].truth);
+  EXPECT_EQ(rows[0].domain, "near");
+  EXPECT_EQ(rows[1].domain, "");
   EXPECT_EQ(store.load_image(rows[1].image), fakes::grey(9));
 
   CandidateRow row{{Direction::kT2I2T, "a", 3}};

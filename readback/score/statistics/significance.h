@@ -20,6 +20,12 @@ struct PermutationOptions {
 // NaN. Errors: DataError when a and b differ in samples or width.
 std::vector<double> paired_permutation(const Aggregate& a, const Aggregate& b, const PermutationOptions& options = {});
 
+// One value of two systems over the same samples.
+struct PairedTest {
+  Interval difference;       // the one's minus the other's, bootstrap by pairs
+  double p = 1, p_holm = 1;  // of paired_permutation(); the latter corrected by holm() for all that were made together
+};
+
 // Holm's step-down correction: p-values that hold for all tests together, in the order given, at most 1. NaN stays NaN
 // and counts as no test.
 std::vector<double> holm(std::span<const double> p_values);
