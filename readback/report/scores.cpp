@@ -47,28 +47,6 @@ Markup summary_rows(const Way& way, Role role) {
   return rows;
 }
 
-Markup summary_table(const Way& way) {
-  const auto group = [&](Role role, const std::string& name) {
-    const Markup rows = summary_rows(way, role);
-    if (rows.empty()) return rows;
-    return element(
-        "tbody",
-        element("tr.group-row",
-                element("th", Attributes{{"colspan", has_ceiling(way) ? "8" : "7"}, {"scope", "rowgroup"}}, name)),
-        rows);
-  };
-  const Markup body = group(Role::kQuality, fmt::format("There: the {} in the middle", middle(way.direction))) +
-                      group(Role::kDistance, fmt::format("And back: the {} at the end", end(way.direction)));
-  if (body.empty()) return {};
-  const Markup head =
-      element("thead", element("tr", column("Score", false), column("", false), column("mean"), column("95 % interval"),
-                               column("random pairs"), has_ceiling(way) ? column("without words") : Markup(),
-                               column("", false), column("samples")));
-  return element("div", Attributes{{"class", std::string("way ") + roundtrip::name(way.direction)}},
-                 element("h3", title(way.direction)),
-                 scrolling("Scores, " + title(way.direction), element("table", head, body)), domain_table(way));
-}
-
 // Each score of all samples, and beside it that of every domain.
 Markup domain_table(const Way& way) {
   if (way.domains.empty()) return {};
@@ -92,6 +70,28 @@ Markup domain_table(const Way& way) {
   }
   const Markup head = element("thead", element("tr", column("By domain", false), column("", false), names));
   return scrolling("Scores by domain, " + title(way.direction), element("table", head, element("tbody", rows)));
+}
+
+Markup summary_table(const Way& way) {
+  const auto group = [&](Role role, const std::string& name) {
+    const Markup rows = summary_rows(way, role);
+    if (rows.empty()) return rows;
+    return element(
+        "tbody",
+        element("tr.group-row",
+                element("th", Attributes{{"colspan", has_ceiling(way) ? "8" : "7"}, {"scope", "rowgroup"}}, name)),
+        rows);
+  };
+  const Markup body = group(Role::kQuality, fmt::format("There: the {} in the middle", middle(way.direction))) +
+                      group(Role::kDistance, fmt::format("And back: the {} at the end", end(way.direction)));
+  if (body.empty()) return {};
+  const Markup head =
+      element("thead", element("tr", column("Score", false), column("", false), column("mean"), column("95 % interval"),
+                               column("random pairs"), has_ceiling(way) ? column("without words") : Markup(),
+                               column("", false), column("samples")));
+  return element("div", Attributes{{"class", std::string("way ") + roundtrip::name(way.direction)}},
+                 element("h3", title(way.direction)),
+                 scrolling("Scores, " + title(way.direction), element("table", head, body)), domain_table(way));
 }
 
 }  // namespace

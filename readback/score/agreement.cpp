@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -11,6 +12,8 @@
 
 #include "readback/base/error.h"
 #include "readback/base/lines.h"
+#include "readback/data/columns.h"
+#include "readback/data/ids.h"
 #include "readback/score/text/words.h"
 #include "readback/text/unicode.h"
 
@@ -139,12 +142,84 @@ std::vector<JudgedImage> read_judged_images(JudgementLayout layout, const fs::pa
   return images;
 }
 
+// Lower-case letters and digits: what is left of a caption that was written down elsewhere.
+std::string words_of(const std::string& text) {
+  std::string words;
+  for (const char c : text) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
+      words += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    } else if (!words.empty() && words.back() != ' ') {
+      words += ' ';
+    }
+  }
+  return std::string(trimmed(words));
+}
+
+std::optional<double> rating_in(const std::string& field) {
+  const std::string_view text = trimmed(field);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 5)) return std::nullopt;
+  return value;
+}
+
+// Composite's captions and ratings of one line. How many there are is seen from where the ratings begin.
+std::vector<JudgedCaption> composite_captions(const Line& line) {
+  constexpr size_t kFirst = 28;
+  const std::vector<std::string>& fields = line.columns;
+  size_t ratings = kFirst;
+  while (ratings < fields.size() && !rating_in(fields[ratings])) ++ratings;
+  const size_t count = std::max(ratings, kFirst) - kFirst;
+  std::vector<JudgedCaption> judged;
+  for (size_t i = 0; i < count && ratings + i < fields.size(); ++i) {
+    if (const auto rating = rating_in(fields[ratings + i])) judged.push_back({"", fields[kFirst + i], {*rating}});
+  }
+  if (judged.size() < count || judged.empty()) {
+    line.fail(
+        "28 columns between semicolons, captions and as many ratings from 0 to 5",
+        fmt::format("{} columns and {} ratings. Take lines away that are no judgements", fields.size(), judged.size()));
+  }
+  return judged;
+}
+
+std::vector<JudgedImage> read_composite(const fs::path& path, const fs::path& captions) {
+  const data::CaptionFile own = data::read_caption_file(captions);
+  std::unordered_map<std::string, size_t> places, indices;
+  for (size_t i = 0; i < own.ids.size(); ++i) places.emplace(data::image_key(own.ids[i]), i);
+  const std::string text = read_text(path);
+  std::vector<JudgedImage> images;
+  int64_t number = 0;
+  for (const std::string_view view : lines_of(text)) {
+    if (++number == 1 || is_blank(view)) continue;
+    Line line{fmt::format("{}, line {}", path.string(), number), data::split_fields(view, ';')};
+    std::vector<JudgedCaption> judged = composite_captions(line);
+    const std::string& address = line.columns[27];
+    const std::string name = address.substr(address.find_last_of('/') + 1);
+    const auto place = places.find(data::image_key(name));
+    if (place == places.end()) line.fail("an image that has captions in " + captions.string(), "\"" + name + "\"");
+    const auto [index, is_new] = indices.try_emplace(place->first, images.size());
+    if (is_new) images.push_back({name, own.captions[place->second], {}});
+    JudgedImage& image = images[index->second];
+    for (JudgedCaption& caption : judged) {
+      caption.id = fmt::format("{} {}", name, image.judged.size());
+      image.judged.push_back(std::move(caption));
+    }
+  }
+  return images;
+}
+
 // Removes what the layout's protocol does not compare; returns how many judged captions that takes away.
 int64_t separate_own_captions(JudgementLayout layout, JudgedImage& image) {
   if (layout == JudgementLayout::kFlickr8kExpert) {
     return static_cast<int64_t>(std::erase_if(image.judged, [&](const JudgedCaption& caption) {
       return std::ranges::find(image.references, caption.text) != image.references.end();
     }));
+  }
+  if (layout == JudgementLayout::kComposite) {
+    for (const JudgedCaption& caption : image.judged) {
+      std::erase_if(image.references, [&](const std::string& own) { return words_of(own) == words_of(caption.text); });
+    }
+    return 0;
   }
   for (const JudgedCaption& caption : image.judged) {
     const auto own = std::ranges::find(image.references, caption.text);
@@ -158,12 +233,16 @@ int64_t separate_own_captions(JudgementLayout layout, JudgedImage& image) {
 JudgementLayout parse_judgement_layout(const std::string& name) {
   if (name == "flickr8k-expert") return JudgementLayout::kFlickr8kExpert;
   if (name == "flickr8k-crowdflower") return JudgementLayout::kFlickr8kCrowdFlower;
-  throw UsageError(describe("layout", "flickr8k-expert or flickr8k-crowdflower", "\"" + name + "\""));
+  if (name == "composite") return JudgementLayout::kComposite;
+  throw UsageError(describe("layout", "flickr8k-expert, flickr8k-crowdflower or composite", "\"" + name + "\""));
 }
 
 Judgements read_judgements(JudgementLayout layout, const fs::path& judgements, const fs::path& captions) {
   Judgements result;
-  for (JudgedImage& image : read_judged_images(layout, judgements, read_captions(captions))) {
+  std::vector<JudgedImage> images = layout == JudgementLayout::kComposite
+                                        ? read_composite(judgements, captions)
+                                        : read_judged_images(layout, judgements, read_captions(captions));
+  for (JudgedImage& image : images) {
     result.left_out += separate_own_captions(layout, image);
     if (image.judged.empty()) continue;
     if (image.references.empty()) {
@@ -173,6 +252,7 @@ Judgements read_judgements(JudgementLayout layout, const fs::path& judgements, c
     for (const JudgedCaption& caption : image.judged) {
       for (const double rating : caption.ratings) {
         result.captions.ids.push_back(caption.id);
+        result.image_names.push_back(image.name);
         result.captions.candidates.push_back(caption.text);
         result.captions.references.push_back(image.references);
         result.ratings.push_back(rating);
@@ -185,6 +265,18 @@ Judgements read_judgements(JudgementLayout layout, const fs::path& judgements, c
     throw DataError(describe(judgements.string(), "captions that are not their image's own", "none"));
   }
   return result;
+}
+
+void append(Judgements& judgements, const Judgements& more) {
+  const auto join = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+  join(judgements.captions.ids, more.captions.ids);
+  join(judgements.captions.candidates, more.captions.candidates);
+  join(judgements.captions.references, more.captions.references);
+  join(judgements.image_names, more.image_names);
+  join(judgements.ratings, more.ratings);
+  for (const int64_t image : more.image) judgements.image.push_back(judgements.images + image);
+  judgements.images += more.images;
+  judgements.left_out += more.left_out;
 }
 
 Agreement agreement(std::span<const double> values, const Judgements& judgements, const BootstrapOptions& options) {

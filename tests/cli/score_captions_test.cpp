@@ -151,5 +151,60 @@ TEST_F(ScoreCaptions, AgreeWithPeopleWhereTheyKnowTheWords) {
   EXPECT_GT(bleu["tau_c"], 0.5);
 }
 
+TEST_F(ScoreCaptions, AgreeWithPeopleOnPairs) {
+  write_file(path("pairs.jsonl"), R"({"image": "x.jpg", "captions": ["a cat sits", "red"], "votes": [40, 8], )"
+                                  R"("category": "HC", "references": ["a cat sits down", "the cat sits"]})"
+                                  "\n"
+                                  R"({"image": "y.jpg", "captions": ["blue", "a dog runs"], "votes": [8, 40], )"
+                                  R"("category": "MM", "references": ["the dog runs", "a dog runs fast"]})");
+  const std::string verb =
+      "score agreement --layout pascal-50s --metrics rouge,bleu --judgements " + path("pairs.jsonl");
+  const Outcome result = run(verb + " --num-references 1 --draws 3 --format json --data-set " + path("judged.jsonl"));
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto rouge = nlohmann::json::parse(result.out)["metrics"]["ROUGE-L"];
+  EXPECT_EQ(rouge["accuracy"]["value"], 1);
+  EXPECT_EQ(rouge["categories"]["HC"]["value"], 1);
+  EXPECT_EQ(rouge["categories"]["MM"]["n"], 1);
+  EXPECT_NE(run(verb).out.find("HC"), std::string::npos);
+  EXPECT_NE(read_file(path("judged.jsonl")).find(R"({"id":"0 B","image":"x.jpg","captions":["red"]})"),
+            std::string::npos);
+  EXPECT_EQ(run(verb + " --captions " + path("first.txt")).status, 2);
+}
+
+// The words are drawn and read back; what comes back is a value of the judged caption as any other.
+TEST_F(ScoreCaptions, AgreementOfWhatComesBack) {
+  write_file(path("captions.txt"),
+             "1.jpg#0\ta fox on a blue background\n2.jpg#0\ta cat on a red background\n3.jpg#0\ta rocket on a pink "
+             "background\n");
+  write_file(path("judgements.txt"), "1.jpg\t3.jpg#0\t4\t4\t3\n1.jpg\t2.jpg#0\t1\t1\t1\n2.jpg\t3.jpg#0\t1\t1\t2\n");
+  const std::string verb = "score agreement --layout flickr8k-expert --metrics rouge --format json --judgements " +
+                           path("judgements.txt") + " --captions " + path("captions.txt");
+  ASSERT_EQ(run(verb + " --data-set " + path("judged.jsonl")).status, 0);
+  std::string data_set = read_file(path("judged.jsonl"));
+  EXPECT_NE(data_set.find(R"({"id":"1.jpg 3.jpg#0","image":"1.jpg","captions":["a rocket on a pink background"]})"),
+            std::string::npos)
+      << data_set;
+  for (const std::string picture : {R"("image":"1.jpg",)", R"("image":"2.jpg",)"}) {  // there are none here
+    for (size_t at = 0; (at = data_set.find(picture)) != std::string::npos;) data_set.erase(at, picture.size());
+  }
+  write_file(path("judged.jsonl"), data_set);
+  const Outcome made = run("run jsonl:" + path("judged.jsonl") +
+                           " --directions t2i2t --num-candidates 1 --num-inference-steps 1 --metrics clip-text,cider "
+                           "--output " +
+                           path("run"));
+  ASSERT_EQ(made.status, 0) << made.err;
+  const Outcome result = run(verb + " --run " + path("run"));
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto metrics = nlohmann::json::parse(result.out)["metrics"];
+  for (const char* name : {"clip-text", "cider", "ROUGE-L"}) {
+    ASSERT_TRUE(metrics.contains(name)) << name;
+    EXPECT_EQ(metrics[name]["n"], 9) << name;
+  }
+  write_file(path("judgements.txt"), "2.jpg\t1.jpg#0\t4\t4\t3\n");
+  const Outcome other = run(verb + " --run " + path("run"));
+  EXPECT_EQ(other.status, 1);
+  EXPECT_NE(other.err.find("whose samples are the judged captions"), std::string::npos) << other.err;
+}
+
 }  // namespace
 }  // namespace readback

@@ -21,6 +21,7 @@ using Texts = std::vector<std::string>;
 
 constexpr JudgementLayout kExpert = JudgementLayout::kFlickr8kExpert;
 constexpr JudgementLayout kCrowdFlower = JudgementLayout::kFlickr8kCrowdFlower;
+constexpr JudgementLayout kComposite = JudgementLayout::kComposite;
 
 constexpr const char* kCaptions =
     "1.jpg#0\tA dog runs .\n"
@@ -98,6 +99,45 @@ TEST_F(JudgementsTest, CrowdFlowersJudgedCaptionsAreNoReferences) {
   EXPECT_EQ(found.ratings, (std::vector<double>{0.6666666667, 0.25, 0}));
   EXPECT_EQ(found.images, 2);
   EXPECT_EQ(found.left_out, 0);
+}
+
+// A line as Mechanical Turk's results have it: 27 columns of the task come first.
+std::string composite(const std::string& rest) { return std::string(27, ';') + rest; }
+
+TEST_F(JudgementsTest, CompositesOwnCaptionsAreNoReferences) {
+  const std::string captions =
+      "1.jpg#0\tA dog runs .\n1.jpg#1\tThe dog is running .\n2.jpg#0\tA cat .\n2.jpg#1\tOne cat .\n";
+  const Judgements found =
+      read(kComposite,
+           "HITId;…\n" + composite("http://a.b/c/1.jpg;a dog, runs;\"two; cats\";dog;5;1;2.5;;\n") +
+               composite("http://a.b/c/2.jpg;A CAT;a bird;5;0\r\n") + "\n",
+           captions);
+  EXPECT_EQ(found.captions.candidates, (Texts{"a dog, runs", "two; cats", "dog", "A CAT", "a bird"}));
+  EXPECT_EQ(found.captions.ids, (Texts{"1.jpg 0", "1.jpg 1", "1.jpg 2", "2.jpg 0", "2.jpg 1"}));
+  EXPECT_EQ(found.image_names[3], "2.jpg");
+  EXPECT_EQ(found.captions.references[1], Texts{"The dog is running ."});
+  EXPECT_EQ(found.captions.references[4], Texts{"One cat ."});
+  EXPECT_EQ(found.ratings, (std::vector<double>{5, 1, 2.5, 5, 0}));
+  EXPECT_EQ(found.image, (std::vector<int64_t>{0, 0, 0, 1, 1}));
+
+  // COCO's ids are numbers, its files' names are longer.
+  const Judgements coco =
+      read(kComposite, "…\n" + composite("http://a/COCO_val2014_000000000042.jpg;a;b;c;d;1;2;3;4\n"),
+           R"({"annotations": [{"image_id": 42, "caption": "the sea"}]})");
+  EXPECT_EQ(coco.captions.references[3], Texts{"the sea"});
+  Judgements both = found;
+  append(both, coco);
+  EXPECT_EQ(both.images, 3);
+  EXPECT_EQ(both.image, (std::vector<int64_t>{0, 0, 0, 1, 1, 2, 2, 2, 2}));
+  EXPECT_EQ(both.captions.references[8], Texts{"the sea"});
+
+  EXPECT_EQ(message(kComposite, "…\n" + composite("http://a/1.jpg;a;b;5\n"), captions),
+            "judgements.txt, line 2: expected 28 columns between semicolons, captions and as many ratings from 0 to 5, "
+            "got 31 columns and 1 ratings. Take lines away that are no judgements");
+  EXPECT_EQ(message(kComposite, "…\nall;2\n", captions).find("judgements.txt, line 2: expected 28 columns"), 0u);
+  EXPECT_EQ(message(kComposite, "…\n" + composite("http://a/9.jpg;a;5\n"), captions)
+                .find("judgements.txt, line 2: expected an image that has captions in "),
+            0u);
 }
 
 TEST_F(JudgementsTest, SayWhereAFileIsWrong) {
