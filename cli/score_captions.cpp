@@ -150,12 +150,10 @@ void score_captions(const CaptionsFlags& flags) {
     const std::vector<score::Interval> intervals = pending[g].get();
     for (size_t i = 0; i < group.scores.size(); ++i) {
       const score::CaptionScore& score = group.scores[i];
-      table.lines.push_back({score.title,
-                             score.formula,
-                             intervals[i],
-                             {},
-                             {},
-                             {{"undefined", note_undefined(score.title, score.samples)}}});
+      table.lines.push_back({.title = score.title,
+                             .formula = score.formula,
+                             .value = intervals[i],
+                             .more = {{"undefined", note_undefined(score.title, score.samples)}}});
       columns.push_back({group.scores[i].title, &group.scores[i].samples});
     }
   }
