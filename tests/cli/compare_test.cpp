@@ -32,7 +32,7 @@ TEST_F(CompareVerb, PrintsATableAndJson) {
   const std::string runs = path("first") + " " + path("second");
   const Outcome text = run("compare " + runs + " --by-domain --disagree cider --top 1");
   ASSERT_EQ(text.status, 0) << text.err;
-  for (const std::string part :
+  for (const std::string& part :
        {path("first") + ": 3 samples, 2 candidates; the baseline", std::string("3 samples are in all runs"),
         std::string("seed  0 against 1"), std::string("t2i2t  CIDEr (cider, higher is better), 3 samples"),
         std::string("(cider, higher is better), near, 2 samples"), std::string("to the baseline, p = "),

@@ -34,7 +34,7 @@ class Compare : public testing::Test {
     Manifest manifest = fakes::manifest(options);
     change(manifest);
     const std::string run = std::to_string(runs.size());
-    Store store = Store::open_for_writing(folder_.path() / run, manifest);
+    Store store = Store::open_for_writing(folder_.path() / std::to_string(made_++), manifest);
     for (const score::MetricInfo& metric : metrics) store.put_metric(metric);
     std::vector<SampleRow> rows;
     for (const Sample& sample : samples) {
@@ -79,6 +79,7 @@ class Compare : public testing::Test {
 
  private:
   fakes::Folder folder_;
+  int made_ = 0;
 };
 
 TEST_F(Compare, TestsPairsOfSamples) {
