@@ -63,7 +63,7 @@ void print_side(const std::string& run, const DisagreeingSide& side) {
 void print_runs(const RunComparison& comparison) {
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
     const roundtrip::ComparedRun& run = comparison.runs[i];
-    fmt::print("{}  {}: {} samples, {} candidates{}\n", i + 1, run.folder, with_commas(run.samples), run.candidates,
+    fmt::print("{}  {}: {}, {} candidates{}\n", i + 1, run.folder, counted(run.samples), run.candidates,
                i == comparison.baseline ? "; the baseline" : "");
     if (run.alone > 0) fmt::print("   {} of its samples are not in all runs\n", with_commas(run.alone));
   }
@@ -86,12 +86,12 @@ void print_runs(const RunComparison& comparison) {
 void print_text(const RunComparison& comparison, const std::vector<Pair>& pairs, const CompareFlags& flags) {
   print_runs(comparison);
   for (const roundtrip::ComparedMetric& row : comparison.metrics) {
-    fmt::print("\n{}  {}{}, {} samples\n", name(row.direction), metric_title(row.metric),
-               row.domain.empty() ? "" : ", " + row.domain, with_commas(row.values.front().count));
+    fmt::print("\n{}  {}{}, {}\n", name(row.direction), metric_title(row.metric),
+               row.domain.empty() ? "" : ", " + row.domain, counted(row.values.front().count));
     for (size_t i = 0; i < row.values.size(); ++i) {
-      fmt::print("{:>3}  {:>8.4f}  {:<18}", i + 1, row.values[i].mean, interval_text(row.values[i]));
-      if (row.tests[i]) fmt::print("  {}", test_text(*row.tests[i]));
-      fmt::print("\n");
+      const std::string test = row.tests[i] ? test_text(*row.tests[i]) : "";
+      fmt::print("{:>3}  {:>8.4f}  {:<{}}{}\n", i + 1, row.values[i].mean, interval_text(row.values[i]),
+                 test.empty() ? 0 : 22, test);
     }
   }
   const std::string& baseline = comparison.runs[comparison.baseline].folder;

@@ -25,8 +25,8 @@ void print_text(const ScoreTable& table) {
     if (line.comparison) fmt::print("  {}", test_text(line.comparison->test));
     fmt::print("\n");
     for (const auto& [domain, value] : line.domains) {
-      fmt::print("{:<{}}  {:>8.4f}  {:<18}  {}, {} samples\n", "", width, value.mean, interval_text(value), domain,
-                 with_commas(value.count));
+      fmt::print("{:<{}}  {:>8.4f}  {:<18}  {}, {}\n", "", width, value.mean, interval_text(value), domain,
+                 counted(value.count));
     }
   }
   fmt::print("\n");
@@ -65,6 +65,8 @@ void add_test(ordered_json& object, const score::PairedTest& test) {
   object["p"] = number(test.p);
   object["p_holm"] = number(test.p_holm);
 }
+
+std::string counted(int64_t samples) { return with_commas(samples) + (samples == 1 ? " sample" : " samples"); }
 
 std::string interval_text(const score::Interval& interval) {
   if (std::isnan(interval.low)) return "";

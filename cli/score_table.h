@@ -50,6 +50,7 @@ nlohmann::ordered_json number(double value);  // NaN becomes null
 nlohmann::ordered_json to_json(const score::Interval& interval);
 // Adds "difference", "p" and "p_holm" to an object.
 void add_test(nlohmann::ordered_json& object, const score::PairedTest& test);
+std::string counted(int64_t samples);                        // "1 sample", "4,500 samples"
 std::string interval_text(const score::Interval& interval);  // "[0.1234, 0.2345]"; empty where there is none
 std::string test_text(const score::PairedTest& test);        // "+0.0123 [0.0012, 0.0234] to the baseline, p = …"
 

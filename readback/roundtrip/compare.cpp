@@ -79,11 +79,31 @@ const MetricInfo* find(const std::vector<MetricInfo>& metrics, const std::string
   return found == metrics.end() ? nullptr : &*found;
 }
 
+void check(const CompareOptions& options) {
+  check_options(options);
+  if (!options.by.empty() && options.candidate != CandidateValue::kBest) {
+    throw UsageError(describe("by", "candidate to be best, since it finds the best one", name_of(options.candidate)));
+  }
+}
+
+// Why a run's values of a metric cannot be compared with the baseline's; empty where they can.
+std::string why_not(const MetricInfo& baseline, const MetricInfo* other, const Store& run) {
+  const std::string folder = run.folder().string();
+  if (other == nullptr) return folder + " has not measured it";
+  if (other->checkpoint != baseline.checkpoint) {
+    return fmt::format("{} measured it by {}, the baseline by {}", folder, other->checkpoint, baseline.checkpoint);
+  }
+  if (other->formula != baseline.formula || other->direction != baseline.direction) {
+    return fmt::format("{} measured \"{}\", the baseline \"{}\"", folder, other->formula, baseline.formula);
+  }
+  return "";
+}
+
 class Comparer {
  public:
   Comparer(std::span<const Store> runs, size_t baseline, const CompareOptions& options)
       : runs_(runs), options_(options) {
-    check_options(options);
+    check(options);
     if (runs.size() < 2) throw UsageError(describe("runs to compare", "two or more", std::to_string(runs.size())));
     if (baseline >= runs.size()) {
       throw UsageError(
@@ -195,15 +215,7 @@ class Comparer {
       if (!wanted(metric.name) || !names.erase(metric.name)) continue;
       std::string why;
       for (size_t i = 0; i < runs_.size() && why.empty(); ++i) {
-        const MetricInfo* other = find(measured[i], metric.name);
-        const std::string folder = runs_[i].folder().string();
-        if (other == nullptr) {
-          why = folder + " has not measured it";
-        } else if (other->checkpoint != metric.checkpoint) {
-          why = fmt::format("{} measured it by {}, the baseline by {}", folder, other->checkpoint, metric.checkpoint);
-        } else if (other->formula != metric.formula || other->direction != metric.direction) {
-          why = fmt::format("{} measured \"{}\", the baseline \"{}\"", folder, other->formula, metric.formula);
-        }
+        why = why_not(metric, find(measured[i], metric.name), runs_[i]);
       }
       if (why.empty()) {
         common.push_back(metric);
@@ -302,7 +314,7 @@ RunComparison compare(std::span<const Store> runs, size_t baseline, const Compar
 
 std::vector<Disagreement> disagreements(const Store& baseline, const Store& other, Direction direction,
                                         const std::string& metric, int64_t top, const CompareOptions& options) {
-  check_options(options);
+  check(options);
   for (const Store* run : {&baseline, &other}) {
     const std::vector<MetricInfo> measured = run->metrics();
     if (find(measured, metric) != nullptr) continue;
@@ -310,6 +322,10 @@ std::vector<Disagreement> disagreements(const Store& baseline, const Store& othe
     for (const MetricInfo& info : measured) names.push_back(info.name);
     throw UsageError(describe(run->folder().string() + ", metric to disagree by",
                               fmt::format("one of {}", fmt::join(names, ", ")), "\"" + metric + "\""));
+  }
+  const std::vector<MetricInfo> own_metrics = baseline.metrics(), other_metrics = other.metrics();
+  if (const std::string why = why_not(*find(own_metrics, metric), find(other_metrics, metric), other); !why.empty()) {
+    throw UsageError(describe("metric to disagree by", "one that both runs measured alike", metric + ": " + why));
   }
   const std::string by = found_by(baseline, direction, options);
   const BySample ours = sample_values(baseline, direction, metric, options, by),

@@ -76,7 +76,7 @@ struct RunComparison {
 
 // Samples are the same where their ids and references are. Metrics are compared where all runs have them, of the same
 // formula and checkpoint. Errors: UsageError (fewer than two runs, a baseline that is none of them, an unknown metric,
-// domains that no sample has), DataError (no sample or no metric that all runs have), StoreError.
+// `by` without effect, domains that no sample has), DataError (no sample or no metric that all runs have), StoreError.
 RunComparison compare(std::span<const Store> runs, size_t baseline = 0, const CompareOptions& options = {});
 
 struct DisagreeingSide {
@@ -94,7 +94,7 @@ struct Disagreement {
 };
 
 // The samples of which two runs have the most different values of a metric, the widest apart first; at most `top`, and
-// none that are equal. Errors: UsageError (a metric that they have not both measured), StoreError.
+// none that are equal. Errors: UsageError (a metric that they have not both measured, in the same way), StoreError.
 std::vector<Disagreement> disagreements(const Store& baseline, const Store& other, Direction direction,
                                         const std::string& metric, int64_t top, const CompareOptions& options = {});
 

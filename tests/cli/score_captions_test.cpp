@@ -48,7 +48,7 @@ TEST_F(ScoreCaptions, SaysWhatEachDomainScores) {
   EXPECT_NEAR(metrics["BLEU-2"]["domains"]["out-domain"]["value"].get<double>(), 1, 1e-9);  // of its own counts
   EXPECT_LT(metrics["BLEU-2"]["value"].get<double>(), 1);
   const std::string text = run(files() + " --metrics rouge").out;
-  EXPECT_NE(text.find("near-domain, 1 samples"), std::string::npos) << text;
+  EXPECT_NE(text.find("near-domain, 1 sample\n"), std::string::npos) << text;
 }
 
 TEST_F(ScoreCaptions, PrintsJsonAndEverySamplesScores) {

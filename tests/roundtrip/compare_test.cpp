@@ -138,6 +138,7 @@ TEST_F(Compare, ACandidateStandsForItsSample) {
   EXPECT_DOUBLE_EQ(mean({.candidate = CandidateValue::kBest}), 7.5);                   // by image: 11, 4
   EXPECT_DOUBLE_EQ(mean({.candidate = CandidateValue::kBest, .candidates = 2}), 3.5);  // 3, 4
   EXPECT_DOUBLE_EQ(mean({.candidate = CandidateValue::kBest, .by = "text"}), 9.5);     // 11, 8
+  EXPECT_NE(error_of<UsageError>({.by = "text"}).find("by: expected candidate to be best"), std::string::npos);
   EXPECT_NE(error_of<UsageError>({.candidate = CandidateValue::kBest, .by = "words"}).find("\"words\""),
             std::string::npos);
 }
@@ -210,6 +211,8 @@ TEST_F(Compare, MetricsThatDifferAreLeftOutAndSaid) {
   EXPECT_NE(refused.find("a direction and a metric that all of them have, got image: "), std::string::npos) << refused;
   EXPECT_NE(error_of<UsageError>({.metrics = {"words"}}).find("some of image, text, got \"words\""), std::string::npos);
   EXPECT_EQ(compare(runs, 0, {.metrics = {"text"}}).left_out.size(), 0u);
+  EXPECT_THROW(disagreements(runs[0], runs[1], Direction::kI2T2I, "image", 1), UsageError);
+  EXPECT_NO_THROW(disagreements(runs[0], runs[1], Direction::kI2T2I, "text", 1));
 }
 
 TEST_F(Compare, SaysInWhatTheRunsDiffer) {
