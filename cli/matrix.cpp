@@ -9,13 +9,14 @@
 #include "flags.h"
 #include "readback/base/launch.h"
 #include "run.h"
+#include "score_table.h"
 
 namespace readback::cli {
 
 namespace {
 
 std::string value_of(const score::Interval& interval) {
-  return fmt::format("{:.4g} [{:.4g}, {:.4g}]", interval.mean, interval.low, interval.high);
+  return fmt::format("{:.4f} {}", interval.mean, interval_text(interval));
 }
 
 std::string share_of(const score::Interval& interval) {
@@ -48,13 +49,14 @@ void print(const workflow::MatrixTable& table) {
     fmt::print("{}\n", line);
   }
   if (!table.tests.empty()) fmt::print("\n");
-  for (const workflow::CellTest& test : table.tests) {
-    const auto cell = [&](int64_t captioner, int64_t generator) {
-      const std::string name = workflow::cell_name(captioner, generator);
-      return of_captions ? name.substr(0, name.find('-')) : of_pictures ? name.substr(name.find('-') + 1) : name;
-    };
-    fmt::print("{} − {}: {}, p {:.3g}, with Holm's correction {:.3g}\n", cell(test.captioner_a, test.generator_a),
-               cell(test.captioner_b, test.generator_b), value_of(test.difference), test.p, test.p_holm);
+  const auto cell = [&](int64_t captioner, int64_t generator) {
+    const std::string name = workflow::cell_name(captioner, generator);
+    return of_captions ? name.substr(0, name.find('-')) : of_pictures ? name.substr(name.find('-') + 1) : name;
+  };
+  for (const workflow::CellTest& cells : table.tests) {
+    fmt::print("{} − {}: {}, p = {:.2g}, Holm {:.2g}\n", cell(cells.captioner_a, cells.generator_a),
+               cell(cells.captioner_b, cells.generator_b), value_of(cells.test.difference), cells.test.p,
+               cells.test.p_holm);
   }
   if (!table.sensitivity || std::isnan(table.sensitivity->captioner.mean)) return;
   const workflow::Sensitivity& sensitivity = *table.sensitivity;

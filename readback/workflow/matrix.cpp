@@ -10,7 +10,6 @@
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/roundtrip/curves.h"
-#include "readback/score/statistics/significance.h"
 #include "readback/score/statistics/two_way.h"
 
 namespace readback::workflow {
@@ -129,9 +128,8 @@ class Cells {
     const auto test = [&](int64_t i, int64_t j, int64_t k, int64_t l) {
       const auto& a = columns[static_cast<size_t>(i * width + j)];
       const auto& b = columns[static_cast<size_t>(k * width + l)];
-      CellTest result{i, j, k, l, score::paired_difference(a, b), 0, 0};
-      result.p = score::paired_permutation(score::aggregate_means({a}), score::aggregate_means({b})).front();
-      table.tests.push_back(result);
+      const double p = score::paired_permutation(score::aggregate_means({a}), score::aggregate_means({b})).front();
+      table.tests.push_back({i, j, k, l, {.difference = score::paired_difference(a, b), .p = p}});
     };
     for (int64_t j = 0; j < width; ++j) {
       for (int64_t i = 0; i < rows; ++i) {
@@ -144,9 +142,9 @@ class Cells {
       }
     }
     std::vector<double> p;
-    for (const CellTest& cell : table.tests) p.push_back(cell.p);
+    for (const CellTest& cell : table.tests) p.push_back(cell.test.p);
     const std::vector<double> corrected = score::holm(p);
-    for (size_t t = 0; t < p.size(); ++t) table.tests[t].p_holm = corrected[t];
+    for (size_t t = 0; t < p.size(); ++t) table.tests[t].test.p_holm = corrected[t];
   }
 
   Sensitivity sensitivity(const MatrixTable& table, const std::vector<std::vector<double>>& columns) const {
@@ -245,9 +243,9 @@ ordered_json to_json(const Matrix& matrix) {
       for (const score::Interval& cell : row) line.push_back(json_of(cell));
       cells.push_back(std::move(line));
     }
-    for (const CellTest& test : table.tests) {
-      tests.push_back({{"a", cell_name(test.captioner_a, test.generator_a)},
-                       {"b", cell_name(test.captioner_b, test.generator_b)},
+    for (const auto& [captioner_a, generator_a, captioner_b, generator_b, test] : table.tests) {
+      tests.push_back({{"a", cell_name(captioner_a, generator_a)},
+                       {"b", cell_name(captioner_b, generator_b)},
                        {"difference", json_of(test.difference)},
                        {"p", test.p},
                        {"p_holm", test.p_holm}});

@@ -19,6 +19,7 @@
 #include "readback/roundtrip/role.h"
 #include "readback/score/metric.h"
 #include "readback/score/statistics/bootstrap.h"
+#include "readback/score/statistics/significance.h"
 #include "readback/workflow/run.h"
 
 namespace readback::workflow {
@@ -38,8 +39,7 @@ struct MatrixOptions {
 // Two cells that share a model, on the samples that all cells have.
 struct CellTest {
   int64_t captioner_a = 0, generator_a = 0, captioner_b = 0, generator_b = 0;  // from 0
-  score::Interval difference;                                                  // a minus b, bootstrap by pairs
-  double p = 0, p_holm = 0;  // paired permutation test; corrected for all tests of the table
+  score::PairedTest test;  // a against b; corrected for all tests of the table
 };
 
 // How much of a round trip's distance is whose.

@@ -81,7 +81,7 @@ TEST(Matrix, TablesAreTheCellsMeansWithTestsBetweenThoseThatShareAModel) {
       EXPECT_NEAR(table->cells[static_cast<size_t>(i)][static_cast<size_t>(j)].mean, mean, 1e-9);
     }
   }
-  const CellTest& test = table->tests.front();  // the captioners under the first generator
+  const score::PairedTest& test = table->tests.front().test;  // the captioners under the first generator
   EXPECT_NEAR(test.difference.mean, table->cells[0][0].mean - table->cells[1][0].mean, 1e-9);
   EXPECT_GE(test.p_holm, test.p);
   ASSERT_TRUE(table->sensitivity.has_value());
