@@ -83,6 +83,7 @@ int64_t write_webdataset(const Material& material, const fs::path& path) {
     nlohmann::ordered_json about = {{"id", sample.id}, {"captions", sample.references}};
     about.update(material.told(row));
     if (!sample.truth.empty()) about["truth"] = sample.truth;
+    if (!sample.domain.empty()) about["domain"] = sample.domain;
     file.append(data::tar_member(key + ".json", about.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
     file.append(data::tar_member(key + ".png", read_file(material.store.folder() / picture)));
     file.append(data::tar_member(key + ".txt", material.text_of(sample, row)));

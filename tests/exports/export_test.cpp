@@ -26,6 +26,7 @@ class Export : public testing::Test {
  protected:
   void SetUp() override {
     fakes::Dataset dataset(kSamples);
+    dataset.has_domains = true;
     fakes::Captioner captioner;
     fakes::Generator generator;
     generator.spread = 9;
@@ -77,6 +78,7 @@ TEST_F(Export, LinesHaveEveryCandidateAndAreADataSetAgain) {
   ASSERT_EQ(dataset->size(), kSamples);
   EXPECT_EQ(dataset->sample(1).id, "s/1");
   EXPECT_EQ(dataset->sample(1).references, store().samples()[1].references);
+  EXPECT_EQ(dataset->sample(1).domain, "odd");
   EXPECT_EQ(fakes::shade(dataset->load_image(1)), fakes::Dataset::original(1));
 }
 
@@ -126,6 +128,7 @@ TEST_F(Export, AnArchiveIsADataSetAgain) {
     EXPECT_EQ(fakes::shade(dataset->load_image(s)), fakes::Dataset::original(s));
     const std::string best = caption(static_cast<size_t>(s), ranked(Direction::kI2T2I, static_cast<size_t>(s)).front());
     EXPECT_EQ(dataset->sample(s).references.front(), best);
+    EXPECT_EQ(dataset->sample(s).domain, s % 2 == 0 ? "even" : "odd");
   }
 }
 
