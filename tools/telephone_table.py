@@ -20,9 +20,13 @@ def half_life(metric):
     return said(half["rounds"]) + ("" if low == high else f" [{low}, {high}]")
 
 
+def said(number):
+    return f"{number:.3f}".replace("-0.000", "0.000")
+
+
 def cell(round_):
-    value = round_["value"]
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    mean, low, high = (said(round_["value"][key]) for key in ("mean", "low", "high"))
+    return mean if mean == low == high else f"{mean} [{low}, {high}]"
 
 
 def main():

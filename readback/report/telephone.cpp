@@ -284,7 +284,8 @@ Markup way(const fs::path& folder, const json& chain) {
       lost_on_the_way(chain) +
           (from_picture
                ? " Each round captions the picture that came back, and draws the caption. Everything is measured "
-                 "against the start: pictures against the first one, captions against the first caption."
+                 "against the start: pictures against the first one, captions against the first caption, or the "
+                 "references where a metric reads these."
                : " Each round draws the text that came back, and reads the picture. Everything is measured "
                  "against the start: texts against the first one, pictures against the start’s.") +
           " Dashed: random pairs of the same round. The half-life is the number of rounds after the first until half "
