@@ -62,11 +62,8 @@ void print(const workflow::MatrixTable& table) {
   const workflow::Sensitivity& sensitivity = *table.sensitivity;
   fmt::print("\nOf the differences between cells {} are the captioner's, {} the generator's, {} of both together",
              share_of(sensitivity.captioner), share_of(sensitivity.generator), share_of(sensitivity.interaction));
-  if (sensitivity.pairs > 0) {
-    fmt::print("; another generator reverses the order of two captioners in {} of {} cases", sensitivity.reversals,
-               sensitivity.pairs);
-  }
-  fmt::print(".\n");
+  fmt::print("; another generator reverses the order of two captioners in {} of {} cases.\n", sensitivity.reversals,
+             sensitivity.pairs);
 }
 
 }  // namespace

@@ -55,10 +55,12 @@ constexpr std::array kFormats = {
 // A folder that appears when all of it is written.
 class NewFolder {
  public:
-  explicit NewFolder(const fs::path& path) : path_(path), partial_(path.string() + ".partial") {
+  explicit NewFolder(const fs::path& path)
+      : path_(path.has_filename() ? path : path.parent_path()),  // "pairs/" is "pairs"
+        partial_(path_.string() + ".partial") {
     std::error_code ignored;
-    if (fs::exists(path, ignored) && !(fs::is_directory(path, ignored) && fs::is_empty(path, ignored))) {
-      throw StoreError(describe(path.string(), "a folder that is not there yet, or is empty", "something in it",
+    if (fs::exists(path_, ignored) && !(fs::is_directory(path_, ignored) && fs::is_empty(path_, ignored))) {
+      throw StoreError(describe(path_.string(), "a folder that is not there yet, or is empty", "something in it",
                                 "Name another one, or remove it"));
     }
     fs::remove_all(partial_, ignored);

@@ -119,7 +119,7 @@ class Cells {
       table.cells.emplace_back(intervals.begin() + i * width, intervals.begin() + (i + 1) * width);
     }
     add_tests(table, columns);
-    if (!quality && columns.size() > 1) table.sensitivity = sensitivity(table, columns);
+    if (!quality && captioners_ > 1 && generators_ > 1) table.sensitivity = sensitivity(table, columns);
     return table;
   }
 

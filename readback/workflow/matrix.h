@@ -48,7 +48,7 @@ struct Sensitivity {
   // samples.
   score::Interval captioner, generator, interaction;
   // Of all pairs of captioners and pairs of generators: how often two captioners change places from one generator to
-  // the other. Nothing with fewer than two of either.
+  // the other.
   int64_t pairs = 0, reversals = 0;
 };
 
@@ -60,7 +60,7 @@ struct MatrixTable {
   std::vector<std::vector<score::Interval>> cells;
   int64_t samples = 0;  // that every cell has
   std::vector<CellTest> tests;
-  std::optional<Sensitivity> sensitivity;  // of distances, with at least two models on one side
+  std::optional<Sensitivity> sensitivity;  // of distances, with at least two models on either side
 };
 
 struct Matrix {

@@ -105,7 +105,7 @@ TEST_F(Export, ResultsForCocoAreTheChosenCaptions) {
 }
 
 TEST_F(Export, SideFilesStandBesideThePicturesThatTheyBelongTo) {
-  write("side-files", Direction::kT2I2T, output("pairs"));
+  write("side-files", Direction::kT2I2T, output("pairs/"));
   const auto dataset = data::open_dataset(output("pairs").string(), data::DatasetOptions());
   ASSERT_EQ(dataset->size(), kSamples);
   const Store opened = store();
