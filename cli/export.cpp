@@ -32,6 +32,9 @@ void export_run(const ExportFlags& flags) {
   const exports::Exported exported = exports::export_run(store, direction_of(flags, format, store), format,
                                                          flags.options, flags.output, context_with(*progress));
   if (!exported.choices.empty()) note(*progress, exported.choices);
+  if (exported.alike > 0) {
+    note(*progress, with_commas(exported.alike) + " samples left out: no candidate differs from the chosen one");
+  }
   note(*progress, with_commas(exported.records) + " records");
   fmt::print("{}\n", exported.path.string());
 }

@@ -142,6 +142,7 @@ Exported export_run(const roundtrip::Store& store, Direction direction, const Fo
     exported.records = format.write(material, exported.path);
   }
   context.progress().end();
+  if (format.chosen) exported.alike = std::ssize(material.choices.kept) - exported.records;
   return exported;
 }
 

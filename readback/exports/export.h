@@ -47,6 +47,7 @@ struct Exported {
   std::filesystem::path path;
   int64_t records = 0;
   std::string choices;  // Choices::summary(), of a format that chooses
+  int64_t alike = 0;    // of preferences: samples left out since no candidate differs from the chosen one
 };
 
 // Writes `format` to `path`, or where that is empty into the run's folder. A file is replaced as a whole; a folder must

@@ -161,6 +161,17 @@ TEST_F(Export, PreferencesOfPicturesHaveTwoOfThem) {
   }
 }
 
+TEST_F(Export, SamplesWhoseCandidatesAreAlikeAreCounted) {
+  Store written = Store::open_for_writing(run(), fakes::manifest(fakes::options(kCandidates)));
+  std::vector<roundtrip::ScoreRow> same;
+  for (const auto& row : written.candidates(Direction::kI2T2I, "s/0")) same.push_back({row.key, "shade-image", 1.0});
+  written.put_scores(same, {});
+  const Exported exported =
+      export_run(written, Direction::kI2T2I, find_format("preferences"), ExportOptions(), output("pairs"));
+  EXPECT_EQ(exported.records, kSamples - 1);
+  EXPECT_EQ(exported.alike, 1);
+}
+
 TEST_F(Export, PicturesHoldTheirParameters) {
   const Exported exported = write("pictures", Direction::kI2T2I, output("pictures"));
   EXPECT_EQ(exported.records, kSamples * kCandidates);
