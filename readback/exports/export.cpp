@@ -146,6 +146,15 @@ Exported export_run(const roundtrip::Store& store, Direction direction, const Fo
   return exported;
 }
 
+void Material::for_each_sample(
+    const std::function<void(const roundtrip::SampleRow&, const std::vector<roundtrip::CandidateRow>&)>& write) const {
+  for (const roundtrip::SampleRow& sample : samples) {
+    context.check();
+    context.progress().advance(1);
+    if (const auto found = candidates.find(sample.id); found != candidates.end()) write(sample, found->second);
+  }
+}
+
 const roundtrip::SampleRow& Material::sample(const roundtrip::Choice& choice) const {
   return samples[static_cast<size_t>(choice.position)];
 }

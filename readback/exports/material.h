@@ -1,6 +1,7 @@
 // What every layout is written from.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -30,6 +31,9 @@ struct Material {
   nlohmann::ordered_json told(const roundtrip::CandidateRow& row) const;
   std::map<std::string, std::map<roundtrip::CandidateKey, double>> scores;  // by metric
 
+  // Every sample that has candidates, with these, in the samples' order.
+  void for_each_sample(const std::function<void(const roundtrip::SampleRow& sample,
+                                                const std::vector<roundtrip::CandidateRow>& rows)>& write) const;
   // The run's file as it is, under the export's folder.
   void copy_picture(const std::string& relative, const std::filesystem::path& target) const;
 };

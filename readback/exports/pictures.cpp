@@ -96,19 +96,15 @@ int64_t write_webdataset(const Material& material, const fs::path& path) {
 
 int64_t write_pictures(const Material& material, const fs::path& path) {
   int64_t records = 0;
-  for (const SampleRow& sample : material.samples) {
-    material.context.check();
-    material.context.progress().advance(1);
-    const auto found = material.candidates.find(sample.id);
-    if (found == material.candidates.end()) continue;
-    for (const CandidateRow& row : found->second) {
+  material.for_each_sample([&](const SampleRow& sample, const std::vector<CandidateRow>& rows) {
+    for (const CandidateRow& row : rows) {
       const image::Image picture = material.store.load_image(*row.image);
       const std::string prompt = material.captions() ? *row.text : sample.prompt();
       write_file(path / fs::path(*row.image).filename(),
                  image::encode_png(picture, {{"parameters", parameters(material, prompt, row, picture)}}));
       ++records;
     }
-  }
+  });
   return records;
 }
 

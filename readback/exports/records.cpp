@@ -39,20 +39,16 @@ std::string csv_row(const std::vector<std::string>& fields) {
 int64_t write_json_lines(const Material& material, const std::filesystem::path& path) {
   AtomicFile file(path);
   int64_t records = 0;
-  for (const SampleRow& sample : material.samples) {
-    material.context.check();
-    material.context.progress().advance(1);
-    const auto found = material.candidates.find(sample.id);
-    if (found == material.candidates.end()) continue;
+  material.for_each_sample([&](const SampleRow& sample, const std::vector<CandidateRow>& rows) {
     ordered_json line = {{"id", sample.id}, {"image", nullptr}, {"captions", sample.references}};
     if (!sample.image.empty()) line["image"] = sample.image;
     if (!sample.truth.empty()) line["truth"] = sample.truth;
     if (!sample.domain.empty()) line["domain"] = sample.domain;
     line["direction"] = name(material.direction);
-    for (const CandidateRow& row : found->second) line["candidates"].push_back(material.told(row));
+    for (const CandidateRow& row : rows) line["candidates"].push_back(material.told(row));
     file.append(dump(line) + "\n");
     ++records;
-  }
+  });
   file.commit();
   return records;
 }
@@ -65,12 +61,8 @@ int64_t write_csv(const Material& material, const std::filesystem::path& path) {
   AtomicFile file(path);
   file.append(csv_row(header));
   int64_t records = 0;
-  for (const SampleRow& sample : material.samples) {
-    material.context.check();
-    material.context.progress().advance(1);
-    const auto found = material.candidates.find(sample.id);
-    if (found == material.candidates.end()) continue;
-    for (const CandidateRow& row : found->second) {
+  material.for_each_sample([&](const SampleRow& sample, const std::vector<CandidateRow>& rows) {
+    for (const CandidateRow& row : rows) {
       std::vector<std::string> fields = {sample.id,
                                          sample.image,
                                          sample.prompt(),
@@ -89,7 +81,7 @@ int64_t write_csv(const Material& material, const std::filesystem::path& path) {
       file.append(csv_row(fields));
       ++records;
     }
-  }
+  });
   file.commit();
   return records;
 }
