@@ -1,6 +1,9 @@
 // Pictures with their texts: beside them, in archives, and within.
 #include <fmt/format.h>
 
+#include <set>
+#include <string>
+
 #include "readback/base/error.h"
 #include "readback/base/files.h"
 #include "readback/data/tar_writer.h"
@@ -18,6 +21,16 @@ namespace {
 
 // The file's name in the run without its ending, which differs for different samples.
 std::string stem_of(const std::string& relative) { return fs::path(relative).stem().string(); }
+
+// What a person calls the original: the last part of its id, which may be a path, where no other sample is called so;
+// else its name in the run.
+std::string familiar_stem(const SampleRow& sample, std::set<std::string>& taken) {
+  constexpr size_t kLongest = 120;
+  const fs::path id(sample.id);
+  const std::string stem = (image::has_image_name(id) ? id.stem() : id.filename()).string();
+  const bool fits = !stem.empty() && stem.front() != '.' && stem.size() <= kLongest && taken.insert(stem).second;
+  return fits ? stem : stem_of(sample.image);
+}
 
 // A key of a WebDataset ends at its first dot.
 std::string key_of(const std::string& relative) {
@@ -61,13 +74,15 @@ std::string parameters(const Material& material, const std::string& prompt, cons
 }  // namespace
 
 int64_t write_side_files(const Material& material, const fs::path& path) {
+  std::set<std::string> taken;
   for (const Choice& choice : material.choices.kept) {
     material.context.check();
     const CandidateRow& row = material.chosen(choice);
     const std::string picture = material.picture_of(material.sample(choice), row);
-    const fs::path target = path / fs::path(picture).filename();
+    const std::string stem = material.captions() ? familiar_stem(material.sample(choice), taken) : stem_of(picture);
+    const fs::path target = path / (stem + fs::path(picture).extension().string());
     material.copy_picture(picture, target);
-    write_file(fs::path(target).replace_extension(".txt"), material.text_of(material.sample(choice), row) + "\n");
+    write_file(path / (stem + ".txt"), material.text_of(material.sample(choice), row) + "\n");
     material.context.progress().advance(1);
   }
   return std::ssize(material.choices.kept);

@@ -119,6 +119,16 @@ TEST_F(Export, SideFilesStandBesideThePicturesThatTheyBelongTo) {
   }
 }
 
+TEST_F(Export, SideFilesOfOriginalsHaveTheNamesThatPeopleKnow) {
+  write("side-files", Direction::kI2T2I, output("captioned"));
+  for (size_t s = 0; s < kSamples; ++s) {  // the id is "s/0"
+    const fs::path picture = output("captioned") / (std::to_string(s) + ".png");
+    EXPECT_EQ(read_file(picture), read_file(run() / store().samples()[s].image));
+    EXPECT_EQ(read_file(fs::path(picture).replace_extension(".txt")),
+              caption(s, ranked(Direction::kI2T2I, s).front()) + "\n");
+  }
+}
+
 TEST_F(Export, AnArchiveIsADataSetAgain) {
   const Exported exported = write("webdataset", Direction::kI2T2I, {});
   EXPECT_EQ(exported.path, run() / "chosen-i2t2i.tar");
